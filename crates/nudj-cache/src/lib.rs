@@ -1,0 +1,1 @@
+//! Cache levels behind one trait, and an HTTP caching Tower layer

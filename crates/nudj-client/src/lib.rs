@@ -1,0 +1,1 @@
+//! A typed client for the Nudj API over the nudj-tower stack

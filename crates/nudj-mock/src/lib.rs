@@ -1,0 +1,1 @@
+//! An in-process Nudj API with scriptable faults, for tests, demos and your own code

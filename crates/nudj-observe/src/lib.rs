@@ -1,0 +1,1 @@
+//! Metrics, health checks and a live dashboard for the Nudj stack

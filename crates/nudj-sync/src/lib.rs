@@ -1,0 +1,1 @@
+//! Synchronization patterns: request-response, batch, event-driven, bidirectional, change data capture

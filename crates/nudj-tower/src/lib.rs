@@ -1,0 +1,1 @@
+//! Resilience as Tower layers.

@@ -1,0 +1,1 @@
+//! Receives Nudj webhooks: signature check, replay guard, typed events, durable hand-over

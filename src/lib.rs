@@ -1,0 +1,1 @@
+//! Resilient calls to the Nudj engagement API.
