@@ -1,1 +1,47 @@
-//! Resilience as Tower layers.
+//! Resilience as Tower layers: each pattern its own [`tower_layer::Layer`], each usable alone.
+//!
+//! | module | layer | what it does |
+//! |---|---|---|
+//!
+//! What all layers share: [`CallContext`] travels with the request, [`Rejection`] is what a layer says when it refuses,
+//! [`classify`] tells what an answer means, [`observe`] tells whoever watches.
+
+pub mod classify;
+mod config;
+mod context;
+mod endpoint;
+pub mod observe;
+mod rejection;
+
+#[cfg(feature = "attempt")]
+pub mod attempt;
+#[cfg(feature = "circuit-breaker")]
+pub mod circuit_breaker;
+#[cfg(feature = "correlation")]
+pub mod correlation;
+#[cfg(feature = "credentials")]
+pub mod credentials;
+#[cfg(feature = "deadline")]
+pub mod deadline;
+#[cfg(feature = "idempotency")]
+pub mod idempotency;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
+#[cfg(feature = "retry")]
+pub mod retry;
+#[cfg(feature = "round-robin")]
+pub mod round_robin;
+#[cfg(feature = "timeout")]
+pub mod timeout;
+
+pub use self::{
+    config::ConfigError,
+    context::{CallContext, InvalidTraceparent, Route, SpanId, TraceContext, TraceId},
+    endpoint::{Availability, Available, Refused, TryCall},
+    rejection::Rejection,
+};
+
+/// Any error, as tower boxes it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,258 @@
+use std::{error::Error, time::SystemTime};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+
+use super::{Classify, Resend, TransportError, Verdict, find_in_chain, retry_after};
+use crate::{CallContext, Rejection};
+
+/// The header that makes an unsafe request safe to repeat
+/// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
+pub(crate) const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("idempotency-key");
+
+/// The classifier for HTTP.
+///
+/// | end | outcome | may be sent again |
+/// |---|---|---|
+/// | 2xx, 3xx, 4xx but the below | success | no |
+/// | 408, 425 | failure, success | if idempotent |
+/// | 429 | throttled | yes, not before Retry-After |
+/// | 500, 502, 504 | failure | if idempotent |
+/// | 503 | failure | if idempotent; with Retry-After yes |
+/// | other 5xx | failure | no |
+/// | connect error | failure | yes |
+/// | attempt timeout, broken exchange, unknown error | failure | if idempotent |
+/// | answer too large, request that cannot be sent | ignored | no |
+/// | refused by an open breaker | ignored | only on another endpoint |
+/// | refused by limiter, queue, deadline | ignored | no |
+///
+/// Idempotent are the methods RFC 9110 says so (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) and whatever carries an
+/// `Idempotency-Key`.
+#[derive(Clone, Copy, Debug)]
+pub struct Http<R = NoRule> {
+    rule: R,
+    wall_clock: fn() -> SystemTime,
+}
+
+/// The status and headers of an answer, whatever its body is.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'r> {
+    /// The answer's status.
+    pub status: StatusCode,
+    /// The answer's headers.
+    pub headers: &'r HeaderMap,
+}
+
+/// A rule asked before the table of [`Http`]; `None` means no opinion. Any closure of this shape is one.
+pub trait Rule {
+    /// The verdict, or no opinion.
+    fn verdict(&self, answer: Result<Head<'_>, &(dyn Error + 'static)>) -> Option<Verdict>;
+}
+
+/// No rule of one's own: the table holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRule;
+
+impl Rule for NoRule {
+    fn verdict(&self, _: Result<Head<'_>, &(dyn Error + 'static)>) -> Option<Verdict> {
+        None
+    }
+}
+
+impl<F> Rule for F
+where
+    F: Fn(Result<Head<'_>, &(dyn Error + 'static)>) -> Option<Verdict>,
+{
+    fn verdict(&self, answer: Result<Head<'_>, &(dyn Error + 'static)>) -> Option<Verdict> {
+        self(answer)
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { rule: NoRule, wall_clock }
+    }
+}
+
+impl Http {
+    /// Asks `rule` before the table.
+    #[must_use]
+    pub fn first<R>(self, rule: R) -> Http<R>
+    where
+        R: Fn(Result<Head<'_>, &(dyn Error + 'static)>) -> Option<Verdict>,
+    {
+        Http { rule, wall_clock: self.wall_clock }
+    }
+}
+
+impl<R> Http<R> {
+    /// Reads the time of day for Retry-After dates here instead of from the system.
+    #[must_use]
+    pub fn wall_clock(mut self, wall_clock: fn() -> SystemTime) -> Self {
+        self.wall_clock = wall_clock;
+        self
+    }
+
+    fn status_verdict(&self, head: Head<'_>) -> Verdict {
+        let asked = || head.headers.get(RETRY_AFTER).and_then(|value| retry_after::parse(value, (self.wall_clock)()));
+        match head.status.as_u16() {
+            408 => Verdict::failure(),
+            425 => Verdict::success().resend(Resend::IfIdempotent),
+            429 => Verdict::throttled().retry_after(asked()),
+            503 => match asked() {
+                Some(wait) => Verdict::failure().resend(Resend::Refused).retry_after(Some(wait)),
+                None => Verdict::failure(),
+            },
+            500 | 502 | 504 => Verdict::failure(),
+            501 | 505..=599 => Verdict::failure().resend(Resend::Never),
+            _ => Verdict::success(),
+        }
+    }
+}
+
+impl<R: Rule, B, T> Classify<Request<B>, Response<T>> for Http<R> {
+    fn classify(&self, result: Result<&Response<T>, &(dyn Error + 'static)>) -> Verdict {
+        let answer = result.map(|response| Head { status: response.status(), headers: response.headers() });
+        self.rule.verdict(answer).unwrap_or_else(|| match answer {
+            Ok(head) => self.status_verdict(head),
+            Err(error) => error_verdict(error),
+        })
+    }
+
+    fn context<'r>(&self, request: &'r Request<B>) -> Option<&'r CallContext> {
+        CallContext::find(request.extensions())
+    }
+
+    fn is_idempotent(&self, request: &Request<B>) -> bool {
+        is_idempotent(request.method()) || request.headers().contains_key(IDEMPOTENCY_KEY)
+    }
+
+    fn headers<'r>(&self, response: &'r Response<T>) -> Option<&'r HeaderMap> {
+        Some(response.headers())
+    }
+}
+
+/// By RFC 9110, section 9.2.2; `Method::is_idempotent` says the same, and counts TRACE.
+fn is_idempotent(method: &Method) -> bool {
+    method.is_idempotent()
+}
+
+fn error_verdict(error: &(dyn Error + 'static)) -> Verdict {
+    rejection_verdict(find_in_chain(error))
+        .or_else(|| transport_verdict(find_in_chain(error)))
+        .or_else(|| hyper_util_verdict(error))
+        .unwrap_or_else(Verdict::failure)
+}
+
+pub(super) fn rejection_verdict(rejection: Option<&Rejection>) -> Option<Verdict> {
+    Some(match rejection? {
+        Rejection::AttemptTimeout { .. } => Verdict::failure(),
+        Rejection::CircuitOpen { retry_after, .. } => {
+            Verdict::ignored().resend(Resend::Elsewhere).retry_after(*retry_after)
+        }
+        other => Verdict::ignored().retry_after(other.retry_after()),
+    })
+}
+
+pub(super) fn transport_verdict(error: Option<&TransportError>) -> Option<Verdict> {
+    Some(match error? {
+        TransportError::Connect(_) => Verdict::failure().resend(Resend::NotSent),
+        TransportError::Exchange(_) => Verdict::failure(),
+        TransportError::BodyTooLarge { .. } | TransportError::InvalidRequest(_) => Verdict::ignored(),
+    })
+}
+
+#[cfg(feature = "hyper-util")]
+fn hyper_util_verdict(error: &(dyn Error + 'static)) -> Option<Verdict> {
+    let error = find_in_chain::<hyper_util::client::legacy::Error>(error)?;
+    Some(if error.is_connect() { Verdict::failure().resend(Resend::NotSent) } else { Verdict::failure() })
+}
+
+#[cfg(not(feature = "hyper-util"))]
+fn hyper_util_verdict(_: &(dyn Error + 'static)) -> Option<Verdict> {
+    None
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this crate that reads the time of day, for HTTP-dates only"
+)]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::classify::Outcome;
+
+    fn verdict(result: Result<&Response<()>, &(dyn Error + 'static)>) -> Verdict {
+        Classify::<Request<()>, _>::classify(&Http::default(), result)
+    }
+
+    #[test]
+    fn the_table_of_statuses_holds() {
+        use Outcome::{Failure, Success, Throttled};
+        use Resend::{IfIdempotent, Never};
+        for (status, outcome, resend) in [
+            (200, Success, Never),
+            (204, Success, Never),
+            (302, Success, Never),
+            (400, Success, Never),
+            (401, Success, Never),
+            (404, Success, Never),
+            (408, Failure, IfIdempotent),
+            (425, Success, IfIdempotent),
+            (429, Throttled, Resend::Refused),
+            (500, Failure, IfIdempotent),
+            (501, Failure, Never),
+            (502, Failure, IfIdempotent),
+            (503, Failure, IfIdempotent),
+            (504, Failure, IfIdempotent),
+            (507, Failure, Never),
+        ] {
+            let response = Response::builder().status(status).body(()).unwrap();
+            let seen = verdict(Ok(&response));
+            assert_eq!((seen.outcome, seen.resend), (outcome, resend), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_503_that_names_a_time_did_nothing() {
+        let response = Response::builder().status(503).header(RETRY_AFTER, "9").body(()).unwrap();
+        let seen = verdict(Ok(&response));
+        assert_eq!((seen.resend, seen.retry_after), (Resend::Refused, Some(Duration::from_secs(9))));
+    }
+
+    #[test]
+    fn errors_are_read_through_their_sources() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] crate::BoxError);
+        let connect = Outer(TransportError::Connect("refused".into()).into());
+        assert_eq!(verdict(Err(&connect)), Verdict::failure().resend(Resend::NotSent));
+        let too_large = Outer(TransportError::BodyTooLarge { limit: 1 }.into());
+        assert_eq!(verdict(Err(&too_large)), Verdict::ignored());
+        let wait = Some(Duration::from_secs(3));
+        let open = Outer(Rejection::CircuitOpen { endpoint: None, retry_after: wait }.into());
+        assert_eq!(verdict(Err(&open)), Verdict::ignored().resend(Resend::Elsewhere).retry_after(wait));
+        let timeout = Outer(Rejection::AttemptTimeout { limit: Duration::ZERO }.into());
+        assert_eq!(verdict(Err(&timeout)), Verdict::failure());
+        let unknown = std::io::Error::other("?");
+        assert_eq!(verdict(Err(&unknown)), Verdict::failure());
+    }
+
+    #[test]
+    fn a_post_with_a_key_is_as_good_as_a_put() {
+        let asks = |method: Method, key: bool| {
+            let mut request = Request::builder().method(method);
+            if key {
+                request = request.header(IDEMPOTENCY_KEY, "k");
+            }
+            Classify::<_, Response<()>>::is_idempotent(&Http::default(), &request.body(()).unwrap())
+        };
+        assert!(asks(Method::GET, false) && asks(Method::PUT, false) && asks(Method::DELETE, false));
+        assert!(!asks(Method::POST, false) && !asks(Method::PATCH, false) && asks(Method::POST, true));
+    }
+}

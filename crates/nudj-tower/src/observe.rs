@@ -1,0 +1,145 @@
+//! What layers tell whoever watches: one trait, one enum, nothing by default.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{CallContext, classify::Outcome};
+
+/// Receives what the layers report. Called on the call's own path: count, and return; do not block.
+pub trait Observer: Send + Sync + 'static {
+    /// One thing happened.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// One thing that happened in a layer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A logical call began.
+    CallStarted {
+        /// The call.
+        context: &'a CallContext,
+    },
+    /// A logical call ended, or was dropped by its caller (`outcome` is then `None`).
+    CallEnded {
+        /// The call, with its attempts, endpoint, route and ids.
+        context: &'a CallContext,
+        /// What the answer meant.
+        outcome: Option<Outcome>,
+        /// The status of the answer, where there was one.
+        status: Option<u16>,
+        /// The kind of failure in OpenTelemetry's `error.type` manner: a status, `timeout`, `circuit_open`, `connect` …
+        error: Option<&'a str>,
+        /// From start to end, waits and backoff included.
+        duration: Duration,
+    },
+    /// One try at an endpoint ended.
+    AttemptEnded {
+        /// The endpoint's name.
+        endpoint: &'a str,
+        /// What the answer meant; `None` when the attempt was dropped.
+        outcome: Option<Outcome>,
+    },
+    /// A request will be sent again after `delay`.
+    Retried {
+        /// 1 for the first repeat.
+        number: u32,
+        /// The wait before it; zero for a failover.
+        delay: Duration,
+        /// Whether it goes to another endpoint without a wait.
+        failover: bool,
+    },
+    /// A repeat was not sent because the retry budget is spent.
+    RetryBudgetExhausted,
+    /// A call passed the limiter after waiting.
+    LimiterWaited {
+        /// How long it stood in the queue.
+        waited: Duration,
+    },
+    /// The limiter refused a call.
+    LimiterRefused {
+        /// Whether the queue was full (else the wait would have been too long).
+        queue_full: bool,
+    },
+    /// The server told us to pause.
+    LimiterPaused {
+        /// For how long.
+        pause: Duration,
+    },
+    /// A breaker changed its state.
+    BreakerChanged {
+        /// The breaker's name, an endpoint's name in the composed stack.
+        name: &'a str,
+        /// The state it left: `closed`, `open`, `half_open`, `forced_open`, `disabled`, `metrics_only`.
+        from: &'static str,
+        /// The state it is in now.
+        to: &'static str,
+        /// For an open breaker, how long until it probes.
+        retry_after: Option<Duration>,
+    },
+    /// A breaker refused a call.
+    BreakerRefused {
+        /// The breaker's name.
+        name: &'a str,
+    },
+    /// The balancer took an endpoint out, or back in.
+    EndpointEjected {
+        /// The endpoint's name.
+        endpoint: &'a str,
+        /// How long it stays out; `None` when it came back.
+        until: Option<Duration>,
+    },
+    /// A credential was renewed, or could not be.
+    CredentialRefreshed {
+        /// The provider's name.
+        provider: &'a str,
+        /// Whether there is a new credential.
+        renewed: bool,
+        /// How long the new one is valid.
+        valid_for: Option<Duration>,
+    },
+}
+
+/// An optional observer, cheap to clone and free to call when there is none.
+#[derive(Clone, Default)]
+pub struct Observers(Option<Arc<dyn Observer>>);
+
+impl Observers {
+    /// Reports to `observer`.
+    pub fn new(observer: impl Observer) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    /// Reports to an observer that is shared.
+    #[must_use]
+    pub fn shared(observer: Arc<dyn Observer>) -> Self {
+        Self(Some(observer))
+    }
+
+    /// Whether anybody listens.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Tells the observer, if there is one; `event` is only made then.
+    pub fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if let Some(observer) = &self.0 {
+            observer.observe(&event());
+        }
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observers").field(&self.is_on()).finish()
+    }
+}
+
+impl<F> Observer for F
+where
+    F: Fn(&Event<'_>) + Send + Sync + 'static,
+{
+    fn observe(&self, event: &Event<'_>) {
+        self(event);
+    }
+}
