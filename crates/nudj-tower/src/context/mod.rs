@@ -42,6 +42,7 @@ struct State {
     untried: u32,
     correlation_id: Option<HeaderValue>,
     trace: Option<TraceContext>,
+    first_traceparent: Option<HeaderValue>,
     route: Option<Route>,
     last_status: Option<u16>,
 }
@@ -165,6 +166,18 @@ impl CallContext {
         let mut state = self.0.lock();
         state.correlation_id = Some(correlation_id);
         state.trace = Some(trace);
+    }
+
+    /// Leaves the `traceparent` of the first attempt, span id included. Whoever writes the correlation id can cut both from one
+    /// buffer and so save the attempt layer an allocation.
+    pub fn set_first_traceparent(&self, traceparent: HeaderValue) {
+        self.0.lock().first_traceparent = Some(traceparent);
+    }
+
+    /// The `traceparent` left for the first attempt. Taken, not read: two requests of one call never share a span id.
+    #[must_use]
+    pub fn take_first_traceparent(&self) -> Option<HeaderValue> {
+        self.0.lock().first_traceparent.take()
     }
 
     /// The low-cardinality name of what is called, if the caller gave one.
