@@ -155,7 +155,7 @@ pub(super) fn rejection_verdict(rejection: Option<&Rejection>) -> Option<Verdict
 
 pub(super) fn transport_verdict(error: Option<&TransportError>) -> Option<Verdict> {
     Some(match error? {
-        TransportError::Connect(_) => Verdict::failure().resend(Resend::NotSent),
+        TransportError::Connect(_) | TransportError::Unsent(_) => Verdict::failure().resend(Resend::NotSent),
         TransportError::Exchange(_) => Verdict::failure(),
         TransportError::BodyTooLarge { .. } | TransportError::InvalidRequest(_) => Verdict::ignored(),
     })

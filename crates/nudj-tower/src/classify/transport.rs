@@ -10,6 +10,9 @@ pub enum TransportError {
     /// No connection could be made: the request never left. Safe to send again whatever its method.
     #[error("could not connect; check the endpoint's address, DNS and TLS settings")]
     Connect(#[source] BoxError),
+    /// A kept connection turned out to be closed before the request went out on it. Safe to send again whatever its method.
+    #[error("a kept connection was closed before the request was sent")]
+    Unsent(#[source] BoxError),
     /// The exchange broke off. The server may have acted on the request.
     #[error("the connection broke before the answer was complete")]
     Exchange(#[source] BoxError),
@@ -29,7 +32,7 @@ impl TransportError {
     #[must_use]
     pub fn was_sent(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::InvalidRequest(_) => false,
+            Self::Connect(_) | Self::Unsent(_) | Self::InvalidRequest(_) => false,
             Self::Exchange(_) | Self::BodyTooLarge { .. } => true,
         }
     }
