@@ -27,4 +27,10 @@ impl ConfigError {
     pub fn field(&self) -> &str {
         &self.field
     }
+
+    /// What is allowed and what was found.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
 }
