@@ -10,15 +10,14 @@ use crate::Rejection;
 ///
 /// A circuit breaker that is open, or whose half-open probe another caller took first, refuses. The balancer gives the very
 /// same request to the next endpoint: that costs no attempt and no retry budget.
-pub trait TryCall<Req>: Service<Req> {
+///
+/// Whether it would let a call through does not depend on the request, so that is a trait of its own: [`Available`].
+pub trait TryCall<Req>: Service<Req> + Available {
     /// Sends the request, or gives it back untouched. Like `call`, only on an instance that was polled ready.
     ///
     /// # Errors
     /// [`Refused`] with the request and the reason.
     fn try_call(&mut self, request: Req) -> Result<Self::Future, Refused<Req>>;
-
-    /// Whether a call made now would be let through. A hint: between it and the call, another may take the last place.
-    fn availability(&self) -> Availability;
 }
 
 /// A request that was not sent, and why.
@@ -42,9 +41,9 @@ pub enum Availability {
     },
 }
 
-/// Somebody who knows whether any endpoint would take a call: a balancer's handle. The rate limiter asks it before it spends
-/// quota or makes a call wait.
+/// Somebody who knows whether a call would be let through: an endpoint's circuit breaker, or a balancer's handle, whom the rate
+/// limiter asks before it spends quota or makes a call wait. Asked on each call's own path: read a word or two, and return.
 pub trait Available: Send + Sync + 'static {
-    /// Whether a call made now has a chance.
+    /// Whether a call made now has a chance. A hint: between it and the call, another may take the last place.
     fn availability(&self) -> Availability;
 }
