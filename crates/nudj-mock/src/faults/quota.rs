@@ -1,0 +1,75 @@
+//! The server-side quota: at most so many requests in any window.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// A log of the times of admitted requests; its length never exceeds the quota.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    limit: u32,
+    window: Duration,
+    admitted: VecDeque<Instant>,
+}
+
+/// What the quota says of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) limit: u32,
+    pub(crate) remaining: u32,
+    /// When a place will be free: zero unless refused.
+    pub(crate) wait: Duration,
+    pub(crate) admitted: bool,
+}
+
+impl Quota {
+    pub(crate) fn new(limit: u32, window: Duration) -> Self {
+        Self { limit, window, admitted: VecDeque::new() }
+    }
+
+    pub(crate) fn take(&mut self, now: Instant) -> Standing {
+        while self.admitted.front().is_some_and(|at| now.saturating_duration_since(*at) >= self.window) {
+            self.admitted.pop_front();
+        }
+        let used = u32::try_from(self.admitted.len()).unwrap_or(u32::MAX);
+        if used < self.limit {
+            self.admitted.push_back(now);
+            return Standing {
+                limit: self.limit,
+                remaining: self.limit - used - 1,
+                wait: Duration::ZERO,
+                admitted: true,
+            };
+        }
+        let wait = self
+            .admitted
+            .front()
+            .map_or(self.window, |oldest| self.window.saturating_sub(now.saturating_duration_since(*oldest)));
+        Standing { limit: self.limit, remaining: 0, wait, admitted: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_comes_back_exactly_one_window_after_it_was_taken() {
+        let window = Duration::from_secs(1);
+        let mut quota = Quota::new(2, window);
+        let start = Instant::now();
+        assert!(quota.take(start).admitted);
+        assert_eq!(quota.take(start + window / 2).remaining, 0);
+        let refused = quota.take(start + window * 3 / 4);
+        assert_eq!((refused.admitted, refused.wait), (false, window / 4));
+        assert!(quota.take(start + window).admitted);
+        assert!(!quota.take(start + window).admitted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_of_nothing_admits_nothing() {
+        let mut quota = Quota::new(0, Duration::from_secs(3));
+        let refused = quota.take(Instant::now());
+        assert_eq!((refused.admitted, refused.wait), (false, Duration::from_secs(3)));
+    }
+}

@@ -1,0 +1,7 @@
+//! The mock's contract, asked through its sockets and through its in-memory form.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod client;
+mod connections;
+mod in_memory;
+mod users;
