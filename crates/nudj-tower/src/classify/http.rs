@@ -126,6 +126,14 @@ impl<R: Rule, B, T> Classify<Request<B>, Response<T>> for Http<R> {
         is_idempotent(request.method()) || request.headers().contains_key(IDEMPOTENCY_KEY)
     }
 
+    fn attach(&self, request: &mut Request<B>, context: &CallContext) {
+        request.extensions_mut().insert(context.clone());
+    }
+
+    fn status(&self, response: &Response<T>) -> Option<StatusCode> {
+        Some(response.status())
+    }
+
     fn headers<'r>(&self, response: &'r Response<T>) -> Option<&'r HeaderMap> {
         Some(response.headers())
     }
@@ -174,9 +182,9 @@ fn hyper_util_verdict(_: &(dyn Error + 'static)) -> Option<Verdict> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place of this crate that reads the time of day, for HTTP-dates only"
+    reason = "the one place of this crate that reads the time of day: for HTTP-dates, reset times and UUIDv7"
 )]
-fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 

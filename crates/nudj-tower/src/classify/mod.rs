@@ -18,6 +18,7 @@
 //! ```
 
 mod any;
+mod error_kind;
 mod http;
 mod retry_after;
 mod transport;
@@ -27,11 +28,14 @@ use std::error::Error;
 
 pub use self::{
     any::Any,
+    error_kind::error_kind,
     http::{Head, Http, NoRule, Rule},
     retry_after::parse as parse_retry_after,
     transport::TransportError,
     verdict::{Outcome, Resend, Verdict},
 };
+#[cfg(any(feature = "correlation", feature = "rate-limit"))]
+pub(crate) use self::http::wall_clock;
 use crate::CallContext;
 
 /// What a layer may ask about the protocol whose calls it guards.
@@ -51,6 +55,17 @@ pub trait Classify<Req, Res> {
     fn is_idempotent(&self, request: &Req) -> bool {
         let _ = request;
         false
+    }
+
+    /// Gives the request a context, for a layer that found none and has something to write.
+    fn attach(&self, request: &mut Req, context: &CallContext) {
+        let _ = (request, context);
+    }
+
+    /// The response's status.
+    fn status(&self, response: &Res) -> Option<::http::StatusCode> {
+        let _ = response;
+        None
     }
 
     /// The response's head, for classifiers and limiters that read headers.
