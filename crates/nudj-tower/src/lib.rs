@@ -2,6 +2,8 @@
 //!
 //! | module | layer | what it does |
 //! |---|---|---|
+//! | [`correlation`] | [`CorrelationLayer`](correlation::CorrelationLayer) | one id and one trace for the whole call, from the caller or new |
+//! | [`correlation`] | [`CorrelationServerLayer`](correlation::CorrelationServerLayer) | the same for calls that come in; handlers' own calls carry it on |
 //!
 //! What all layers share: [`CallContext`] travels with the request, [`Rejection`] is what a layer says when it refuses,
 //! [`classify`] tells what an answer means, [`observe`] tells whoever watches.

@@ -1,0 +1,140 @@
+//! Which id and which trace a call gets.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header::GetAll};
+
+use super::task::Served;
+use crate::{SpanId, TraceContext, classify::wall_clock};
+
+/// The header that carries the id: `x-correlation-id`.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+const MAX_ID: usize = 128;
+const UUID: usize = 36;
+const BOTH: usize = UUID + 55;
+
+/// The ids that hold for a call.
+pub(super) struct Settled {
+    pub(super) correlation_id: HeaderValue,
+    pub(super) trace: TraceContext,
+    /// What the first request sent under this trace carries.
+    pub(super) traceparent: HeaderValue,
+    id_is_the_requests: bool,
+    trace_is_the_requests: bool,
+}
+
+/// Settles a call's ids: the request's own where they are good, else those of the call being served, else new ones.
+///
+/// `millis` is the time of day since 1970, asked only for a new id.
+pub(super) fn settle(
+    headers: &HeaderMap,
+    served: Option<&Served>,
+    rng: &mut fastrand::Rng,
+    millis: impl FnOnce() -> u64,
+) -> Settled {
+    let (trace, trace_is_the_requests) = trace(headers, served, rng);
+    let traceparent = trace.traceparent(SpanId::random(rng));
+    let own = only(headers.get_all(CORRELATION_ID)).filter(|id| is_good(id.as_bytes()));
+    let (correlation_id, traceparent) = match own.or(served.map(|served| &served.correlation_id)) {
+        Some(id) => (id.clone(), header(Bytes::copy_from_slice(&traceparent))),
+        None => {
+            // One allocation for both.
+            let mut both = [0; BOTH];
+            new_uuid(&mut both[..UUID], millis(), rng);
+            both[UUID..].copy_from_slice(&traceparent);
+            let both = Bytes::from_owner(both);
+            (header(both.slice(..UUID)), header(both.slice(UUID..)))
+        }
+    };
+    Settled { correlation_id, trace, traceparent, id_is_the_requests: own.is_some(), trace_is_the_requests }
+}
+
+impl Settled {
+    /// Makes a request that goes out carry what was settled, and nothing else of the kind.
+    pub(super) fn send_in(&self, headers: &mut HeaderMap) {
+        self.write_id(headers);
+        headers.insert(TRACEPARENT, self.traceparent.clone());
+        if !self.trace_is_the_requests {
+            headers.remove(TRACESTATE);
+            if let Some(state) = &self.trace.tracestate {
+                headers.insert(TRACESTATE, state.clone());
+            }
+        }
+    }
+
+    /// Makes a request that came in safe to read and to forward: bad ids go; a good trace stays as its sender wrote it.
+    pub(super) fn clean(&self, headers: &mut HeaderMap) {
+        self.write_id(headers);
+        if !self.trace_is_the_requests {
+            headers.remove(TRACEPARENT);
+            headers.remove(TRACESTATE);
+        }
+    }
+
+    fn write_id(&self, headers: &mut HeaderMap) {
+        if !self.id_is_the_requests {
+            headers.insert(CORRELATION_ID, self.correlation_id.clone());
+        }
+    }
+}
+
+/// The time of day in the unit of a UUIDv7; a clock before 1970 reads as 1970.
+pub(super) fn unix_millis() -> u64 {
+    let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The call's trace, and whether it is the one that the headers name.
+fn trace(headers: &HeaderMap, served: Option<&Served>, rng: &mut fastrand::Rng) -> (TraceContext, bool) {
+    let inbound = headers.get_all(TRACEPARENT);
+    if inbound.iter().next().is_none() {
+        return (served.map_or_else(|| TraceContext::start(rng), |served| served.trace.clone()), false);
+    }
+    match only(inbound).map(|header| TraceContext::parse(header.as_bytes())) {
+        Some(Ok(trace)) => (TraceContext { tracestate: tracestate(headers), ..trace }, true),
+        _ => (TraceContext::start(rng), false),
+    }
+}
+
+/// The vendors' list in one header: a sender may split it over several, in order.
+fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
+    if let Some(one) = only(headers.get_all(TRACESTATE)) {
+        return Some(one.clone());
+    }
+    let parts: Vec<&[u8]> = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes).collect();
+    if parts.is_empty() {
+        return None;
+    }
+    HeaderValue::from_bytes(&parts.join(&b","[..])).ok()
+}
+
+/// The header's value when there is exactly one.
+fn only(values: GetAll<'_, HeaderValue>) -> Option<&HeaderValue> {
+    let mut values = values.into_iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
+fn is_good(id: &[u8]) -> bool {
+    (1..=MAX_ID).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+fn new_uuid(out: &mut [u8], millis: u64, rng: &mut fastrand::Rng) {
+    let random = rng.u128(..).to_ne_bytes();
+    let mut ten = [0; 10];
+    ten.copy_from_slice(&random[..10]);
+    uuid::Builder::from_unix_timestamp_millis(millis, &ten).into_uuid().hyphenated().encode_lower(out);
+}
+
+/// Only called with letters, digits and dashes, which every header takes.
+fn header(bytes: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+#[cfg(test)]
+mod tests;

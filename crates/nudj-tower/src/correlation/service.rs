@@ -1,0 +1,98 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+use tracing::Span;
+
+use super::{
+    ids,
+    layer::Randomness,
+    span::{self, Call, Side},
+    task::SERVED,
+};
+use crate::CallContext;
+
+/// The service of [`CorrelationLayer`](super::CorrelationLayer).
+#[derive(Clone, Debug)]
+pub struct Correlation<S> {
+    inner: S,
+    randomness: Randomness,
+}
+
+impl<S> Correlation<S> {
+    pub(super) fn new(inner: S, randomness: Randomness) -> Self {
+        Self { inner, randomness }
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, B, T> Service<Request<B>> for Correlation<S>
+where
+    S: Service<Request<B>, Response = Response<T>>,
+    S::Error: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = CorrelationFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut rng = self.randomness.rng();
+        let mut settle = |served: Option<&_>| ids::settle(request.headers(), served, &mut rng, ids::unix_millis);
+        let settled = match SERVED.try_with(|served| settle(Some(served))) {
+            Ok(settled) => settled,
+            Err(_) => settle(None),
+        };
+        settled.send_in(request.headers_mut());
+        let context = CallContext::get_or_insert(request.extensions_mut());
+        let span = Call {
+            method: request.method(),
+            uri: request.uri(),
+            context: Some(&context),
+            correlation_id: &settled.correlation_id,
+            trace: &settled.trace,
+        }
+        .client_span();
+        context.set_first_traceparent(settled.traceparent);
+        context.set_ids(settled.correlation_id, settled.trace);
+        let inner = span.in_scope(|| self.inner.call(request));
+        CorrelationFuture { inner, span }
+    }
+}
+
+pin_project! {
+    /// The future of [`Correlation`]: the inner one, run inside the call's span.
+    #[derive(Debug)]
+    pub struct CorrelationFuture<F> {
+        #[pin]
+        inner: F,
+        span: Span,
+    }
+}
+
+impl<F, T, E> Future for CorrelationFuture<F>
+where
+    F: Future<Output = Result<Response<T>, E>>,
+    E: 'static,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let _entered = this.span.enter();
+        let result = ready!(this.inner.poll(cx));
+        span::record(this.span, Side::Client, &result);
+        Poll::Ready(result)
+    }
+}
