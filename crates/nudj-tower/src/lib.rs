@@ -2,6 +2,8 @@
 //!
 //! | module | layer | what it does |
 //! |---|---|---|
+//! | [`deadline`] | [`DeadlineLayer`](deadline::DeadlineLayer) | bounds a whole call, waits and backoff included |
+//! | [`timeout`] | [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer) | bounds one attempt, and its body if asked to |
 //! | [`correlation`] | [`CorrelationLayer`](correlation::CorrelationLayer) | one id and one trace for the whole call, from the caller or new |
 //! | [`correlation`] | [`CorrelationServerLayer`](correlation::CorrelationServerLayer) | the same for calls that come in; handlers' own calls carry it on |
 //!
@@ -14,6 +16,8 @@ mod context;
 mod endpoint;
 pub mod observe;
 mod rejection;
+#[cfg(any(feature = "deadline", feature = "timeout"))]
+mod timer;
 
 #[cfg(feature = "attempt")]
 pub mod attempt;

@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::{Deadline, DeadlineConfig};
+use crate::{
+    ConfigError,
+    classify::{Any, Http},
+};
+
+/// Bounds whole calls; see the [module's page](super).
+#[derive(Clone, Debug)]
+pub struct DeadlineLayer<C = Http> {
+    total: Duration,
+    carrier: C,
+    tries_counted: bool,
+}
+
+impl DeadlineLayer {
+    /// Bounds HTTP calls and writes the deadline into their context, which it makes when there is none.
+    ///
+    /// # Errors
+    /// When `config` is out of range.
+    pub fn new(config: DeadlineConfig) -> Result<Self, ConfigError> {
+        Self::carried(config, Http::default())
+    }
+}
+
+impl DeadlineLayer<Any> {
+    /// Bounds calls of any kind. No context is read or written.
+    ///
+    /// # Errors
+    /// When `config` is out of range.
+    pub fn for_any(config: DeadlineConfig) -> Result<Self, ConfigError> {
+        Self::carried(config, Any)
+    }
+}
+
+impl<C> DeadlineLayer<C> {
+    /// Bounds calls whose requests carry their context in a way of their own; see [`Carry`](super::Carry).
+    ///
+    /// # Errors
+    /// When `config` is out of range.
+    #[expect(clippy::needless_pass_by_value, reason = "a constructor takes its configuration")]
+    pub fn carried(config: DeadlineConfig, carrier: C) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self { total: config.total, carrier, tries_counted: false })
+    }
+
+    /// Promises that a layer below notes every try in the context, as [`round_robin`](crate::round_robin) does. A call that is
+    /// cut before its first try is then reported as not sent.
+    #[must_use]
+    pub fn tries_counted(mut self) -> Self {
+        self.tries_counted = true;
+        self
+    }
+}
+
+impl<S, C: Clone> Layer<S> for DeadlineLayer<C> {
+    type Service = Deadline<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Deadline::new(inner, self.total, self.carrier.clone(), self.tries_counted)
+    }
+}

@@ -1,0 +1,122 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::Carry;
+use crate::{BoxError, CallContext, Rejection, classify::Http, timer::LazyTimer};
+
+/// A service whose calls end by their deadline; see the [module's page](super).
+#[derive(Clone, Debug)]
+pub struct Deadline<S, C = Http> {
+    inner: S,
+    total: Duration,
+    carrier: C,
+    tries_counted: bool,
+}
+
+impl<S, C> Deadline<S, C> {
+    pub(super) fn new(inner: S, total: Duration, carrier: C, tries_counted: bool) -> Self {
+        Self { inner, total, carrier, tries_counted }
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, C, Req> Service<Req> for Deadline<S, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Carry<Req>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let now = Instant::now();
+        // A sum beyond what an instant holds is a deadline that never comes.
+        let mut deadline = now.checked_add(self.total);
+        let context = self.carrier.carry(&mut request);
+        if let Some(context) = &context {
+            if let Some(ours) = deadline {
+                context.limit_deadline(ours);
+            }
+            deadline = context.deadline();
+        }
+        let allowed = deadline.map_or(self.total, |at| at.saturating_duration_since(now));
+        let state = if allowed.is_zero() {
+            State::Late
+        } else {
+            State::Called {
+                inner: self.inner.call(request),
+                timer: LazyTimer::default(),
+                deadline,
+                context: context.filter(|_| self.tries_counted),
+            }
+        };
+        DeadlineFuture { state, allowed }
+    }
+}
+
+pin_project! {
+    /// The future of [`Deadline`].
+    #[derive(Debug)]
+    pub struct DeadlineFuture<F> {
+        #[pin]
+        state: State<F>,
+        allowed: Duration,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[derive(Debug)]
+    enum State<F> {
+        Called {
+            #[pin]
+            inner: F,
+            #[pin]
+            timer: LazyTimer,
+            deadline: Option<Instant>,
+            context: Option<CallContext>,
+        },
+        Late,
+    }
+}
+
+impl<F, Res, E> Future for DeadlineFuture<F>
+where
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Res, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let sent = match this.state.project() {
+            StateProj::Late => false,
+            StateProj::Called { inner, timer, deadline, context } => {
+                if let Poll::Ready(result) = inner.poll(cx) {
+                    return Poll::Ready(result.map_err(Into::into));
+                }
+                let Some(deadline) = *deadline else { return Poll::Pending };
+                ready!(timer.poll_until(cx, || deadline));
+                context.as_ref().is_none_or(|context| context.tries() > 0)
+            }
+        };
+        Poll::Ready(Err(Rejection::DeadlineExceeded { total: *this.allowed, sent }.into()))
+    }
+}

@@ -1,0 +1,152 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::Response;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::TimeoutBody;
+use crate::{BoxError, Rejection, timer::LazyTimer};
+
+/// A service whose calls each end within a time; see the [module's page](super).
+#[derive(Clone, Debug)]
+pub struct AttemptTimeout<S> {
+    inner: S,
+    limit: Duration,
+}
+
+impl<S> AttemptTimeout<S> {
+    pub(super) fn new(inner: S, limit: Duration) -> Self {
+        Self { inner, limit }
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, Req> Service<Req> for AttemptTimeout<S>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = AttemptTimeoutFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        AttemptTimeoutFuture {
+            inner: self.inner.call(request),
+            timer: LazyTimer::default(),
+            limit: self.limit,
+            deadline: None,
+        }
+    }
+}
+
+/// A service whose calls and response bodies together end within a time; see the [module's page](super).
+#[derive(Clone, Debug)]
+pub struct BodyTimeout<S> {
+    inner: AttemptTimeout<S>,
+}
+
+impl<S> BodyTimeout<S> {
+    pub(super) fn new(inner: S, limit: Duration) -> Self {
+        Self { inner: AttemptTimeout::new(inner, limit) }
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        self.inner.get_ref()
+    }
+}
+
+impl<S, Req, B> Service<Req> for BodyTimeout<S>
+where
+    S: Service<Req, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<TimeoutBody<B>>;
+    type Error = BoxError;
+    type Future = BodyTimeoutFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        BodyTimeoutFuture { inner: self.inner.call(request) }
+    }
+}
+
+pin_project! {
+    /// The future of [`AttemptTimeout`].
+    #[derive(Debug)]
+    pub struct AttemptTimeoutFuture<F> {
+        #[pin]
+        inner: F,
+        #[pin]
+        timer: LazyTimer,
+        limit: Duration,
+        // Known from the first wait on.
+        deadline: Option<Instant>,
+    }
+}
+
+impl<F, Res, E> Future for AttemptTimeoutFuture<F>
+where
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Res, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(result) = this.inner.poll(cx) {
+            return Poll::Ready(result.map_err(Into::into));
+        }
+        let deadline = *this.deadline.get_or_insert_with(|| deadline_in(*this.limit));
+        ready!(this.timer.poll_until(cx, || deadline));
+        Poll::Ready(Err(Rejection::AttemptTimeout { limit: *this.limit }.into()))
+    }
+}
+
+pin_project! {
+    /// The future of [`BodyTimeout`].
+    #[derive(Debug)]
+    pub struct BodyTimeoutFuture<F> {
+        #[pin]
+        inner: AttemptTimeoutFuture<F>,
+    }
+}
+
+impl<F, B, E> Future for BodyTimeoutFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<TimeoutBody<B>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let result = ready!(this.inner.as_mut().poll(cx));
+        let inner = this.inner.project();
+        Poll::Ready(result.map(|response| response.map(|body| TimeoutBody::new(body, *inner.limit, *inner.deadline))))
+    }
+}
+
+/// Thirty years stand for "never" where the sum is beyond what an instant holds, as in tokio.
+pub(super) fn deadline_in(limit: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    let now = Instant::now();
+    now.checked_add(limit).unwrap_or_else(|| now + FAR)
+}
