@@ -1,0 +1,245 @@
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    breaker::{End, Permit},
+    handle::{BreakerHandle, Shared},
+};
+use crate::{
+    Availability, Available, BoxError, CallContext, Refused, Rejection, TryCall,
+    classify::{Classify, Http, Outcome},
+};
+
+/// A service behind a circuit breaker; made by [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
+///
+/// A clone shares the circuit.
+#[derive(Clone)]
+pub struct CircuitBreaker<S, C = Http> {
+    inner: S,
+    shared: Arc<Shared>,
+    classifier: C,
+}
+
+impl<S, C> CircuitBreaker<S, C> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>, classifier: C) -> Self {
+        Self { inner, shared, classifier }
+    }
+
+    /// Reads the circuit and drives it, without a call.
+    #[must_use]
+    pub fn handle(&self) -> BreakerHandle {
+        BreakerHandle(Arc::clone(&self.shared))
+    }
+
+    /// The service behind the breaker.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    fn called<Req>(&mut self, permit: Permit, request: Req) -> CircuitBreakerFuture<S::Future, C, Req>
+    where
+        S: Service<Req>,
+        C: Classify<Req, S::Response> + Clone,
+    {
+        let deadline = self.classifier.context(&request).and_then(CallContext::deadline);
+        let guard = PanicGuard { shared: &self.shared, permit };
+        let inner = self.inner.call(request);
+        mem::forget(guard);
+        let stage = Stage::Called {
+            inner,
+            shared: Arc::clone(&self.shared),
+            permit,
+            classifier: self.classifier.clone(),
+            deadline,
+            started: None,
+            progress: Progress::Unpolled,
+        };
+        CircuitBreakerFuture { stage, request: PhantomData }
+    }
+}
+
+impl<S, C, Req> Service<Req> for CircuitBreaker<S, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<Req, S::Response> + Clone,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = CircuitBreakerFuture<S::Future, C, Req>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        match self.shared.admit() {
+            Ok(permit) => self.called(permit, request),
+            Err(rejection) => {
+                CircuitBreakerFuture { stage: Stage::Refused { rejection: Some(rejection) }, request: PhantomData }
+            }
+        }
+    }
+}
+
+impl<S, C, Req> TryCall<Req> for CircuitBreaker<S, C>
+where
+    S: Service<Req> + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    C: Classify<Req, S::Response> + Clone + Send + Sync + 'static,
+{
+    fn try_call(&mut self, request: Req) -> Result<Self::Future, Refused<Req>> {
+        match self.shared.admit() {
+            Ok(permit) => Ok(self.called(permit, request)),
+            Err(rejection) => Err(Refused { request, rejection }),
+        }
+    }
+}
+
+impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Available for CircuitBreaker<S, C> {
+    fn availability(&self) -> Availability {
+        self.shared.availability()
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("inner", &self.inner)
+            .field("breaker", &self.shared)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The answer behind a [`CircuitBreaker`], or its refusal. Dropped before its end it counts as a failure only if the call hung.
+    pub struct CircuitBreakerFuture<F, C, Req> {
+        #[pin]
+        stage: Stage<F, C>,
+        request: PhantomData<fn(Req)>,
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<F, C> {
+        Called {
+            #[pin]
+            inner: F,
+            shared: Arc<Shared>,
+            permit: Permit,
+            classifier: C,
+            deadline: Option<Instant>,
+            started: Option<Instant>,
+            progress: Progress,
+        },
+        Refused {
+            rejection: Option<Rejection>,
+        },
+    }
+
+    impl<F, C> PinnedDrop for Stage<F, C> {
+        fn drop(this: Pin<&mut Self>) {
+            if let StageProj::Called { shared, permit, deadline, started, progress, .. } = this.project() {
+                let end = match *progress {
+                    Progress::Done => return,
+                    Progress::Unpolled => Outcome::Ignored.into(),
+                    Progress::Pending => abandoned(shared, *deadline, *started),
+                    // It was being polled and did not come back: it panicked.
+                    Progress::Polling => Outcome::Failure.into(),
+                };
+                shared.settle(*permit, end, None);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Unpolled,
+    Polling,
+    Pending,
+    Done,
+}
+
+/// What it says about the other side that the caller dropped a call in flight.
+#[cold]
+fn abandoned(shared: &Shared, deadline: Option<Instant>, started: Option<Instant>) -> End {
+    let now = Instant::now();
+    let took = started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
+    let hung = shared.breaker.rules().abandoned_after.is_some_and(|limit| took >= limit);
+    let overdue = deadline.is_some_and(|deadline| now >= deadline);
+    let outcome = if hung || overdue { Outcome::Failure } else { Outcome::Ignored };
+    End { outcome, took, retry_after: None }
+}
+
+impl<F, C, Req, Res, E> Future for CircuitBreakerFuture<F, C, Req>
+where
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+    C: Classify<Req, Res>,
+{
+    type Output = Result<Res, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (inner, shared, permit, classifier, started, progress) = match self.project().stage.project() {
+            StageProj::Called { inner, shared, permit, classifier, started, progress, .. } => {
+                (inner, shared, *permit, classifier, started, progress)
+            }
+            StageProj::Refused { rejection } => {
+                // A future is not polled after its end; if it is, this one stays silent.
+                return rejection.take().map_or(Poll::Pending, |rejection| Poll::Ready(Err(rejection.into())));
+            }
+        };
+        let rules = shared.breaker.rules();
+        let was = mem::replace(progress, Progress::Polling);
+        let Poll::Ready(result) = inner.poll(cx) else {
+            if started.is_none() && rules.needs_start() {
+                *started = Some(Instant::now());
+            }
+            *progress = Progress::Pending;
+            return Poll::Pending;
+        };
+        let result = result.map_err(Into::into);
+        let verdict = classifier.classify(result.as_ref().map_err(|error| &**error as _));
+        *progress = Progress::Done;
+        if was != Progress::Done {
+            // The clock is read once, and only where a rule asks how long the call took.
+            let now = started.filter(|_| rules.slow_call.is_some()).map(|started| (started, Instant::now()));
+            let took = now.map_or(Duration::ZERO, |(started, now)| now.saturating_duration_since(started));
+            let end = End { outcome: verdict.outcome, took, retry_after: verdict.retry_after };
+            shared.settle(permit, end, now.map(|(_, now)| now));
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<F, C, Req> fmt::Debug for CircuitBreakerFuture<F, C, Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerFuture").finish_non_exhaustive()
+    }
+}
+
+/// Dropped only when the inner service panics in `call`.
+struct PanicGuard<'a> {
+    shared: &'a Shared,
+    permit: Permit,
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        self.shared.settle(self.permit, Outcome::Failure.into(), None);
+    }
+}
