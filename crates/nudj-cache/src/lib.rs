@@ -3,13 +3,19 @@ mod clock;
 mod entry;
 mod envelope;
 mod error;
+mod flight;
+mod invalidation;
+mod key;
 mod level;
+mod multi;
 mod stats;
 
 pub use self::{
     clock::WallClock,
     entry::{Entry, Kind},
     error::{BoxError, CacheError, SharedError},
-    level::{AsOf, CacheLevel, Found, LevelError, MemoryConfig, MemoryLevel, Usage, Write},
+    invalidation::{Invalidation, InvalidationChannel},
+    level::{AsOf, CacheLevel, Found, LevelConfig, LevelError, MemoryConfig, MemoryLevel, Usage, Write},
+    multi::{CacheConfig, MultiLevelCache, MultiLevelCacheBuilder, SetOptions, WeakCache},
     stats::{CacheStats, LevelStats},
 };

@@ -141,19 +141,27 @@ impl Guarded {
     }
 
     pub(crate) async fn set(&self, key: &str, entry: &Entry, write: Write) {
+        // The TTL begins when the write arrives: without what it may take, the value could outlive it.
+        let ttl = write.ttl.saturating_sub(self.config.timeout);
+        if ttl.is_zero() {
+            return;
+        }
         self.repair(false).await;
-        // A write whose end is not known may still arrive, after a delete that it must not survive.
-        let mut unknown = Unknown { guarded: self, key, armed: write.as_of.is_some() };
-        match self.run(self.level.set(key, entry, write)).await {
+        // A write whose end is not known may still arrive, after a delete that it must not survive, or long after its
+        // TTL began. It is undone.
+        let mut unknown = Unknown { guarded: self, key, armed: true };
+        match self.run(self.level.set(key, entry, Write { ttl, ..write })).await {
             Ok(()) | Err(Failed::NotTried) => unknown.armed = false,
             Err(Failed::Unreadable | Failed::Unknown) => {}
         }
     }
 
-    /// Deletes now, or as soon as the level answers again.
-    pub(crate) async fn delete(&self, target: &Target) {
+    /// Deletes now, within one timeout, or as soon as the level answers again.
+    pub(crate) async fn delete(&self, targets: &[Target]) {
         // First noted, then done, then struck off: a caller that leaves in between loses nothing.
-        self.note(target.clone());
+        for target in targets {
+            self.note(target.clone());
+        }
         self.repair(true).await;
     }
 
@@ -299,7 +307,7 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// Notes a delete for a conditional write that was dropped, failed or timed out.
+/// Notes a delete for a write that was dropped, failed or timed out.
 struct Unknown<'a> {
     guarded: &'a Guarded,
     key: &'a str,

@@ -20,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::{
+    guarded::LevelConfig,
     memory::{MemoryConfig, MemoryLevel},
     sequence::AsOf,
 };

@@ -1,0 +1,114 @@
+//! Reading through the levels and writing to them.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::cache::MultiLevelCache;
+use crate::{
+    entry::{Entry, Kind},
+    level::{AsOf, Found, Write},
+};
+
+/// How a payload becomes a value.
+pub(crate) struct Format<F> {
+    pub(crate) kind: Kind,
+    pub(crate) schema: u32,
+    /// The value and the memory it takes beyond its payload, or `None` when the payload is not readable.
+    pub(crate) decode: F,
+}
+
+impl<F> Format<F> {
+    fn fits(&self, entry: &Entry) -> bool {
+        entry.kind() == self.kind && entry.schema() == self.schema
+    }
+}
+
+impl MultiLevelCache {
+    /// What the memory level holds, without waiting for anything.
+    pub(crate) fn lookup_memory(&self, key: &str, now: Instant) -> Option<Found> {
+        let found = self.0.memory.lookup_at(key, now);
+        let counters = &self.0.memory_counters;
+        if found.is_some() {
+            counters.hits.one();
+            self.0.counters.hits.one();
+        } else {
+            counters.misses.one();
+        }
+        found
+    }
+
+    /// L1, then the shared levels.
+    pub(crate) async fn lookup<T, F>(&self, key: &str, format: &Format<F>) -> Option<(Arc<T>, Entry)>
+    where
+        T: Any + Send + Sync,
+        F: Fn(&Bytes) -> Option<(T, usize)>,
+    {
+        if let Some(Found { entry, .. }) = self.lookup_memory(key, Instant::now()) {
+            let value = entry.decoded().or_else(|| {
+                // Stored as another type: read anew, and not kept, since the other's readers are here as well.
+                let fits = format.fits(&entry);
+                fits.then(|| (format.decode)(entry.payload()))?.map(|(value, _)| Arc::new(value))
+            });
+            if let Some(value) = value {
+                return Some((value, entry));
+            }
+        }
+        self.lookup_shared(key, format).await
+    }
+
+    /// The shared levels only. What is found goes to the levels above.
+    pub(crate) async fn lookup_shared<T, F>(&self, key: &str, format: &Format<F>) -> Option<(Arc<T>, Entry)>
+    where
+        T: Any + Send + Sync,
+        F: Fn(&Bytes) -> Option<(T, usize)>,
+    {
+        for (index, level) in self.0.shared.iter().enumerate() {
+            let as_of = AsOf::now();
+            let found = level.get(key).await;
+            self.tell_repaired().await;
+            let Some(Found { entry, remaining }) = found else { continue };
+            let decoded = format.fits(&entry).then(|| (format.decode)(entry.payload())).flatten();
+            let Some((value, weight)) = decoded else {
+                level.unreadable();
+                continue;
+            };
+            level.hit();
+            self.0.counters.hits.one();
+            let value = Arc::new(value);
+            let entry = entry.with_decoded(Arc::clone(&value) as _, weight);
+            self.write(key, &entry, Some(remaining), Some(as_of), index).await;
+            return Some((value, entry));
+        }
+        self.0.counters.misses.one();
+        None
+    }
+
+    /// Writes to L1 and to the first `shared` of the shared levels.
+    pub(super) async fn write(
+        &self,
+        key: &str,
+        entry: &Entry,
+        ttl: Option<Duration>,
+        as_of: Option<AsOf>,
+        shared: usize,
+    ) {
+        let at_most = |level: Duration| Write { ttl: ttl.map_or(level, |ttl| level.min(ttl)), as_of };
+        self.0.memory.insert(key, entry, at_most(self.memory_ttl()));
+        match self.0.shared.get(..shared).unwrap_or_default() {
+            [] => {}
+            [level] => level.set(key, entry, at_most(self.jittered(level.ttl()))).await,
+            levels => {
+                let writes = levels.iter().map(|level| level.set(key, entry, at_most(self.jittered(level.ttl()))));
+                join_all(writes).await;
+            }
+        }
+    }
+
+    /// Writes to all levels, each for its own TTL, none for longer than `ttl`.
+    pub(crate) async fn write_through(&self, key: &str, entry: &Entry, ttl: Option<Duration>, as_of: Option<AsOf>) {
+        self.write(key, entry, ttl, as_of, self.0.shared.len()).await;
+    }
+}
