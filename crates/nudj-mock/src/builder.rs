@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    Control, MockError, MockNudj, MockService,
+    Control, MockError, MockNudj, MockService, Seed,
     api::{World, router},
     clock::Clock,
     exchange::Core,
@@ -37,6 +37,9 @@ pub struct Builder {
     log: LogLimits,
     limits: Limits,
     most_body_bytes: usize,
+    seed: Seed,
+    #[cfg(feature = "tls")]
+    alpn: Option<Vec<String>>,
 }
 
 impl Default for Builder {
@@ -53,6 +56,9 @@ impl Default for Builder {
             log: LogLimits::default(),
             limits: Limits::default(),
             most_body_bytes: 10 * 1024 * 1024,
+            seed: Seed::new(),
+            #[cfg(feature = "tls")]
+            alpn: None,
         }
     }
 }
@@ -148,32 +154,69 @@ impl Builder {
         self
     }
 
+    /// Starts with this data: nothing unless set.
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Speaks TLS, offering HTTP/2 and HTTP/1.1 by ALPN. [`MockNudj::ca_pem`] is whom to trust; the certificate is for `localhost`,
+    /// `127.0.0.1` and `::1`.
+    #[cfg(feature = "tls")]
+    pub fn tls(self) -> Self {
+        self.tls_alpn(["h2", "http/1.1"])
+    }
+
+    /// Speaks TLS, offering exactly these protocols by ALPN; none for no ALPN at all.
+    #[cfg(feature = "tls")]
+    pub fn tls_alpn(mut self, protocols: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.alpn = Some(protocols.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// Listens.
     ///
     /// # Errors
     /// [`MockError::Bind`] when the address cannot be had, [`MockError::OnePort`] when several instances were asked for on one
-    /// fixed port.
+    /// fixed port, [`MockError::Data`] when the seed is refused or no certificate could be made.
     pub async fn start(self) -> Result<MockNudj, MockError> {
         if self.instances > 1 && self.bind.port() != 0 {
             return Err(MockError::OnePort { instances: self.instances, port: self.bind.port() });
         }
-        let (bind, token) = (self.bind, self.first_token());
-        let instances = self.instances;
-        MockNudj::listen(self.control(), token, bind, instances).await
+        let (bind, instances, token) = (self.bind, self.instances, self.first_token());
+        MockNudj::listen(self.control()?, token, bind, instances).await
     }
 
     /// Makes the in-memory form: no socket, the same routes and faults.
-    #[must_use]
-    pub fn service(self) -> MockService {
+    ///
+    /// # Errors
+    /// [`MockError::Data`] when the seed is refused.
+    pub fn service(self) -> Result<MockService, MockError> {
         let token = self.first_token();
-        MockService::new(self.control(), token, 0)
+        Ok(MockService::new(self.control()?, token, 0))
     }
 
     fn first_token(&self) -> String {
         self.tokens.first().cloned().unwrap_or_else(|| TOKEN.to_owned())
     }
 
-    fn control(mut self) -> Control {
+    fn control(mut self) -> Result<Control, MockError> {
+        let seed = std::mem::take(&mut self.seed);
+        #[cfg(feature = "tls")]
+        let tls = self.alpn.take().map(|alpn| crate::tls::Tls::new(&alpn)).transpose()?;
+        #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "TLS is put in where it is there"))]
+        let mut core = self.core();
+        #[cfg(feature = "tls")]
+        {
+            core.tls = tls;
+        }
+        let control = Control { core: Arc::new(core) };
+        control.load(&seed)?;
+        Ok(control)
+    }
+
+    /// Without seed and TLS, nothing can fail.
+    pub(crate) fn core(mut self) -> Core {
         if self.tokens.is_empty() {
             self.tokens.push(TOKEN.to_owned());
         }
@@ -190,14 +233,15 @@ impl Builder {
             rotation_overlap: self.rotation_overlap,
             token_lifetime: self.token_lifetime,
         });
-        let core = Core {
+        Core {
             router: router(Arc::clone(&world)),
             world,
             rules: Mutex::new(Rules::default()),
             log: Mutex::new(RequestLog::new(self.log)),
             most_body_bytes: self.most_body_bytes,
             accepted: (0..self.instances).map(|_| AtomicU64::new(0)).collect(),
-        };
-        Control { core: Arc::new(core) }
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 }

@@ -1,30 +1,26 @@
 //! What a test sees of the mock, and what it can do to it.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::{
-    Fault, FaultId, MockError, Received, RecordedRequest,
-    api::new_user,
-    clock::parse_iso,
-    error::lock,
-    exchange::Core,
-    store::{Store, User},
-};
+use crate::{Fault, FaultId, Received, RecordedRequest, error::lock, exchange::Core, store::Store};
 
 /// The side of the mock that a test talks to: faults go in, what arrived comes out, data can be put in and looked at.
 ///
 /// Both [`MockNudj`](crate::MockNudj) and [`MockService`](crate::MockService) deref to it. It is cheap to clone, and clones see
 /// the same state.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Control {
     pub(crate) core: Arc<Core>,
 }
 
 impl Control {
-    fn store<T>(&self, read: impl FnOnce(&mut Store) -> T) -> T {
+    pub(crate) fn store<T>(&self, read: impl FnOnce(&mut Store) -> T) -> T {
         read(&mut lock(&self.core.world.store))
     }
 
@@ -85,61 +81,6 @@ impl Control {
         self.core.accepted.get(instance).map_or(0, |accepted| accepted.load(Ordering::Relaxed))
     }
 
-    /// How many users there are, the erased ones and the token's own not counted.
-    #[must_use]
-    pub fn users_count(&self) -> usize {
-        self.store(|store| store.users.count())
-    }
-
-    /// A user's record as it is kept, also after it was erased, when the API already answers "User not found".
-    #[must_use]
-    pub fn user_record(&self, id: &str) -> Option<Value> {
-        self.store(|store| store.users.record(id).map(User::to_json))
-    }
-
-    /// The id of the token's own user, whom `GET /integration/me` shows.
-    #[must_use]
-    pub fn me(&self) -> Option<String> {
-        self.store(|store| store.users.me().ok().map(|me| me.id.clone()))
-    }
-
-    /// Creates a user past the API and gives the record.
-    ///
-    /// # Errors
-    /// [`MockError::Data`] for what the API would refuse: no email, or one that is taken.
-    pub fn add_user(&self, user: &Value) -> Result<Value, MockError> {
-        let now = self.core.world.clock.millis();
-        let refused = |failure: crate::api::Failure| MockError::Data { what: "a user", reason: failure.message };
-        let new = new_user(user).map_err(refused)?;
-        self.store(|store| {
-            let id = store.ids.next();
-            store.users.create(id, new, now).map(User::to_json).map_err(refused)
-        })
-    }
-
-    /// Changes profile fields of a user past the API, as someone else's edit would. Each field replaces the one there; an
-    /// `updatedAt` (ISO-8601) sets that time, else it is the mock's now.
-    ///
-    /// # Errors
-    /// [`MockError::Data`] when there is no such user, the change is no object, or `updatedAt` is no timestamp.
-    pub fn edit_user(&self, id: &str, change: &Value) -> Result<Value, MockError> {
-        let refused = |reason: &str| MockError::Data { what: "an edit of a user", reason: reason.to_owned() };
-        let fields = change.as_object().ok_or_else(|| refused("it must be an object"))?;
-        let at = match fields.get("updatedAt") {
-            Some(at) => at.as_str().and_then(parse_iso).ok_or_else(|| refused("updatedAt must be ISO-8601"))?,
-            None => self.core.world.clock.millis(),
-        };
-        self.store(|store| {
-            let edited = store.users.edit(id, |user| {
-                for (name, value) in fields.iter().filter(|(name, _)| name.as_str() != "updatedAt") {
-                    user.profile.insert(name.clone(), value.clone());
-                }
-                user.updated_at = at;
-            });
-            edited.map(User::to_json).map_err(|failure| refused(&failure.message))
-        })
-    }
-
     /// Turns deduplication by `Idempotency-Key` on or off. On, a repeated POST, PATCH or PUT with the same key gets the first answer
     /// again, marked `idempotent-replayed: true`; the same key with a different request gets 422. The public reference documents
     /// no such header, so it is off unless the builder turns it on.
@@ -154,6 +95,19 @@ impl Control {
 
     /// Ends a token at once: its next use is answered 401. False when it was not known.
     pub fn revoke_token(&self, token: &str) -> bool {
-        self.store(|store| store.tokens.retire(token, std::time::Duration::ZERO, Instant::now()))
+        self.store(|store| store.tokens.retire(token, Duration::ZERO, Instant::now()))
+    }
+
+    /// Makes a token that is good for `lifetime`, as the token endpoint would.
+    #[must_use]
+    pub fn issue_token(&self, lifetime: Duration) -> String {
+        self.store(|store| store.tokens.issue(Some(lifetime), Instant::now()))
+    }
+}
+
+/// Shows no data: it may hold secrets.
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("requests", &self.request_count()).finish_non_exhaustive()
     }
 }

@@ -22,7 +22,6 @@ use crate::{
 };
 
 /// Everything that instances share.
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) world: Arc<World>,
     pub(crate) router: Router,
@@ -30,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) log: Mutex<RequestLog>,
     pub(crate) most_body_bytes: usize,
     pub(crate) accepted: Vec<AtomicU64>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Tls>,
 }
 
 /// What is to be sent.

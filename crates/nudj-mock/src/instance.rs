@@ -17,6 +17,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{Mutex, Notify, oneshot},
     task::{JoinHandle, JoinSet},
@@ -134,9 +135,25 @@ async fn accept(core: Arc<Core>, index: usize, listener: TcpListener, mut stoppe
 async fn connection(core: Arc<Core>, index: usize, stream: TcpStream) {
     // Only slower without it.
     let _ = stream.set_nodelay(true);
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &core.tls {
+        // A handshake that fails is the client's story to tell.
+        if let Ok(stream) = tls.acceptor.accept(stream).await {
+            speak(&core, index, stream).await;
+        }
+        return;
+    }
+    speak(&core, index, stream).await;
+}
+
+/// HTTP/1.1 or HTTP/2, as the client begins.
+async fn speak<S>(core: &Arc<Core>, index: usize, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let close = Arc::new(Notify::new());
     let service = service_fn(|request| {
-        let (core, close) = (Arc::clone(&core), Arc::clone(&close));
+        let (core, close) = (Arc::clone(core), Arc::clone(&close));
         async move {
             match core.exchange(index, request).await {
                 Delivery::Answer { head, body, pace } => {

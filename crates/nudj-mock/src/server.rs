@@ -51,13 +51,28 @@ impl MockNudj {
     /// The origin of the first instance, such as `http://127.0.0.1:40123`.
     #[must_use]
     pub fn url(&self) -> String {
-        self.instances.first().map(origin).unwrap_or_default()
+        self.instances.first().map(|instance| self.origin(instance)).unwrap_or_default()
     }
 
     /// The origins of all instances, in order.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        self.instances.iter().map(origin).collect()
+        self.instances.iter().map(|instance| self.origin(instance)).collect()
+    }
+
+    fn origin(&self, instance: &Instance) -> String {
+        #[cfg(feature = "tls")]
+        let scheme = if self.control.core.tls.is_some() { "https" } else { "http" };
+        #[cfg(not(feature = "tls"))]
+        let scheme = "http";
+        format!("{scheme}://{}", instance.addr())
+    }
+
+    /// The certificate authority to trust, in PEM; `None` without [`Builder::tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.control.core.tls.as_ref().map(|tls| tls.ca_pem.as_str())
     }
 
     /// The addresses of all instances, in order.
@@ -110,10 +125,6 @@ impl MockNudj {
         let instances = self.instances.len();
         self.instances.get(index).ok_or(MockError::NoInstance { index, instances })
     }
-}
-
-fn origin(instance: &Instance) -> String {
-    format!("http://{}", instance.addr())
 }
 
 impl Deref for MockNudj {

@@ -21,6 +21,7 @@ use tower_service::Service;
 use crate::{
     Builder, Control, MockNudj,
     body::{Pace, len},
+    builder::TOKEN,
     error::Disconnected,
     exchange::Delivery,
     faults::Payload,
@@ -80,7 +81,8 @@ impl MockService {
 
 impl Default for MockService {
     fn default() -> Self {
-        MockNudj::builder().service()
+        let control = Control { core: Arc::new(Builder::default().core()) };
+        Self::new(control, TOKEN.to_owned(), 0)
     }
 }
 

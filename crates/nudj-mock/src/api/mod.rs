@@ -1,10 +1,21 @@
 //! The API: axum routes a request to a plain function over the store.
 
+mod actions;
+mod catalogue;
+mod challenges;
+mod events;
 mod failure;
+mod holdings;
 mod input;
+mod oauth;
 mod page;
+mod participations;
+mod points;
+mod progress;
+mod rewards;
 mod routes;
 mod users;
+mod webhooks;
 
 use std::{
     sync::{Arc, Mutex},
@@ -33,7 +44,6 @@ pub(crate) use routes::router;
 pub(crate) use users::new_user;
 
 /// What handlers share.
-#[derive(Debug)]
 pub(crate) struct World {
     pub(crate) store: Mutex<Store>,
     pub(crate) clock: Clock,
@@ -46,7 +56,6 @@ pub(crate) struct World {
 pub(crate) struct Arrived(pub(crate) Bytes);
 
 /// One call, as a handler sees it.
-#[derive(Debug)]
 pub(crate) struct Call<'a> {
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
@@ -73,6 +82,10 @@ impl Call<'_> {
     /// The first path parameter.
     pub(crate) fn id(&self) -> &str {
         self.params.first().map_or("", |(_, value)| value)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     pub(crate) fn query(&self, name: &str) -> Option<&str> {

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Failure};
-use crate::clock::{Millis, parse_iso};
+use super::{Call, Failure, input::wrong};
+use crate::{
+    clock::{Millis, parse_iso},
+    store::contains_ignoring_case,
+};
 
 /// What a list was asked for.
 #[derive(Debug)]
@@ -65,4 +68,35 @@ fn date(call: &Call<'_>, name: &str, older: &str) -> Result<Option<Millis>, Fail
     let Some(text) = call.query(name).or_else(|| call.query(older)) else { return Ok(None) };
     let wrong = || Failure::invalid(format!("Input validation failed: {name} must be a date"));
     parse_iso(text).ok_or_else(wrong).map(Some)
+}
+
+/// A page of JSON records. Besides the page's own filters it takes `status` and `communityId`.
+pub(super) fn records<'a>(
+    call: &Call<'_>,
+    records: impl Iterator<Item = &'a Value>,
+    show: impl Fn(&Value) -> Value,
+) -> Result<Value, Failure> {
+    let page = Page::of(call)?;
+    let (status, community) = (call.query("status"), call.query("communityId"));
+    let is = |record: &Value, field: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| record[field] == wanted);
+    let wanted = |record: &&Value| {
+        is(record, "status", status)
+            && is(record, "communityId", community)
+            && record["createdAt"].as_str().and_then(parse_iso).is_none_or(|at| page.spans(at))
+            && page.search.as_deref().is_none_or(|needle| {
+                let text = [&record["id"], &record["name"], &record["slug"], &record["details"]["title"]];
+                text.into_iter().filter_map(Value::as_str).any(|text| contains_ignoring_case(text, needle))
+            })
+    };
+    let matched = records.filter(wanted);
+    let Some((field, descending)) = &page.sort else { return Ok(page.cut(matched, show)) };
+    if !["createdAt", "updatedAt", "startsAt", "expiresAt", "name", "status"].contains(&field.as_str()) {
+        return Err(wrong("sort", "must be a timestamp, name or status, with or without a leading -"));
+    }
+    let mut sorted: Vec<&Value> = matched.collect();
+    sorted.sort_by(|a, b| a[field].as_str().cmp(&b[field].as_str()));
+    if *descending {
+        sorted.reverse();
+    }
+    Ok(page.cut(sorted.into_iter(), show))
 }

@@ -49,8 +49,17 @@ impl Collection {
         found.ok_or_else(|| Failure::not_found(self.name))
     }
 
+    /// What a missing record is answered.
+    pub(crate) fn missing(&self) -> Failure {
+        Failure::not_found(self.name)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Value> {
         self.records.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.records.iter_mut()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -57,7 +57,8 @@ impl User {
             username: "service".to_owned(),
             ..NewUser::default()
         };
-        Self { hidden: true, ..Self::new(id, new, now) }
+        // Keys to unlock challenges with, which no documented call gives.
+        Self { hidden: true, keys: 100.0, ..Self::new(id, new, now) }
     }
 
     fn new(id: String, new: NewUser, now: Millis) -> Self {

@@ -49,7 +49,7 @@ async fn latency_passes_in_tokio_time_and_statuses_come_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_date_is_reckoned_from_the_mocks_clock() {
-    let mock = MockService::builder().clock(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).service();
+    let mock = MockService::builder().clock(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).service().unwrap();
     mock.inject(Fault::status(429).retry_after_date(Duration::from_secs(30)));
     assert_eq!(get(&mock, USERS).await.headers[header::RETRY_AFTER], "Tue, 14 Nov 2023 22:13:50 GMT");
 }
@@ -73,7 +73,7 @@ async fn a_closed_connection_has_no_effect_and_a_lost_answer_has() {
 
 #[tokio::test]
 async fn a_lost_answer_is_found_again_by_its_idempotency_key() {
-    let mock = MockService::builder().idempotency(true).service();
+    let mock = MockService::builder().idempotency(true).service().unwrap();
     mock.inject(Fault::lost_answer().times(1));
     let create = || {
         let mut asked = request(Method::POST, USERS, mock.token(), Some(&json!({"email": "a@b"})));
@@ -182,7 +182,7 @@ async fn a_killed_service_refuses_until_it_is_revived() {
 
 #[tokio::test]
 async fn what_arrived_can_be_asserted() {
-    let mock = MockService::builder().request_log(3).service();
+    let mock = MockService::builder().request_log(3).service().unwrap();
     for n in 0..5 {
         let asked =
             request(Method::POST, &format!("{USERS}?n={n}"), mock.token(), Some(&json!({"email": format!("{n}@b")})));
@@ -203,7 +203,8 @@ async fn what_arrived_can_be_asserted() {
 
 #[tokio::test]
 async fn no_debug_output_holds_a_token_or_a_secret() {
-    let mock = MockService::builder().token("canary-token").oauth_client("canary-id", "canary-secret").service();
+    let mock =
+        MockService::builder().token("canary-token").oauth_client("canary-id", "canary-secret").service().unwrap();
     get(&mock, USERS).await;
     let shown =
         format!("{mock:?} {:?} {:?} {:?}", *mock, mock.requests(), MockService::builder().token("canary-token"));

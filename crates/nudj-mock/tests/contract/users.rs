@@ -46,7 +46,7 @@ async fn a_user_is_created_updated_and_deleted_and_then_not_found() {
 
 #[tokio::test]
 async fn either_header_takes_a_token_with_or_without_bearer() {
-    let mock = MockService::builder().token("one").token("two").service();
+    let mock = MockService::builder().token("one").token("two").service().unwrap();
     let with = |name: &'static str, value: &'static str| {
         let mut asked = request(Method::GET, USERS, "", None);
         asked.headers_mut().remove("x-api-token");
@@ -167,7 +167,7 @@ async fn a_search_finds_email_name_and_external_id_in_any_case() {
 
 #[tokio::test(start_paused = true)]
 async fn timestamps_follow_the_clock_and_filter_and_sort_lists() {
-    let mock = MockService::builder().clock(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).service();
+    let mock = MockService::builder().clock(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).service().unwrap();
     let mut ids = Vec::new();
     for n in 0..3 {
         let created = post(&mock, USERS, user(n)).await.json;
@@ -244,7 +244,7 @@ async fn the_tokens_user_is_shown_but_in_no_list() {
 
 #[tokio::test]
 async fn a_full_mock_says_so() {
-    let mock = MockService::builder().most_users(2).service();
+    let mock = MockService::builder().most_users(2).service().unwrap();
     for n in 0..2 {
         assert_eq!(post(&mock, USERS, user(n)).await.status, StatusCode::OK);
     }
@@ -266,7 +266,7 @@ async fn unknown_paths_and_methods_get_the_envelope() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_unread() {
-    let mock = MockService::builder().most_body_bytes(100).service();
+    let mock = MockService::builder().most_body_bytes(100).service().unwrap();
     let refused = post(&mock, USERS, json!({"email": "x".repeat(200)})).await;
     assert_eq!(refused.refusal().0, 413);
     assert_eq!(mock.request_count(), 0);
