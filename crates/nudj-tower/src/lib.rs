@@ -3,9 +3,11 @@
 //! | module | layer | what it does |
 //! |---|---|---|
 //! | [`deadline`] | [`DeadlineLayer`](deadline::DeadlineLayer) | bounds a whole call, waits and backoff included |
+//! | [`attempt`] | [`AttemptLayer`](attempt::AttemptLayer) | each attempt's span, its span id in `traceparent`, `x-retry-attempt` on repeats |
 //! | [`timeout`] | [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer) | bounds one attempt, and its body if asked to |
 //! | [`correlation`] | [`CorrelationLayer`](correlation::CorrelationLayer) | one id and one trace for the whole call, from the caller or new |
 //! | [`correlation`] | [`CorrelationServerLayer`](correlation::CorrelationServerLayer) | the same for calls that come in; handlers' own calls carry it on |
+//! | [`retry`] | [`RetryLayer`](retry::RetryLayer) | sends again what may be sent again, within a budget |
 //!
 //! What all layers share: [`CallContext`] travels with the request, [`Rejection`] is what a layer says when it refuses,
 //! [`classify`] tells what an answer means, [`observe`] tells whoever watches.
@@ -15,7 +17,11 @@ mod config;
 mod context;
 mod endpoint;
 pub mod observe;
+#[cfg(any(feature = "attempt", feature = "correlation"))]
+mod randomness;
 mod rejection;
+#[cfg(any(feature = "attempt", feature = "correlation"))]
+mod semconv;
 #[cfg(any(feature = "deadline", feature = "timeout"))]
 mod timer;
 
