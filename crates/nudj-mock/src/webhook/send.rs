@@ -104,7 +104,8 @@ impl Control {
         if let Some(secret) = target.secret {
             headers.insert(HeaderName::from_static("x-nudj-signature"), text(&webhook_signature(secret, &body))?);
         }
-        headers.extend(event.headers.clone().into_iter().filter_map(|(name, value)| Some((name?, value))));
+        // Replaces what has the same name.
+        headers.extend(event.headers.clone());
         let mut attempts = 0;
         loop {
             let answered = time::timeout(event.answer_within, attempt(&uri, &headers, body.clone())).await;

@@ -95,3 +95,8 @@ pub(crate) async fn get(mock: &MockService, path: &str) -> Answer {
 pub(crate) async fn post(mock: &MockService, path: &str, body: Value) -> Answer {
     call(mock, Method::POST, path, Some(body)).await
 }
+
+#[track_caller]
+pub(crate) fn id_of(answer: &Answer) -> String {
+    answer.json["id"].as_str().unwrap().to_owned()
+}
