@@ -67,7 +67,7 @@ pub(super) fn complete(store: &mut Store, call: &Call<'_>) -> Result<Value, Fail
     let body = body(call)?;
     let input = Input::of(&body)?;
     store.challenges.get(call.id())?;
-    let score = input.number("score", f64::MIN, f64::MAX)?.and(input.get("score")).cloned();
+    let score = input.number("score", f64::MIN, f64::MAX)?.and(input.get("score"));
     let user = user(store, Some(input))?;
     finish(store, call.id(), &user, score, call.now)
 }
@@ -76,7 +76,7 @@ pub(super) fn finish(
     store: &mut Store,
     challenge: &str,
     user: &str,
-    score: Option<Value>,
+    score: Option<&Value>,
     now: Millis,
 ) -> Result<Value, Failure> {
     let Ok(progress) = store.progress.get_mut(&key(challenge, user)) else {

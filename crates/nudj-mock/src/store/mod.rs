@@ -128,7 +128,7 @@ impl Store {
             Some(id) => id.as_str().ok_or_else(|| Failure::invalid("its id must be a string"))?.to_owned(),
             None => self.ids.next(),
         };
-        self.collection(to).put(to.complete(id, given, now))
+        self.collection(to).put(to.complete(&id, given, now))
     }
 }
 

@@ -46,7 +46,7 @@ impl Records {
     }
 
     /// A record with every field that the documentation requires, `given` laid over it.
-    pub(crate) fn complete(self, id: String, given: Map<String, Value>, now: Millis) -> Value {
+    pub(crate) fn complete(self, id: &str, given: Map<String, Value>, now: Millis) -> Value {
         let mut record = json!({
             "id": id,
             "organisationId": ORGANISATION_ID,

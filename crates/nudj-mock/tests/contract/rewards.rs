@@ -12,7 +12,7 @@ async fn reward(mock: &MockService) -> String {
     id_of(&post(mock, REWARDS, json!({"communityId": "c", "details": {"title": "Mug"}, "assetPointsPrice": 5})).await)
 }
 
-fn distribution(rewards: Value, users: Value) -> Value {
+fn distribution(rewards: &Value, users: &Value) -> Value {
     json!({"rewards": rewards, "xpToDistribute": 7, "pointsToDistribute": 5, "distributionMechanism": "select",
            "amountToDistribute": 1, "userIds": users, "communityId": "c"})
 }
@@ -36,7 +36,7 @@ async fn a_distribution_names_the_users_it_did_not_reach() {
     let (reward, me) = (reward(&mock).await, mock.me().unwrap());
     let given = json!([{"rewardId": reward, "allocationType": "assets", "quantity": 2}]);
     let path = format!("{REWARDS}/manual-distribution");
-    let answer = post(&mock, &path, distribution(given.clone(), json!([me, "nobody"]))).await.json;
+    let answer = post(&mock, &path, distribution(&given, &json!([me, "nobody"]))).await.json;
     assert_eq!((&answer["success"], &answer["usersProcessed"]), (&json!(false), &json!(1)));
     assert_eq!(answer["failedUserIds"], json!(["nobody"]));
     let shown = get(&mock, "/api/v2/integration/me").await.json;
@@ -45,11 +45,11 @@ async fn a_distribution_names_the_users_it_did_not_reach() {
     for (field, value) in
         [("userIds", json!([])), ("distributionMechanism", json!("none")), ("xpToDistribute", json!(-1))]
     {
-        let mut wrong = distribution(given.clone(), json!([me]));
+        let mut wrong = distribution(&given, &json!([me]));
         wrong[field] = value;
         assert_eq!(post(&mock, &path, wrong).await.refusal().0, 400, "{field}");
     }
-    let unknown = distribution(json!([{"rewardId": "none"}]), json!([me]));
+    let unknown = distribution(&json!([{"rewardId": "none"}]), &json!([me]));
     assert_eq!(post(&mock, &path, unknown).await.refusal().2, "Reward not found");
 }
 
@@ -77,7 +77,7 @@ async fn a_giveaway_is_drawn_once_and_entries_learn_of_it() {
     let (reward, me) = (reward(&mock).await, mock.me().unwrap());
     let loser = post(&mock, "/api/v2/admin/users", json!({"email": "a@b"})).await.json["id"].clone();
     let entries = json!([{"rewardId": reward, "allocationType": "entries", "quantity": 3}]);
-    post(&mock, &format!("{REWARDS}/manual-distribution"), distribution(entries, json!([me, loser]))).await;
+    post(&mock, &format!("{REWARDS}/manual-distribution"), distribution(&entries, &json!([me, loser]))).await;
     let mine = get(&mock, "/api/v2/integration/me/reward-entries").await.json;
     assert_eq!((&mine["totalCount"], &mine["edges"][0]["totalEntries"]), (&json!(1), &json!(3)));
     let entry = format!("/api/v2/integration/me/reward-entries/{}", mine["edges"][0]["id"].as_str().unwrap());
