@@ -23,6 +23,8 @@ pub enum Event<'a> {
     CallEnded {
         /// The call, with its attempts, endpoint, route and ids.
         context: &'a CallContext,
+        /// The request's method, `_OTHER` for one that nobody knows; `None` when the requests are not HTTP.
+        method: Option<&'static str>,
         /// What the answer meant.
         outcome: Option<Outcome>,
         /// The status of the answer, where there was one.

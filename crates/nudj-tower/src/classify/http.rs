@@ -126,8 +126,16 @@ impl<R: Rule, B, T> Classify<Request<B>, Response<T>> for Http<R> {
         is_idempotent(request.method()) || request.headers().contains_key(IDEMPOTENCY_KEY)
     }
 
+    fn carries_context(&self) -> bool {
+        true
+    }
+
     fn attach(&self, request: &mut Request<B>, context: &CallContext) {
         request.extensions_mut().insert(context.clone());
+    }
+
+    fn method<'r>(&self, request: &'r Request<B>) -> Option<&'r Method> {
+        Some(request.method())
     }
 
     fn status(&self, response: &Response<T>) -> Option<StatusCode> {

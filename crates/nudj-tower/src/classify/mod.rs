@@ -26,6 +26,8 @@ mod verdict;
 
 use std::error::Error;
 
+#[cfg(any(feature = "correlation", feature = "rate-limit"))]
+pub(crate) use self::http::wall_clock;
 pub use self::{
     any::Any,
     error_kind::error_kind,
@@ -34,8 +36,6 @@ pub use self::{
     transport::TransportError,
     verdict::{Outcome, Resend, Verdict},
 };
-#[cfg(any(feature = "correlation", feature = "rate-limit"))]
-pub(crate) use self::http::wall_clock;
 use crate::CallContext;
 
 /// What a layer may ask about the protocol whose calls it guards.
@@ -57,9 +57,20 @@ pub trait Classify<Req, Res> {
         false
     }
 
+    /// Whether requests of this kind can carry a context, so that one is worth making.
+    fn carries_context(&self) -> bool {
+        false
+    }
+
     /// Gives the request a context, for a layer that found none and has something to write.
     fn attach(&self, request: &mut Req, context: &CallContext) {
         let _ = (request, context);
+    }
+
+    /// The request's method.
+    fn method<'r>(&self, request: &'r Req) -> Option<&'r ::http::Method> {
+        let _ = request;
+        None
     }
 
     /// The response's status.

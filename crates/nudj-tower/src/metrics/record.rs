@@ -1,0 +1,161 @@
+//! What is said about one call, at its start and at its end.
+
+use std::{error::Error, time::Duration};
+
+use http::{HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+use tracing::{Level, debug, enabled, info};
+
+use crate::{
+    CallContext, Rejection,
+    classify::{Outcome, TransportError, error_kind, find_in_chain},
+    observe::{Event, Observers},
+};
+
+/// Whether anybody wants to know; nothing is recorded and no clock is read otherwise.
+pub(super) fn is_heard(observers: &Observers) -> bool {
+    observers.is_on() || enabled!(Level::INFO)
+}
+
+/// A call that has begun. Dropped without an end, it reports that the caller gave up.
+#[derive(Debug)]
+pub(super) struct Record {
+    observers: Observers,
+    context: CallContext,
+    method: Option<&'static str>,
+    start: Instant,
+    ended: bool,
+}
+
+/// How a call ended.
+struct End<'a> {
+    outcome: Option<Outcome>,
+    status: Option<StatusCode>,
+    kind: Option<&'a str>,
+    message: Option<String>,
+}
+
+impl Record {
+    pub(super) fn begin(observers: Observers, context: CallContext, method: Option<&Method>) -> Self {
+        let method = method.map(name);
+        observers.tell(|| Event::CallStarted { context: &context });
+        if enabled!(Level::DEBUG) {
+            let route = context.route();
+            debug!(
+                correlation_id = context.correlation_id().as_ref().and_then(text),
+                operation = route.map(|route| route.operation),
+                http.request.method = method,
+                url.template = route.map(|route| route.template),
+                "call started"
+            );
+        }
+        Self { observers, context, method, start: Instant::now(), ended: false }
+    }
+
+    pub(super) fn end(mut self, outcome: Outcome, status: Option<StatusCode>, error: Option<&(dyn Error + 'static)>) {
+        self.ended = true;
+        let failed = status.as_ref().filter(|status| status.is_client_error() || status.is_server_error());
+        self.tell(&End {
+            outcome: Some(outcome),
+            status,
+            kind: error.map(error_kind).or(failed.map(StatusCode::as_str)),
+            message: error.and_then(own_words),
+        });
+    }
+
+    fn tell(&self, end: &End<'_>) {
+        let (context, duration) = (&self.context, self.start.elapsed());
+        self.observers.tell(|| Event::CallEnded {
+            context,
+            method: self.method,
+            outcome: end.outcome,
+            status: end.status.map(|status| status.as_u16()),
+            error: end.kind,
+            duration,
+        });
+        if enabled!(Level::INFO) {
+            self.log(end, duration);
+        }
+    }
+
+    fn log(&self, end: &End<'_>, duration: Duration) {
+        macro_rules! line {
+            ($level:ident, $message:literal $(, $extra:tt)*) => {{
+                let context = &self.context;
+                let route = context.route();
+                $level!(
+                    correlation_id = context.correlation_id().as_ref().and_then(text),
+                    trace_id = context.trace().map(|trace| tracing::field::display(Hex(trace.trace_id.get()))),
+                    operation = route.map(|route| route.operation),
+                    http.request.method = self.method,
+                    url.template = route.map(|route| route.template),
+                    http.response.status_code = end.status.map(|status| status.as_u16()),
+                    outcome = end.outcome.map(outcome_name),
+                    error.r#type = end.kind,
+                    error = end.message.as_deref(),
+                    duration_ms = duration.as_secs_f64() * 1e3,
+                    attempts = context.tries(),
+                    endpoint = context.endpoint().as_deref(),
+                    $message
+                )
+            }};
+        }
+        match end {
+            End { outcome: None, .. } => line!(debug, "call dropped"),
+            End { kind: None, .. } => line!(info, "call completed"),
+            End { kind: Some(_), .. } => line!(info, "call failed"),
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.tell(&End { outcome: None, status: None, kind: None, message: None });
+        }
+    }
+}
+
+/// The error in our own words, where it is ours: those are known to hold no body, token or URL. Others' words are left out.
+fn own_words(error: &(dyn Error + 'static)) -> Option<String> {
+    find_in_chain::<Rejection>(error)
+        .map(ToString::to_string)
+        .or_else(|| find_in_chain::<TransportError>(error).map(ToString::to_string))
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}
+
+struct Hex(u128);
+
+impl std::fmt::Display for Hex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "success",
+        Outcome::Failure => "failure",
+        Outcome::Throttled => "throttled",
+        Outcome::Ignored => "ignored",
+    }
+}
+
+/// A method that nobody knows is a caller's free text; OpenTelemetry's conventions say `_OTHER`.
+fn name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        "TRACE" => "TRACE",
+        "CONNECT" => "CONNECT",
+        _ => "_OTHER",
+    }
+}
