@@ -1,7 +1,6 @@
 //! The decision: who may pass, and what an end changes. No clock, no runtime: time is an argument, asked for only where a rule needs it.
 
 use std::{
-    cell::LazyCell,
     collections::VecDeque,
     sync::{
         Arc,
@@ -28,7 +27,8 @@ impl Tick {
     /// The moment `duration` after this one; the end of time if there is none.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+        let nanos = duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()));
+        Self(self.0.saturating_add(nanos))
     }
 
     /// From `earlier` to this moment; zero if that lies after it.
@@ -307,7 +307,10 @@ impl Breaker {
             if word & (PASSES | QUIET) == PASSES | QUIET {
                 let Some(slices) = &self.slices else { return false };
                 let now = now();
-                return !slices.record_success(permit.generation, now) && self.evaluate_slices(permit, now);
+                return !slices.record_success(permit.generation, now) && self.evaluate_slices(permit, end, now);
+            }
+            if word & PASSES != 0 && self.slices.is_none() {
+                return self.record_success(permit, end, now);
             }
         }
         if matches!(end.outcome, Outcome::Ignored) && self.passes() {
@@ -353,6 +356,32 @@ impl Breaker {
         }
     }
 
+    /// The usual case of [`record`](Self::record), where the last calls were not all successes.
+    #[inline]
+    fn record_success(&self, permit: Permit, end: End, now: impl FnOnce() -> Tick) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.generation != permit.generation {
+            return false;
+        }
+        inner.consecutive = 0;
+        let mut rate = None;
+        if let Some(ring) = &mut inner.ring {
+            ring.push(false, false);
+            rate = self.rules.breached(ring.tally());
+        }
+        match (rate, inner.mode) {
+            (Some(cause), Mode::Closed) => {
+                self.open(&mut inner, now(), cause, end.retry_after);
+                true
+            }
+            _ => {
+                self.word.store(inner.word(), Ordering::Release);
+                false
+            }
+        }
+    }
+
+    #[inline]
     fn record(&self, inner: &mut Inner, end: End, slow: bool, now: impl FnOnce() -> Tick) -> bool {
         let failed = match end.outcome {
             Outcome::Ignored => return false,
@@ -367,24 +396,26 @@ impl Breaker {
             // Throttled is not sick: it counts for rates only.
             Outcome::Throttled => true,
         };
-        let threshold = self.rules.failure_threshold;
-        let in_a_row = threshold > 0 && inner.consecutive >= threshold;
-        let now = LazyCell::new(now);
-        let mut tally = None;
-        if let Some(ring) = &mut inner.ring {
-            ring.push(failed, slow);
-            tally = Some(ring.tally());
-        } else if let Some(slices) = &self.slices {
-            slices.record(inner.generation, *now, failed, slow);
-            tally = Some(slices.evaluate(*now, self.rules.minimum_calls));
+        if let Some(slices) = &self.slices {
+            let now = now();
+            slices.record(inner.generation, now, failed, slow);
+            let rate = self.rules.breached(slices.evaluate(now, self.rules.minimum_calls));
+            return self.conclude(inner, rate, end, || now);
         }
-        let cause = match tally.and_then(|tally| self.rules.breached(tally)) {
-            _ if in_a_row => Some(Cause::ConsecutiveFailures),
-            rate => rate,
-        };
-        match (cause, inner.mode) {
+        let rate = inner.ring.as_mut().and_then(|ring| {
+            ring.push(failed, slow);
+            self.rules.breached(ring.tally())
+        });
+        self.conclude(inner, rate, end, now)
+    }
+
+    #[inline]
+    fn conclude(&self, inner: &mut Inner, rate: Option<Cause>, end: End, now: impl FnOnce() -> Tick) -> bool {
+        let threshold = self.rules.failure_threshold;
+        let in_a_row = (threshold > 0 && inner.consecutive >= threshold).then_some(Cause::ConsecutiveFailures);
+        match (in_a_row.or(rate), inner.mode) {
             (Some(cause), Mode::Closed) => {
-                self.open(inner, *now, cause, end.retry_after);
+                self.open(inner, now(), cause, end.retry_after);
                 true
             }
             _ => {
@@ -396,7 +427,7 @@ impl Breaker {
 
     /// A success was counted in a slice of time that nobody has looked at yet: the rate may have risen because older calls
     /// left the window, or the minimum may have been reached.
-    fn evaluate_slices(&self, permit: Permit, now: Tick) -> bool {
+    fn evaluate_slices(&self, permit: Permit, end: End, now: Tick) -> bool {
         let mut inner = self.inner.lock();
         let Some(slices) = &self.slices else { return false };
         if inner.generation != permit.generation {
@@ -405,7 +436,7 @@ impl Breaker {
         let cause = self.rules.breached(slices.evaluate(now, self.rules.minimum_calls));
         match (cause, inner.mode) {
             (Some(cause), Mode::Closed) => {
-                self.open(&mut inner, now, cause, None);
+                self.open(&mut inner, now, cause, end.retry_after);
                 true
             }
             _ => false,
@@ -446,6 +477,7 @@ impl Breaker {
         }
     }
 
+    #[cold]
     fn open(&self, inner: &mut Inner, at: Tick, cause: Cause, retry_after: Option<Duration>) {
         inner.retrips = match inner.mode {
             Mode::HalfOpen { .. } => inner.retrips.saturating_add(1),
@@ -574,3 +606,6 @@ impl Inner {
         self.generation << FLAGS | flags
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,9 @@ pub(super) struct Rules {
     pub(super) slow_call: Option<Duration>,
     pub(super) window: Window,
     pub(super) minimum_calls: u64,
+    /// So many failures meet the rate where there are `minimum_calls`; with more calls it takes at least as many.
+    least_failed: u64,
+    least_slow: u64,
     pub(super) probes: u32,
     pub(super) needed: u32,
     pub(super) half_open_for: Duration,
@@ -36,13 +39,24 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn new(config: &CircuitBreakerConfig) -> Self {
+        let minimum_calls = u64::from(config.resolved_minimum_calls());
+        let least = |rate: Option<f64>| {
+            rate.map_or(u64::MAX, |rate| {
+                let near = (rate * minimum_calls as f64) as u64;
+                (near.saturating_sub(1)..minimum_calls)
+                    .find(|&part| share(part, minimum_calls) >= rate)
+                    .unwrap_or(minimum_calls)
+            })
+        };
         Self {
+            least_failed: least(config.failure_rate),
+            least_slow: least(config.slow_call_rate),
             failure_threshold: config.failure_threshold,
             failure_rate: config.failure_rate,
             slow_call_rate: config.slow_call_rate,
             slow_call: config.slow_call,
             window: config.resolved_window(),
-            minimum_calls: u64::from(config.resolved_minimum_calls()),
+            minimum_calls,
             probes: config.half_open_probes,
             needed: config.success_threshold.unwrap_or(config.half_open_probes),
             half_open_for: config.half_open_for.unwrap_or(config.open_for),
@@ -66,14 +80,13 @@ impl Rules {
     /// Which rate is met by what the window holds.
     #[inline]
     pub(super) fn breached(&self, tally: Tally) -> Option<Cause> {
-        if (tally.failed == 0 && tally.slow == 0) || tally.calls < self.minimum_calls {
+        // The usual case, without a division.
+        if (tally.failed < self.least_failed && tally.slow < self.least_slow) || tally.calls < self.minimum_calls {
             return None;
         }
-        // A quotient, not a product: 7 of 100 is the number that 0.07 is read as, while 0.07 x 100 is more than 7.
-        let share = |part: u64| part as f64 / tally.calls as f64;
-        if self.failure_rate.is_some_and(|limit| share(tally.failed) >= limit) {
+        if self.failure_rate.is_some_and(|limit| share(tally.failed, tally.calls) >= limit) {
             Some(Cause::FailureRate)
-        } else if self.slow_call_rate.is_some_and(|limit| share(tally.slow) >= limit) {
+        } else if self.slow_call_rate.is_some_and(|limit| share(tally.slow, tally.calls) >= limit) {
             Some(Cause::SlowCallRate)
         } else {
             None
@@ -92,4 +105,9 @@ impl Rules {
         };
         own.max(retry_after.map_or(Duration::ZERO, |wait| wait.min(self.max_retry_after)))
     }
+}
+
+/// A quotient, not a product: 7 of 100 is the very number that 0.07 is read as, while 0.07 x 100 is more than 7.
+fn share(part: u64, calls: u64) -> f64 {
+    part as f64 / calls as f64
 }

@@ -21,36 +21,41 @@ impl CountRing {
         Self { bits: vec![[0; 2]; words].into_boxed_slice(), capacity, next: 0, tally: Tally::default() }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, failed: bool, slow: bool) {
         let Some(word) = self.bits.get_mut(self.next as usize / 64) else { return };
-        let shift = self.next % 64;
-        // Places not yet written hold zeros, so that taking the old bits out is right before the first round ends, too.
-        let was = [(word[FAILED] >> shift) & 1, (word[SLOW] >> shift) & 1];
-        let is = [u64::from(failed), u64::from(slow)];
-        word[FAILED] ^= (was[FAILED] ^ is[FAILED]) << shift;
-        word[SLOW] ^= (was[SLOW] ^ is[SLOW]) << shift;
-        self.tally.failed = self.tally.failed + is[FAILED] - was[FAILED];
-        self.tally.slow = self.tally.slow + is[SLOW] - was[SLOW];
-        self.tally.calls += u64::from(!self.is_full());
+        let place = 1 << (self.next % 64);
         self.next = if self.next + 1 == self.capacity { 0 } else { self.next + 1 };
+        // Places not yet written hold zeros, so that taking the old bits out is right before the first round ends, too.
+        replace(&mut word[FAILED], place, failed, &mut self.tally.failed);
+        replace(&mut word[SLOW], place, slow, &mut self.tally.slow);
+        if self.tally.calls < u64::from(self.capacity) {
+            self.tally.calls += 1;
+        }
     }
 
     pub(super) fn tally(&self) -> Tally {
         self.tally
     }
 
-    fn is_full(&self) -> bool {
-        self.tally.calls == u64::from(self.capacity)
-    }
-
     /// Whether a success pushed now would change nothing: the ring is full of them.
     pub(super) fn is_quiet(&self) -> bool {
-        self.is_full() && self.tally.failed == 0 && self.tally.slow == 0
+        self.tally.calls == u64::from(self.capacity) && self.tally.failed == 0 && self.tally.slow == 0
     }
 
     pub(super) fn clear(&mut self) {
         self.bits.fill([0; 2]);
         self.next = 0;
         self.tally = Tally::default();
+    }
+}
+
+/// Sets or clears the bit at `place`. Mostly there is nothing to do, and then nothing is written.
+#[inline]
+fn replace(word: &mut u64, place: u64, is: bool, count: &mut u64) {
+    let was = *word & place != 0;
+    if was != is {
+        *word ^= place;
+        *count = if is { *count + 1 } else { *count - 1 };
     }
 }
