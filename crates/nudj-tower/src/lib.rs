@@ -7,6 +7,7 @@
 //! | [`timeout`] | [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer) | bounds one attempt, and its body if asked to |
 //! | [`correlation`] | [`CorrelationLayer`](correlation::CorrelationLayer) | one id and one trace for the whole call, from the caller or new |
 //! | [`correlation`] | [`CorrelationServerLayer`](correlation::CorrelationServerLayer) | the same for calls that come in; handlers' own calls carry it on |
+//! | [`idempotency`] | [`IdempotencyLayer`](idempotency::IdempotencyLayer) | one key per POST or PATCH, the same on every attempt |
 //! | [`metrics`] | [`MetricsLayer`](metrics::MetricsLayer) | tells observers and the log about each call, as its caller sees it |
 //! | [`retry`] | [`RetryLayer`](retry::RetryLayer) | sends again what may be sent again, within a budget |
 //!

@@ -7,7 +7,7 @@ use crate::{CallContext, Rejection};
 
 /// The header that makes an unsafe request safe to repeat
 /// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
-pub(crate) const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("idempotency-key");
+pub const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("idempotency-key");
 
 /// The classifier for HTTP.
 ///

@@ -20,6 +20,7 @@
 mod any;
 mod error_kind;
 mod http;
+mod rate_limit_headers;
 mod retry_after;
 mod transport;
 mod verdict;
@@ -31,7 +32,8 @@ pub(crate) use self::http::wall_clock;
 pub use self::{
     any::Any,
     error_kind::error_kind,
-    http::{Head, Http, NoRule, Rule},
+    http::{Head, Http, IDEMPOTENCY_KEY, NoRule, Rule},
+    rate_limit_headers::{ServerLimit, parse as parse_rate_limit},
     retry_after::parse as parse_retry_after,
     transport::TransportError,
     verdict::{Outcome, Resend, Verdict},

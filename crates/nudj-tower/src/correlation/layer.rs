@@ -1,30 +1,7 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
-
 use tower_layer::Layer;
 
 use super::{Correlation, CorrelationServer};
-
-/// Where new ids come from. No state lives in the services, so clones never draw the same id.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Randomness {
-    /// The thread's generator.
-    #[default]
-    Thread,
-    /// For tests: the n-th call, over all clones, always gets the same ids.
-    Seeded(Arc<AtomicU64>),
-}
-
-impl Randomness {
-    pub(super) fn rng(&self) -> fastrand::Rng {
-        match self {
-            Self::Thread => fastrand::Rng::new(),
-            Self::Seeded(next) => fastrand::Rng::with_seed(next.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)),
-        }
-    }
-}
+use crate::randomness::Randomness;
 
 /// Gives every call that goes out a correlation id and a trace. See the [module's page](super).
 #[derive(Clone, Debug, Default)]
@@ -42,7 +19,7 @@ impl CorrelationLayer {
     /// Trace and span ids, and the random part of correlation ids, from this seed: for tests that compare what is sent.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { randomness: Randomness::Seeded(Arc::new(AtomicU64::new(seed))) }
+        Self { randomness: Randomness::seeded(seed) }
     }
 }
 
@@ -80,7 +57,7 @@ impl CorrelationServerLayer {
     /// Ids from this seed: for tests.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { randomness: Randomness::Seeded(Arc::new(AtomicU64::new(seed))) }
+        Self { randomness: Randomness::seeded(seed) }
     }
 }
 

@@ -11,9 +11,12 @@ use tracing::Span;
 
 use super::{
     ids::{self, CORRELATION_ID},
-    layer::Randomness,
-    span::{self, Call, Side},
+    span::Call,
     task::{SERVED, Served},
+};
+use crate::{
+    randomness::Randomness,
+    semconv::{self, Side},
 };
 
 /// The service of [`CorrelationServerLayer`](super::CorrelationServerLayer).
@@ -86,7 +89,7 @@ where
         let this = self.project();
         let _entered = this.span.enter();
         let mut result = ready!(this.inner.poll(cx));
-        span::record(this.span, Side::Server, &result);
+        semconv::record(this.span, Side::Server, &result);
         if let Ok(response) = &mut result {
             response.headers_mut().insert(CORRELATION_ID, this.correlation_id.clone());
         }

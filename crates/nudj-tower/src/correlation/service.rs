@@ -8,13 +8,12 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 use tracing::Span;
 
-use super::{
-    ids,
-    layer::Randomness,
-    span::{self, Call, Side},
-    task::SERVED,
+use super::{ids, span::Call, task::SERVED};
+use crate::{
+    CallContext,
+    randomness::Randomness,
+    semconv::{self, Side},
 };
-use crate::CallContext;
 
 /// The service of [`CorrelationLayer`](super::CorrelationLayer).
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ where
         let this = self.project();
         let _entered = this.span.enter();
         let result = ready!(this.inner.poll(cx));
-        span::record(this.span, Side::Client, &result);
+        semconv::record(this.span, Side::Client, &result);
         Poll::Ready(result)
     }
 }

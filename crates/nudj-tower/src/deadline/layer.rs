@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer<C = Http> {
     total: Duration,
-    carrier: C,
+    classifier: C,
     tries_counted: bool,
 }
 
@@ -21,30 +21,26 @@ impl DeadlineLayer {
     ///
     /// # Errors
     /// When `config` is out of range.
+    #[expect(clippy::needless_pass_by_value, reason = "a constructor takes its configuration")]
     pub fn new(config: DeadlineConfig) -> Result<Self, ConfigError> {
-        Self::carried(config, Http::default())
+        config.validate()?;
+        Ok(Self { total: config.total, classifier: Http::default(), tries_counted: false })
     }
-}
 
-impl DeadlineLayer<Any> {
     /// Bounds calls of any kind. No context is read or written.
     ///
     /// # Errors
     /// When `config` is out of range.
-    pub fn for_any(config: DeadlineConfig) -> Result<Self, ConfigError> {
-        Self::carried(config, Any)
+    pub fn for_any(config: DeadlineConfig) -> Result<DeadlineLayer<Any>, ConfigError> {
+        Ok(Self::new(config)?.classifier(Any))
     }
 }
 
 impl<C> DeadlineLayer<C> {
-    /// Bounds calls whose requests carry their context in a way of their own; see [`Carry`](super::Carry).
-    ///
-    /// # Errors
-    /// When `config` is out of range.
-    #[expect(clippy::needless_pass_by_value, reason = "a constructor takes its configuration")]
-    pub fn carried(config: DeadlineConfig, carrier: C) -> Result<Self, ConfigError> {
-        config.validate()?;
-        Ok(Self { total: config.total, carrier, tries_counted: false })
+    /// Finds and makes contexts by `classifier`; nothing else is asked of it.
+    #[must_use]
+    pub fn classifier<D>(self, classifier: D) -> DeadlineLayer<D> {
+        DeadlineLayer { total: self.total, classifier, tries_counted: self.tries_counted }
     }
 
     /// Promises that a layer below notes every try in the context, as [`round_robin`](crate::round_robin) does. A call that is
@@ -60,6 +56,6 @@ impl<S, C: Clone> Layer<S> for DeadlineLayer<C> {
     type Service = Deadline<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Deadline::new(inner, self.total, self.carrier.clone(), self.tries_counted)
+        Deadline::new(inner, self.total, self.classifier.clone(), self.tries_counted)
     }
 }

@@ -49,13 +49,11 @@
 //! The time ends with the response's head. A body that is read later is outside of it: collect it below (our transport does),
 //! or keep the time with [`AttemptTimeoutLayer::with_body`](crate::timeout::AttemptTimeoutLayer::with_body).
 
-mod carry;
 mod config;
 mod layer;
 mod service;
 
 pub use self::{
-    carry::Carry,
     config::DeadlineConfig,
     layer::DeadlineLayer,
     service::{Deadline, DeadlineFuture},

@@ -8,21 +8,24 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::Carry;
-use crate::{BoxError, CallContext, Rejection, classify::Http, timer::LazyTimer};
+use crate::{
+    BoxError, CallContext, Rejection,
+    classify::{Classify, Http},
+    timer::LazyTimer,
+};
 
 /// A service whose calls end by their deadline; see the [module's page](super).
 #[derive(Clone, Debug)]
 pub struct Deadline<S, C = Http> {
     inner: S,
     total: Duration,
-    carrier: C,
+    classifier: C,
     tries_counted: bool,
 }
 
 impl<S, C> Deadline<S, C> {
-    pub(super) fn new(inner: S, total: Duration, carrier: C, tries_counted: bool) -> Self {
-        Self { inner, total, carrier, tries_counted }
+    pub(super) fn new(inner: S, total: Duration, classifier: C, tries_counted: bool) -> Self {
+        Self { inner, total, classifier, tries_counted }
     }
 
     /// The service below.
@@ -31,11 +34,30 @@ impl<S, C> Deadline<S, C> {
     }
 }
 
+impl<S, C> Deadline<S, C> {
+    /// The call's context, made when there is none and the request can carry one.
+    fn context<Req>(&self, request: &mut Req) -> Option<CallContext>
+    where
+        S: Service<Req>,
+        C: Classify<Req, S::Response>,
+    {
+        if let Some(context) = self.classifier.context(request) {
+            return Some(context.clone());
+        }
+        if !self.classifier.carries_context() {
+            return None;
+        }
+        let context = CallContext::new();
+        self.classifier.attach(request, &context);
+        Some(context)
+    }
+}
+
 impl<S, C, Req> Service<Req> for Deadline<S, C>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    C: Carry<Req>,
+    C: Classify<Req, S::Response>,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -49,7 +71,7 @@ where
         let now = Instant::now();
         // A sum beyond what an instant holds is a deadline that never comes.
         let mut deadline = now.checked_add(self.total);
-        let context = self.carrier.carry(&mut request);
+        let context = self.context(&mut request);
         if let Some(context) = &context {
             if let Some(ours) = deadline {
                 context.limit_deadline(ours);

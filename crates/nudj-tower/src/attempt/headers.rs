@@ -1,0 +1,33 @@
+//! Which headers an attempt adds.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{CallContext, SpanId};
+
+/// The header that tells a repeat from a first attempt: `x-retry-attempt`, 1 for the first repeat.
+pub const RETRY_ATTEMPT: HeaderName = HeaderName::from_static("x-retry-attempt");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Writes the headers of the attempt that is `resends` repeats after the first.
+pub(super) fn write(headers: &mut HeaderMap, context: &CallContext, resends: u32, rng: impl FnOnce() -> fastrand::Rng) {
+    if resends > 0 {
+        headers.insert(RETRY_ATTEMPT, HeaderValue::from(resends));
+    } else if let Some(prepared) = context.take_first_traceparent() {
+        // Whoever prepared it wrote tracestate as well.
+        headers.insert(TRACEPARENT, prepared);
+        return;
+    }
+    let Some(trace) = context.trace() else { return };
+    if let Ok(traceparent) = HeaderValue::from_bytes(&trace.traceparent(SpanId::random(&mut rng()))) {
+        headers.insert(TRACEPARENT, traceparent);
+    }
+    if let Some(state) = trace.tracestate {
+        headers.entry(TRACESTATE).or_insert(state);
+    }
+}
+
+/// The span id in the headers that are sent.
+pub(super) fn span_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TRACEPARENT)?.to_str().ok()?.get(36..52)
+}
