@@ -58,7 +58,8 @@ fn structured(headers: &HeaderMap) -> Option<ServerLimit> {
             _ => {
                 let parameters = || split(member, b';').skip(1);
                 let Some(remaining) = parameter(parameters(), "r") else { continue };
-                let reset = parameter(parameters(), "t").or_else(|| if remaining == 0 { window(headers, name) } else { None });
+                let reset =
+                    parameter(parameters(), "t").or_else(|| if remaining == 0 { window(headers, name) } else { None });
                 let next = ServerLimit { remaining: Some(remaining), reset: reset.map(Duration::from_secs) };
                 worst = Some(worst.map_or(next, |known| worse(known, next)));
             }
@@ -75,7 +76,9 @@ fn window(headers: &HeaderMap, name: &str) -> Option<u64> {
 }
 
 fn worse(one: ServerLimit, other: ServerLimit) -> ServerLimit {
-    let key = |limit: &ServerLimit| (limit.remaining != Some(0), if limit.remaining == Some(0) { Some(0) } else { limit.remaining });
+    let key = |limit: &ServerLimit| {
+        (limit.remaining != Some(0), if limit.remaining == Some(0) { Some(0) } else { limit.remaining })
+    };
     match key(&one).cmp(&key(&other)) {
         std::cmp::Ordering::Less => one,
         std::cmp::Ordering::Greater => other,

@@ -1,0 +1,186 @@
+//! A limiter shared by all who ask it: the lock around it, the clock it reads, the waking outside of the lock.
+
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    config::{Algorithm, Quota, RateLimitConfig},
+    limiter::{Admission, Counts, Limiter, Patience, Wakes},
+    meter::{Grant, Nanos, nanos},
+    queue::Ticket,
+};
+use crate::ConfigError;
+
+/// What all keys of a layer share.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// When time began.
+    epoch: Instant,
+    algorithm: Algorithm,
+    patience: Patience,
+    max_retry_after: Duration,
+    /// Of keys that are yet to come.
+    quota: Mutex<Quota>,
+}
+
+impl Settings {
+    pub(super) fn new(config: &RateLimitConfig) -> Self {
+        Self {
+            epoch: Instant::now(),
+            algorithm: config.algorithm,
+            patience: Patience::new(config),
+            max_retry_after: config.max_retry_after,
+            quota: Mutex::new(config.quota()),
+        }
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        self.nanos(Instant::now())
+    }
+
+    pub(super) fn instant(&self, at: Nanos) -> Option<Instant> {
+        self.epoch.checked_add(Duration::from_nanos(at))
+    }
+
+    pub(super) fn nanos(&self, at: Instant) -> Nanos {
+        nanos(at.saturating_duration_since(self.epoch))
+    }
+
+    /// What a server may make us wait when it asks for `pause`.
+    pub(super) fn cap(&self, pause: Duration) -> Duration {
+        pause.min(self.max_retry_after)
+    }
+
+    /// # Errors
+    /// As [`RateLimitConfig::validate`](RateLimitConfig::validate).
+    pub(super) fn check(&self, quota: Quota) -> Result<(), ConfigError> {
+        quota.validate(self.algorithm)
+    }
+
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(super) fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
+        self.check(quota)?;
+        *self.quota.lock() = quota;
+        Ok(())
+    }
+}
+
+/// One key's limiter.
+#[derive(Debug)]
+pub(super) struct Gate {
+    settings: Arc<Settings>,
+    limiter: Mutex<Limiter>,
+}
+
+impl Gate {
+    /// With `roomy` it takes all its memory now.
+    pub(super) fn new(settings: &Arc<Settings>, roomy: bool) -> Self {
+        let limiter = Limiter::new(settings.algorithm, *settings.quota.lock(), roomy);
+        Self { settings: Arc::clone(settings), limiter: Mutex::new(limiter) }
+    }
+
+    /// A gate that remembers what this one let through.
+    pub(super) fn fork(&self) -> Self {
+        Self { settings: Arc::clone(&self.settings), limiter: Mutex::new(self.limiter.lock().fork()) }
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn take(&self, now: Nanos) -> Option<Grant> {
+        self.limiter.lock().take(now)
+    }
+
+    pub(super) fn admit(&self, now: Nanos, deadline: Option<Nanos>, cx: &Context<'_>) -> Admission {
+        self.advance_and(now, |limiter| limiter.admit(now, self.settings.patience, deadline, cx.waker()))
+    }
+
+    pub(super) fn check(&self, ticket: Ticket, now: Nanos, cx: &Context<'_>) -> Admission {
+        {
+            let mut limiter = self.limiter.lock();
+            if !limiter.is_head(ticket) {
+                return limiter.check(ticket, now, cx.waker());
+            }
+        }
+        self.advance_and(now, |limiter| limiter.check(ticket, now, cx.waker()))
+    }
+
+    pub(super) fn leave(&self, ticket: Ticket, now: Nanos) {
+        self.limiter.lock().leave(ticket, now);
+        self.advance(now);
+    }
+
+    pub(super) fn give_back(&self, grant: Grant, now: Nanos) {
+        self.limiter.lock().give_back(grant, now);
+        self.advance(now);
+    }
+
+    /// Lets nobody pass for this long; whether that is longer than what was known.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
+        let now = self.settings.now();
+        let until = now.saturating_add(nanos(pause));
+        let mut limiter = self.limiter.lock();
+        let longer = limiter.pause_left(now) < until.saturating_sub(now);
+        let late = limiter.pause(until, now);
+        drop(limiter);
+        late.into_iter().for_each(Waker::wake);
+        self.advance(now);
+        longer
+    }
+
+    pub(super) fn resume(&self, now: Nanos) {
+        self.limiter.lock().resume();
+        self.advance(now);
+    }
+
+    pub(super) fn change(&self, quota: Quota, now: Nanos) {
+        let late = self.limiter.lock().change(quota, now);
+        late.into_iter().for_each(Waker::wake);
+        self.advance(now);
+    }
+
+    pub(super) fn count_refusal(&self) {
+        self.limiter.lock().count_refusal();
+    }
+
+    pub(super) fn is_idle(&self, now: Nanos) -> bool {
+        self.limiter.lock().is_idle(now)
+    }
+
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Limiter) -> T) -> T {
+        read(&self.limiter.lock())
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.read(|limiter| limiter.counts)
+    }
+
+    fn advance(&self, now: Nanos) {
+        self.advance_and(now, |_| ());
+    }
+
+    /// Serves those who wait, does `then`, and wakes outside of the lock.
+    fn advance_and<T>(&self, now: Nanos, then: impl FnOnce(&mut Limiter) -> T) -> T {
+        let mut wakes = Wakes::default();
+        loop {
+            let mut limiter = self.limiter.lock();
+            limiter.advance(now, &mut wakes);
+            if !wakes.more {
+                let result = then(&mut limiter);
+                drop(limiter);
+                wakes.wake_all();
+                return result;
+            }
+            drop(limiter);
+            wakes.wake_all();
+        }
+    }
+}

@@ -1,0 +1,258 @@
+use std::{
+    fmt, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_service::Service;
+
+use super::{
+    guard::Guard,
+    keys::{Limiters, Single},
+    limiter::Admission,
+    rules::Rules,
+};
+use crate::{
+    BoxError, Rejection,
+    classify::{Classify, Http},
+};
+
+/// The service of [`RateLimitLayer`](super::RateLimitLayer).
+#[derive(Debug)]
+pub struct RateLimit<S, C = Http, L = Single> {
+    inner: S,
+    limiters: L,
+    rules: Arc<Rules<C>>,
+}
+
+impl<S, C, L> RateLimit<S, C, L> {
+    pub(super) fn new(inner: S, limiters: L, rules: Arc<Rules<C>>) -> Self {
+        Self { inner, limiters, rules }
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, C, L, Req> Service<Req> for RateLimit<S, C, L>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<Req, S::Response>,
+    L: Limiters<Req>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = RateLimitFuture<S, Req, C>;
+
+    /// Always ready: who waits, waits in the future.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let mut guard = Guard::new(self.limiters.of(&request));
+        let state = match self.rules.ask() {
+            Err(rejection) => {
+                guard.lease.gate().count_refusal();
+                State::failed(rejection)
+            }
+            Ok(()) if guard.take() => self.send(request, &mut guard),
+            Ok(()) => State::Queued { waiting: Some((self.inner.clone(), request)), since: None, timer: None },
+        };
+        RateLimitFuture { state, guard, rules: Arc::clone(&self.rules) }
+    }
+}
+
+impl<S: Clone, C, L> RateLimit<S, C, L> {
+    /// Sends with quota in hand. An inner service that is ready is called right here; one that is not is driven by the future,
+    /// which asks again with its own waker.
+    fn send<Req>(&mut self, request: Req, guard: &mut Guard) -> State<S, Req, S::Future>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError>,
+    {
+        match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                guard.spend();
+                State::Called { future: self.inner.call(request) }
+            }
+            Poll::Ready(Err(error)) => State::failed(error),
+            Poll::Pending => {
+                let clone = self.inner.clone();
+                State::Unready { waiting: Some((mem::replace(&mut self.inner, clone), request)) }
+            }
+        }
+    }
+}
+
+impl<S: Clone, C, L: Clone> Clone for RateLimit<S, C, L> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), limiters: self.limiters.clone(), rules: Arc::clone(&self.rules) }
+    }
+}
+
+pin_project! {
+    /// The future of [`RateLimit`].
+    pub struct RateLimitFuture<S, Req, C>
+    where
+        S: Service<Req>,
+    {
+        // Before the guard, so that a call's own resources are free before its quota goes to the next.
+        #[pin]
+        state: State<S, Req, S::Future>,
+        guard: Guard,
+        rules: Arc<Rules<C>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, Req, F> {
+        /// Waits for quota; only the head of the queue has a timer.
+        Queued { waiting: Option<(S, Req)>, since: Option<Instant>, #[pin] timer: Option<Sleep> },
+        /// Has quota and waits for the inner service.
+        Unready { waiting: Option<(S, Req)> },
+        Called { #[pin] future: F },
+        Failed { error: Option<BoxError> },
+    }
+}
+
+impl<S, Req, F> State<S, Req, F> {
+    fn failed(error: impl Into<BoxError>) -> Self {
+        Self::Failed { error: Some(error.into()) }
+    }
+}
+
+impl<S, Req, C> Future for RateLimitFuture<S, Req, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<Req, S::Response>,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Queued { waiting, since, timer } => {
+                    match ready!(poll_quota(waiting.as_ref(), since, timer, this.guard, this.rules, cx)) {
+                        Ok(()) => State::Unready { waiting: waiting.take() },
+                        Err(rejection) => State::failed(rejection),
+                    }
+                }
+                StateProj::Unready { waiting } => {
+                    let Some((inner, _)) = waiting else { return Poll::Ready(Err(polled_after_ready())) };
+                    match ready!(inner.poll_ready(cx)) {
+                        Err(error) => State::failed(error),
+                        Ok(()) => {
+                            let Some((mut inner, request)) = waiting.take() else { continue };
+                            this.guard.spend();
+                            State::Called { future: inner.call(request) }
+                        }
+                    }
+                }
+                StateProj::Called { future } => {
+                    let result = ready!(future.poll(cx)).map_err(Into::into);
+                    this.rules.learn::<Req, _>(&result, this.guard);
+                    return Poll::Ready(result);
+                }
+                StateProj::Failed { error } => {
+                    return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_ready)));
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+/// Ready with quota in the guard, or with why there is none.
+fn poll_quota<S, Req, Res, C: Classify<Req, Res>>(
+    waiting: Option<&(S, Req)>,
+    since: &mut Option<Instant>,
+    mut timer: Pin<&mut Option<Sleep>>,
+    guard: &mut Guard,
+    rules: &Rules<C>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Rejection>> {
+    loop {
+        let now = Instant::now();
+        let gate = guard.lease.gate();
+        let settings = gate.settings();
+        let at = settings.nanos(now);
+        let admission = match guard.place() {
+            Some(ticket) => gate.check(ticket, at, cx),
+            None => {
+                let context = waiting.and_then(|(_, request)| rules.classifier.context(request));
+                let deadline = context.and_then(|context| context.deadline()).map(|deadline| settings.nanos(deadline));
+                gate.admit(at, deadline, cx)
+            }
+        };
+        let alarm = match admission {
+            Admission::Waits { alarm: Some(alarm), .. } => Some(settings.instant(alarm)),
+            _ => None,
+        };
+        guard.hold(&admission);
+        match admission {
+            Admission::Refused(refusal) => {
+                rules.tell_refused(&refusal);
+                return Poll::Ready(Err(refusal.rejection()));
+            }
+            Admission::Granted(_) => {
+                if let Some(since) = since {
+                    // The endpoints may have gone while it waited; the quota then goes to the next at once.
+                    if let Err(rejection) = rules.ask() {
+                        return Poll::Ready(Err(refuse(guard, rejection)));
+                    }
+                    rules.tell_waited(now.saturating_duration_since(*since));
+                }
+                return Poll::Ready(Ok(()));
+            }
+            Admission::Waits { .. } => {}
+        }
+        since.get_or_insert(now);
+        let Some(alarm) = alarm else { return Poll::Pending };
+        if let Err(rejection) = rules.ask() {
+            return Poll::Ready(Err(refuse(guard, rejection)));
+        }
+        match alarm {
+            Some(alarm) => {
+                match timer.as_mut().as_pin_mut() {
+                    Some(sleep) => sleep.reset(alarm),
+                    None => timer.set(Some(sleep_until(alarm))),
+                }
+                if let Some(sleep) = timer.as_mut().as_pin_mut() {
+                    ready!(sleep.poll(cx));
+                }
+            }
+            // Further off than a clock goes.
+            None => return Poll::Pending,
+        }
+    }
+}
+
+fn refuse(guard: &mut Guard, rejection: Rejection) -> Rejection {
+    guard.lease.gate().count_refusal();
+    guard.refund();
+    rejection
+}
+
+/// What a future says that was polled after it had ended.
+fn polled_after_ready() -> BoxError {
+    "a rate limiter's future was polled after it had ended".into()
+}
+
+impl<S, Req, C> fmt::Debug for RateLimitFuture<S, Req, C>
+where
+    S: Service<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitFuture").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
