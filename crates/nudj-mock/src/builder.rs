@@ -130,7 +130,7 @@ impl Builder {
         self
     }
 
-    /// How much of one request's body the log keeps: 64 KiB unless set. All bodies together are kept up to 16 MiB.
+    /// How much of one request's body the log keeps: 64 KiB unless set. All requests together are kept up to 16 MiB.
     pub fn request_log_body_bytes(mut self, bytes: usize) -> Self {
         self.log.body_bytes = bytes;
         self

@@ -70,7 +70,21 @@ pub(crate) fn parse_iso(text: &str) -> Option<Millis> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_millisecond_of_four_digit_years_is_read_back(at in -62_135_596_800_000_i64..253_402_300_800_000) {
+            prop_assert_eq!(parse_iso(&iso(at)), Some(at));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".*") {
+            let _ = parse_iso(&text);
+        }
+    }
 
     #[test]
     fn timestamps_are_written_in_utc_with_milliseconds_and_read_back() {

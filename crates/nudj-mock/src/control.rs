@@ -45,7 +45,7 @@ impl Control {
         lock(&self.core.rules).fired(id)
     }
 
-    /// The requests that arrived, oldest first, as far as the log goes back (10 000 requests, 16 MiB of bodies, unless set
+    /// The requests that arrived, oldest first, as far as the log goes back (10 000 requests, 16 MiB, unless set
     /// otherwise).
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {

@@ -79,9 +79,8 @@ impl Core {
         if plan.ending == Ending::Lost {
             return Delivery::Closed;
         }
-        for (name, value) in &plan.headers {
-            head.headers.append(name.clone(), value.clone());
-        }
+        // Replaces what has the same name.
+        head.headers.extend(plan.headers);
         if let Some(retry_after) = plan.retry_after {
             head.headers.insert(header::RETRY_AFTER, self.retry_after(retry_after));
         }
@@ -148,7 +147,10 @@ fn fault_envelope(status: StatusCode) -> (response::Parts, Payload) {
         return (parts(status, None), Payload::Bytes(Bytes::new()));
     }
     let message = status.canonical_reason().unwrap_or("Injected fault");
-    let body = envelope(status, message, "injectedFault").to_string();
+    let body = match status.is_success() {
+        true => "{}".to_owned(),
+        false => envelope(status, message, "injectedFault").to_string(),
+    };
     (parts(status, Some(HeaderValue::from_static("application/json"))), Payload::Bytes(Bytes::from(body)))
 }
 

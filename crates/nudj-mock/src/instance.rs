@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use http::Response;
@@ -27,6 +28,9 @@ use crate::{
     body::PacedBody,
     exchange::{Core, Delivery},
 };
+
+/// Long enough not to spin while descriptors are short, short enough not to be noticed.
+const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) struct Instance {
@@ -122,8 +126,8 @@ async fn accept(core: Arc<Core>, index: usize, listener: TcpListener, mut stoppe
                     core.count_connection(index);
                     connections.spawn(connection(Arc::clone(&core), index, stream));
                 }
-                // Out of file descriptors, or a client that was gone before it was accepted: let others run, then go on.
-                Err(_) => tokio::task::yield_now().await,
+                // Out of file descriptors, or a client that was gone before it was accepted: go on in a moment.
+                Err(_) => tokio::time::sleep(AFTER_FAILED_ACCEPT).await,
             },
             Some(_) = connections.join_next() => {}
         }

@@ -113,7 +113,7 @@
 //!
 //! # Limits
 //!
-//! Everything is bounded: users (250 000), other records (50 000 of each kind), the request log (10 000 requests, 16 MiB of bodies), request
+//! Everything is bounded: users (250 000), other records (50 000 of each kind), the request log (10 000 requests, 16 MiB), request
 //! bodies (10 MiB), faults (1024), idempotency keys (10 000), issued tokens (1000). The [`Builder`] sets the first four.
 //!
 //! # Features

@@ -14,7 +14,7 @@ pub(crate) struct LogLimits {
     pub(crate) requests: usize,
     /// Of one body.
     pub(crate) body_bytes: usize,
-    /// Of all bodies together.
+    /// Of all requests together, heads included.
     pub(crate) total_bytes: usize,
 }
 
@@ -156,8 +156,7 @@ impl RequestLog {
             true => Bytes::copy_from_slice(body.get(..self.limits.body_bytes).unwrap_or_default()),
             false => body.clone(),
         };
-        self.bytes = self.bytes.saturating_add(body.len());
-        self.kept.push_back(RecordedRequest {
+        let request = RecordedRequest {
             sequence,
             instance,
             method: head.method.clone(),
@@ -168,10 +167,12 @@ impl RequestLog {
             body_len,
             at: now,
             answered: None,
-        });
+        };
+        self.bytes = self.bytes.saturating_add(size(&request));
+        self.kept.push_back(request);
         while self.kept.len() > self.limits.requests || (self.bytes > self.limits.total_bytes && self.kept.len() > 1) {
             let Some(gone) = self.kept.pop_front() else { break };
-            self.bytes = self.bytes.saturating_sub(gone.body.len());
+            self.bytes = self.bytes.saturating_sub(size(&gone));
         }
         sequence
     }
@@ -196,6 +197,13 @@ impl RequestLog {
         self.kept.clear();
         self.bytes = 0;
     }
+}
+
+/// What a request weighs: what its sender decides on.
+fn size(request: &RecordedRequest) -> usize {
+    let headers = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    let line = request.path.len() + request.query.as_ref().map_or(0, String::len);
+    headers.fold(line.saturating_add(request.body.len()), usize::saturating_add)
 }
 
 fn hidden(mut headers: HeaderMap) -> HeaderMap {
@@ -233,12 +241,15 @@ mod tests {
     }
 
     #[test]
-    fn bodies_together_stay_within_their_limit() {
+    fn requests_together_stay_within_their_limit() {
         let mut log = RequestLog::new(LogLimits { requests: 100, body_bytes: 100, total_bytes: 250 });
         for _ in 0..10 {
+            // 100 of the body, 17 of the header, 1 of the path.
             log.record(0, &head("/"), &Bytes::from_static(&[0; 100]), Instant::now());
         }
-        assert_eq!(log.requests().len(), 2);
+        assert_eq!((log.requests().len(), log.bytes), (2, 236));
+        log.record(0, &head(&format!("/{}", "x".repeat(500))), &Bytes::new(), Instant::now());
+        assert_eq!(log.requests().len(), 1);
     }
 
     #[test]

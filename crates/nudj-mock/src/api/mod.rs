@@ -35,7 +35,7 @@ use tokio::time::Instant;
 use crate::{
     clock::{Clock, Millis},
     error::lock,
-    store::{Seen, Store},
+    store::{Seen, Store, digest},
 };
 
 pub(crate) use failure::{Failure, envelope};
@@ -127,9 +127,9 @@ async fn run(
     }
     let keyed = matches!(*request.method(), Method::POST | Method::PATCH | Method::PUT) && store.idempotency.is_on();
     let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).filter(|_| keyed);
-    let operation = format!("{} {}", request.method(), request.uri());
-    if let Some(key) = key {
-        match store.idempotency.look_up(key, &operation, &body) {
+    let asked = key.map(|key| (key, digest(&format!("{} {}", request.method(), request.uri()), &body)));
+    if let Some((key, asked)) = asked {
+        match store.idempotency.look_up(key, asked) {
             Seen::New => {}
             Seen::Before(status, body) => {
                 let replayed = HeaderName::from_static("idempotent-replayed");
@@ -143,8 +143,8 @@ async fn run(
         Err(failure) => (failure.status, envelope(failure.status, &failure.message, procedure.name)),
     };
     let given = Bytes::from(value.to_string());
-    if let Some(key) = key {
-        store.idempotency.keep(key, operation, body.clone(), status, given.clone());
+    if let Some((key, asked)) = asked {
+        store.idempotency.keep(key, asked, status, given.clone());
     }
     answer(status, given)
 }

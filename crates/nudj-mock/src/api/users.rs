@@ -97,6 +97,7 @@ pub(super) fn update(store: &mut Store, call: &Call<'_>) -> Result<Value, Failur
     let (email, username) = (input.string("email")?, input.string("username")?);
     email.map(check_email).transpose()?;
     let external = input.string("externalUserId")?;
+    let cleared = body.get("externalUserId").is_some_and(Value::is_null);
     if let Some(taken) = store.users.taken(email, external, Some(call.id())) {
         return Err(Failure::taken(taken));
     }
@@ -114,7 +115,8 @@ pub(super) fn update(store: &mut Store, call: &Call<'_>) -> Result<Value, Failur
         if let Some(username) = username {
             user.username = username.to_owned();
         }
-        if let Some(external) = external {
+        // `null` is no string, but clears.
+        if let Some(external) = external.or(cleared.then_some("")) {
             user.external_user_id = Some(external.to_owned()).filter(|id| !id.is_empty());
         }
         user.updated_at = now;

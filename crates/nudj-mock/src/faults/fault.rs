@@ -115,8 +115,8 @@ impl Fault {
         Self::new(Effect::Statuses(codes.into_iter().map(step).collect()))
     }
 
-    /// Answers every matching request with this status in the documented error envelope, until removed or limited by
-    /// [`times`](Fault::times). The request has no effect.
+    /// Answers every matching request with this status in the documented error envelope (a 2xx with `{}`), until removed or limited
+    /// by [`times`](Fault::times). The request has no effect.
     pub fn status(code: u16) -> Self {
         let status = status(code);
         Self::new(Effect::Answer(Canned { status, content_type: None, body: Payload::Bytes(Bytes::new()) }))
@@ -144,7 +144,8 @@ impl Fault {
         Self::new(Effect::Answer(Canned { status: StatusCode::OK, content_type, body: Payload::Filler(bytes) }))
     }
 
-    /// Waits before the request is looked at, in tokio time.
+    /// Waits before the request is looked at, in tokio time. A client that goes away meanwhile takes its request with it, which then
+    /// has no effect.
     pub fn latency(delay: Duration) -> Self {
         Self::new(Effect::Latency(delay))
     }
@@ -154,12 +155,12 @@ impl Fault {
         Self::new(Effect::Hang)
     }
 
-    /// Closes the connection in place of an answer. The request has no effect.
+    /// Closes the connection, with every HTTP/2 stream on it, in place of an answer. The request has no effect.
     pub fn close() -> Self {
         Self::new(Effect::Close)
     }
 
-    /// Executes the request, then closes the connection in place of the answer.
+    /// Executes the request, then closes the connection, with every HTTP/2 stream on it, in place of the answer.
     pub fn lost_answer() -> Self {
         Self::new(Effect::LostAnswer)
     }
@@ -243,7 +244,8 @@ impl Fault {
         self
     }
 
-    /// Sends this header with the answers this fault makes or touches. May be called several times.
+    /// Sends this header with the answers this fault makes or touches, in place of one with the same name. May be called several
+    /// times, also for several values of one name.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self

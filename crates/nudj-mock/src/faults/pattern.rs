@@ -63,7 +63,21 @@ impl Pattern {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_placeholder_matches_any_one_segment(name in "[^/{}*]{1,20}", path in "[^/]{1,20}", rest in "(/[^/]{1,5}){0,3}") {
+            let pattern = Pattern::new(None, &format!("/a/{{{name}}}"));
+            let (one, more) = (format!("/a/{path}"), format!("/a/{path}{rest}"));
+            prop_assert!(pattern.matches(&Method::GET, &one));
+            prop_assert_eq!(pattern.matches(&Method::GET, &more), rest.is_empty());
+            let tail = Pattern::new(None, "/a/**");
+            prop_assert!(tail.matches(&Method::GET, &more));
+        }
+    }
 
     #[test]
     fn a_pattern_takes_exact_segments_placeholders_and_a_rest() {

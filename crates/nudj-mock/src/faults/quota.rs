@@ -51,7 +51,35 @@ impl Quota {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_window_ever_holds_more_than_the_limit_and_the_wait_is_exact(
+            limit in 0_u32..6,
+            gaps in prop::collection::vec(0_u64..400, 1..60),
+        ) {
+            let window = Duration::from_millis(1000);
+            let mut quota = Quota::new(limit, window);
+            let mut now = Instant::now();
+            let mut admitted: Vec<Instant> = Vec::new();
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                let recent = |at: Instant| admitted.iter().filter(|then| at.duration_since(**then) < window).count();
+                let before = recent(now);
+                let standing = quota.take(now);
+                prop_assert_eq!(standing.admitted, before < limit as usize);
+                if standing.admitted {
+                    admitted.push(now);
+                } else if limit > 0 {
+                    prop_assert!(recent(now + standing.wait) < limit as usize);
+                    prop_assert_eq!(recent(now + standing.wait - Duration::from_nanos(1)), limit as usize);
+                }
+            }
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_place_comes_back_exactly_one_window_after_it_was_taken() {

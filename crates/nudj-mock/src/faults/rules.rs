@@ -177,7 +177,7 @@ impl Rule {
                 }
                 if !standing.admitted {
                     plan.verdict = Verdict::Status(StatusCode::TOO_MANY_REQUESTS);
-                    plan.headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.max(1)));
+                    plan.headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
                 }
                 fired = !standing.admitted;
                 fired

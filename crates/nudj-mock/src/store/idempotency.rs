@@ -4,20 +4,26 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use http::StatusCode;
+use sha2::{Digest, Sha256};
+
+/// Answers together are kept up to this many bytes.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// Keys that are remembered; the oldest is forgotten first.
 #[derive(Debug)]
 pub(crate) struct Idempotency {
     on: bool,
     most: usize,
+    most_bytes: usize,
+    bytes: usize,
     answers: HashMap<String, Kept>,
     order: VecDeque<String>,
 }
 
 #[derive(Debug)]
 struct Kept {
-    /// Method, path and body of the first request.
-    asked: (String, Bytes),
+    /// Of method, path, query and body of the first request.
+    asked: [u8; 32],
     status: StatusCode,
     body: Bytes,
 }
@@ -32,9 +38,14 @@ pub(crate) enum Seen {
     Otherwise,
 }
 
+/// Tells one request from another.
+pub(crate) fn digest(operation: &str, body: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(operation).chain_update([0]).chain_update(body).finalize().into()
+}
+
 impl Idempotency {
     pub(crate) fn new(on: bool, most: usize) -> Self {
-        Self { on, most, answers: HashMap::new(), order: VecDeque::new() }
+        Self { on, most, most_bytes: MOST_BYTES, bytes: 0, answers: HashMap::new(), order: VecDeque::new() }
     }
 
     pub(crate) fn set(&mut self, on: bool) {
@@ -45,28 +56,24 @@ impl Idempotency {
         self.on
     }
 
-    pub(crate) fn look_up(&self, key: &str, operation: &str, body: &Bytes) -> Seen {
+    pub(crate) fn look_up(&self, key: &str, asked: [u8; 32]) -> Seen {
         match self.answers.get(key) {
             None => Seen::New,
-            Some(kept) if kept.asked.0 == operation && kept.asked.1 == *body => {
-                Seen::Before(kept.status, kept.body.clone())
-            }
+            Some(kept) if kept.asked == asked => Seen::Before(kept.status, kept.body.clone()),
             Some(_) => Seen::Otherwise,
         }
     }
 
-    pub(crate) fn keep(&mut self, key: &str, operation: String, asked: Bytes, status: StatusCode, body: Bytes) {
-        if self.most == 0 {
-            return;
-        }
-        if self.order.len() >= self.most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.answers.remove(&oldest);
-        }
-        let kept = Kept { asked: (operation, asked), status, body };
-        if self.answers.insert(key.to_owned(), kept).is_none() {
-            self.order.push_back(key.to_owned());
+    /// Remembers the answer to a key that was new.
+    pub(crate) fn keep(&mut self, key: &str, asked: [u8; 32], status: StatusCode, body: Bytes) {
+        self.bytes = self.bytes.saturating_add(body.len());
+        self.answers.insert(key.to_owned(), Kept { asked, status, body });
+        self.order.push_back(key.to_owned());
+        while self.order.len() > self.most || self.bytes > self.most_bytes {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(gone) = self.answers.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(gone.body.len());
+            }
         }
     }
 }
@@ -75,18 +82,33 @@ impl Idempotency {
 mod tests {
     use super::*;
 
+    fn keep(keys: &mut Idempotency, key: &str, body: &'static [u8]) {
+        keys.keep(key, digest("POST /a", b"{}"), StatusCode::OK, Bytes::from_static(body));
+    }
+
     #[test]
     fn a_key_gives_its_first_answer_and_refuses_another_request() {
         let mut keys = Idempotency::new(true, 2);
-        let body = Bytes::from_static(b"{}");
-        assert_eq!(keys.look_up("k", "POST /a", &body), Seen::New);
-        keys.keep("k", "POST /a".into(), body.clone(), StatusCode::OK, Bytes::from_static(b"1"));
-        assert_eq!(keys.look_up("k", "POST /a", &body), Seen::Before(StatusCode::OK, Bytes::from_static(b"1")));
-        assert_eq!(keys.look_up("k", "POST /b", &body), Seen::Otherwise);
-        assert_eq!(keys.look_up("k", "POST /a", &Bytes::new()), Seen::Otherwise);
-        for key in ["l", "m"] {
-            keys.keep(key, "POST /a".into(), body.clone(), StatusCode::OK, Bytes::new());
-        }
-        assert_eq!(keys.look_up("k", "POST /a", &body), Seen::New);
+        let asked = digest("POST /a", b"{}");
+        assert_eq!(keys.look_up("k", asked), Seen::New);
+        keep(&mut keys, "k", b"1");
+        assert_eq!(keys.look_up("k", asked), Seen::Before(StatusCode::OK, Bytes::from_static(b"1")));
+        assert_eq!(keys.look_up("k", digest("POST /b", b"{}")), Seen::Otherwise);
+        assert_eq!(keys.look_up("k", digest("POST /a", b"")), Seen::Otherwise);
+    }
+
+    #[test]
+    fn the_oldest_key_is_forgotten_first_by_number_and_by_bytes() {
+        let asked = digest("POST /a", b"{}");
+        let mut keys = Idempotency::new(true, 2);
+        ["k", "l", "m"].iter().for_each(|key| keep(&mut keys, key, b""));
+        assert_eq!(keys.look_up("k", asked), Seen::New);
+        assert_ne!(keys.look_up("l", asked), Seen::New);
+        let mut keys = Idempotency { most_bytes: 5, ..Idempotency::new(true, 100) };
+        ["k", "l", "m"].iter().for_each(|key| keep(&mut keys, key, b"22"));
+        assert_eq!((keys.look_up("k", asked), keys.bytes, keys.answers.len()), (Seen::New, 4, 2));
+        let mut none = Idempotency::new(true, 0);
+        keep(&mut none, "k", b"1");
+        assert_eq!((none.look_up("k", asked), none.bytes), (Seen::New, 0));
     }
 }

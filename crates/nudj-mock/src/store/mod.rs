@@ -16,13 +16,16 @@ use crate::{api::Failure, clock::Millis};
 pub use records::Records;
 
 pub(crate) use collection::Collection;
-pub(crate) use idempotency::{Idempotency, Seen};
+pub(crate) use idempotency::{Idempotency, Seen, digest};
 pub(crate) use journal::Journal;
 pub(crate) use tokens::Tokens;
 pub(crate) use users::{NewUser, Taken, User, Users, contains_ignoring_case};
 
 /// The organisation all data belongs to.
 pub(crate) const ORGANISATION_ID: &str = "6e75646a0000000000000001";
+
+/// A line of the delivery log holds two bodies, so fewer are kept.
+const MOST_WEBHOOK_LOGS: usize = 5000;
 
 /// How many records each collection holds.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +107,7 @@ impl Store {
             links: named("Link"),
             events: Journal::new(limits.records),
             webhook_configs: Vec::new(),
-            webhook_logs: Journal::new(limits.records),
+            webhook_logs: Journal::new(limits.records.min(MOST_WEBHOOK_LOGS)),
         }
     }
 

@@ -33,6 +33,12 @@ async fn a_seed_fills_the_catalogue() {
     assert_eq!(get(&mock, &one).await.json, achievement);
     assert_eq!(get(&mock, &format!("{api}/admin/communities?search=ANOTHER&sort=-name")).await.json["totalCount"], 1);
     assert_eq!(mock.users()[0]["email"], "a@b");
+    let first = |sort: &'static str| {
+        let mock = mock.clone();
+        async move { get(&mock, &format!("/api/v2/admin/communities?sort={sort}")).await.json["edges"][0]["name"].clone() }
+    };
+    assert_eq!([first("name").await, first("-name").await], ["Another community", "Test community"]);
+    assert_eq!(get(&mock, "/api/v2/admin/communities?sort=colour").await.refusal().0, 400);
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ async fn a_user_is_created_updated_and_deleted_and_then_not_found() {
     let mock = MockNudj::start().await.unwrap();
     let http = Http::new();
     let at = |path: &str| format!("{}{USERS}{path}", mock.url());
-    let data = json!({"email": "test@example.com", "username": "testuser", "displayName": "Test User"});
+    let data = json!({"email": "test@example.com", "username": "testuser", "displayName": "Test User",
+                      "externalUserId": "ext"});
     let created = http.send(request(Method::POST, &at(""), mock.token(), Some(&data))).await.unwrap();
     assert_eq!((created.status, &created.json["email"]), (StatusCode::OK, &data["email"]));
     let id = created.json["id"].as_str().unwrap().to_owned();
@@ -121,6 +122,10 @@ async fn an_update_cannot_take_what_another_user_has_and_null_clears() {
         call(&mock, Method::PATCH, &format!("{USERS}/none"), Some(json!({}))).await.refusal().2,
         "User not found"
     );
+    // null clears the external id, which is free again; the search knows.
+    assert!(patch(json!({"externalUserId": null})).await.json.get("externalUserId").is_none());
+    assert_eq!(get(&mock, &format!("{USERS}?search=ext-1")).await.json["totalCount"], 0);
+    assert_eq!(post(&mock, USERS, json!({"email": "3@b", "externalUserId": "ext-1"})).await.status, StatusCode::OK);
     // A changed email frees the old one.
     patch(json!({"email": "new@example.com"})).await;
     assert_eq!(post(&mock, USERS, json!({"email": "user1@example.com"})).await.status, StatusCode::OK);
