@@ -44,6 +44,8 @@ mod verifier;
 
 pub use refusal::Refusal;
 pub use scheme::Scheme;
+pub(crate) use signature::hex;
+pub(crate) use tolerance::check_age;
 pub use verifier::{Claim, Verified, Verifier};
 
 #[cfg(test)]

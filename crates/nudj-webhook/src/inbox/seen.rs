@@ -1,0 +1,138 @@
+//! The ids seen lately, in bounded memory: the algorithm, without clock or lock.
+
+use std::collections::{HashMap, VecDeque};
+
+use sha2::{Digest as _, Sha256};
+
+/// 128 bits of the id's digest: the same size for every id, and nobody can make two ids fall together.
+pub(super) type Fingerprint = [u8; 16];
+
+pub(super) fn fingerprint(kind: u8, text: &str) -> Fingerprint {
+    let digest = Sha256::new().chain_update([kind]).chain_update(text.as_bytes()).finalize();
+    std::array::from_fn(|index| digest[index])
+}
+
+/// Whether an id may be taken as new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Fresh,
+    Seen,
+    /// No room, and the oldest is too young to go.
+    Full,
+}
+
+/// Ids with the time they came. All times are milliseconds; a clock that goes back makes ids live longer, not shorter.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Value: the number of its entry in `order`.
+    ids: HashMap<Fingerprint, u64>,
+    order: VecDeque<(i64, Fingerprint, u64)>,
+    next: u64,
+    capacity: usize,
+    retention: i64,
+    floor: i64,
+}
+
+impl Seen {
+    pub(super) fn new(capacity: usize, retention: i64, floor: i64) -> Self {
+        Self { ids: HashMap::new(), order: VecDeque::new(), next: 0, capacity, retention, floor }
+    }
+
+    /// Looks `id` up, and makes room for it if it is new.
+    pub(super) fn look(&mut self, id: &Fingerprint, now: i64) -> Look {
+        self.expire(now);
+        if self.ids.contains_key(id) {
+            return Look::Seen;
+        }
+        if self.ids.len() < self.capacity {
+            return Look::Fresh;
+        }
+        match self.order.front() {
+            Some((came, ..)) if now.saturating_sub(*came) > self.floor => {
+                self.drop_oldest();
+                Look::Fresh
+            }
+            _ => Look::Full,
+        }
+    }
+
+    /// Notes that `id` came.
+    pub(super) fn insert(&mut self, id: Fingerprint, now: i64) {
+        self.ids.insert(id, self.next);
+        self.order.push_back((now, id, self.next));
+        self.next = self.next.wrapping_add(1);
+    }
+
+    fn expire(&mut self, now: i64) {
+        while self.order.front().is_some_and(|(came, ..)| now.saturating_sub(*came) > self.retention) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, id, number)) = self.order.pop_front()
+            && self.ids.get(&id) == Some(&number)
+        {
+            self.ids.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(number: u32) -> Fingerprint {
+        fingerprint(0, &number.to_string())
+    }
+
+    #[test]
+    fn id_is_seen_for_the_retention_and_then_forgotten() {
+        let mut seen = Seen::new(10, 1000, 100);
+        assert_eq!(seen.look(&id(1), 0), Look::Fresh);
+        seen.insert(id(1), 0);
+        assert_eq!(seen.look(&id(1), 1000), Look::Seen);
+        assert_eq!(seen.look(&id(1), 1001), Look::Fresh);
+    }
+
+    #[test]
+    fn full_store_drops_the_oldest_only_when_it_is_past_the_floor() {
+        let mut seen = Seen::new(2, 1000, 100);
+        seen.insert(id(1), 0);
+        seen.insert(id(2), 50);
+        assert_eq!(seen.look(&id(3), 100), Look::Full);
+        assert_eq!(seen.look(&id(1), 100), Look::Seen);
+        assert_eq!(seen.look(&id(3), 101), Look::Fresh);
+        seen.insert(id(3), 101);
+        assert_eq!(seen.look(&id(1), 101), Look::Full, "1 made room for 3");
+        assert_eq!(seen.look(&id(2), 101), Look::Seen);
+    }
+
+    #[test]
+    fn kinds_do_not_fall_together() {
+        assert_ne!(fingerprint(0, "a"), fingerprint(1, "a"));
+    }
+
+    proptest! {
+        #[test]
+        fn within_the_floor_no_id_is_fresh_twice_and_memory_is_bounded(
+            steps in prop::collection::vec((0..20_u32, 0..80_i64), 1..400), capacity in 1..8_usize,
+        ) {
+            let mut seen = Seen::new(capacity, 500, 200);
+            let mut accepted: HashMap<u32, i64> = HashMap::new();
+            let mut now = 0;
+            for (number, pause) in steps {
+                now += pause;
+                if seen.look(&id(number), now) == Look::Fresh {
+                    if let Some(before) = accepted.insert(number, now) {
+                        prop_assert!(now - before > 200, "{} again after {}", number, now - before);
+                    }
+                    seen.insert(id(number), now);
+                }
+                prop_assert!(seen.ids.len() <= capacity && seen.order.len() <= capacity);
+            }
+        }
+    }
+}

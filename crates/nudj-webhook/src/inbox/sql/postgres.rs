@@ -1,0 +1,56 @@
+//! [`PostgresInbox`].
+
+use sqlx::postgres::PgPool;
+
+use super::Gauges;
+use crate::Error;
+use crate::inbox::Limits;
+
+/// `CREATE … IF NOT EXISTS` fails when two run it at the same time; the lock makes them take turns.
+const TABLE: &str = "SELECT pg_advisory_xact_lock(7958268361210589);
+CREATE TABLE IF NOT EXISTS nudj_webhook_inbox (
+    source TEXT NOT NULL,
+    delivery_id TEXT NOT NULL,
+    body_key TEXT,
+    event TEXT NOT NULL,
+    body BYTEA NOT NULL,
+    state BIGINT NOT NULL DEFAULT 0, -- 0 pending, 1 done, 2 dead letter
+    attempts BIGINT NOT NULL DEFAULT 0,
+    handled TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    received_at BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    settled_at BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, delivery_id),
+    UNIQUE (source, body_key)
+);
+CREATE INDEX IF NOT EXISTS nudj_webhook_inbox_due ON nudj_webhook_inbox (source, due_at) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS nudj_webhook_inbox_age ON nudj_webhook_inbox (source, state, received_at);";
+
+/// Keeps deliveries in PostgreSQL; several receivers may share the table, and each delivery is handled by one of them.
+///
+/// The pool's `acquire_timeout` is how long a request waits for a connection before it is answered 503: set it well
+/// below the sender's patience (10 to 30 s).
+#[derive(Clone, Debug)]
+pub struct PostgresInbox {
+    pool: PgPool,
+    limits: Limits,
+    gauges: std::sync::Arc<Gauges>,
+}
+
+impl PostgresInbox {
+    /// Uses a pool of yours, and makes the table `nudj_webhook_inbox` in the first schema of its search path.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be reached or the table not be made.
+    pub async fn with_pool(pool: PgPool, limits: impl Into<Limits>) -> Result<Self, Error> {
+        let mut transaction = pool.begin().await.map_err(Error::store)?;
+        sqlx::raw_sql(TABLE).execute(&mut *transaction).await.map_err(Error::store)?;
+        transaction.commit().await.map_err(Error::store)?;
+        let inbox = Self { pool, limits: limits.into(), gauges: std::sync::Arc::default() };
+        inbox.count().await?;
+        Ok(inbox)
+    }
+}
+
+impl_inbox!(PostgresInbox, "FOR UPDATE SKIP LOCKED");

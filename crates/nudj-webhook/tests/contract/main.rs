@@ -1,0 +1,17 @@
+//! What the receiver promises, as its users see it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod answers;
+mod bodies;
+mod child;
+mod handlers;
+mod harness;
+mod inboxes;
+mod official_signers;
+#[cfg(feature = "redis")]
+mod redis_guard;
+mod repeats;
+#[cfg(feature = "sqlite")]
+mod restarts;
+mod shutdown;
+mod wire;

@@ -1,0 +1,109 @@
+//! An answered delivery survives kill -9.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::child::{Process, Settings, effects};
+use crate::harness::{START, USER_UPDATED, eventually, nudj, signed_head};
+use crate::wire::{exchange, post};
+
+fn settings(folder: &std::path::Path) -> Settings {
+    let mut settings = Settings {
+        inbox: Some(folder.join("inbox.db")),
+        effects: folder.join("effects"),
+        handler_ms: 5,
+        ..Settings::default()
+    };
+    settings.config.queue.handler_timeout = Duration::from_millis(500);
+    settings.config.queue.poll_interval = Duration::from_millis(50);
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answered_delivery_survives_kill_nine() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let mut answered = BTreeSet::new();
+    for round in 0..5 {
+        let process = Process::start(&settings);
+        let address = process.address;
+        let good = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let senders: Vec<_> = (0..8)
+            .map(|sender| {
+                let good = Arc::clone(&good);
+                tokio::spawn(async move {
+                    let mut mine = Vec::new();
+                    for number in 0.. {
+                        let id = format!("r{round}-s{sender}-{number}");
+                        match post(address, &signed_head(&nudj(), &id, START, USER_UPDATED), USER_UPDATED).await {
+                            Some(200) => {
+                                good.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                                mine.push(id);
+                            }
+                            // The process is gone.
+                            None => break,
+                            Some(other) => panic!("{id}: {other}"),
+                        }
+                    }
+                    mine
+                })
+            })
+            .collect();
+        eventually("some deliveries", async || good.load(std::sync::atomic::Ordering::SeqCst) >= 60).await;
+        process.kill();
+        for sender in senders {
+            answered.extend(sender.await.unwrap());
+        }
+    }
+    let before: BTreeSet<_> = effects(&settings.effects).into_iter().collect();
+    assert!(answered.difference(&before).next().is_some(), "the kills came while deliveries were waiting");
+
+    let process = Process::start(&settings);
+    eventually("every answered delivery is handled", async || {
+        let done: BTreeSet<_> = effects(&settings.effects).into_iter().collect();
+        answered.is_subset(&done)
+    })
+    .await;
+    // The sender repeats them: known, after all the kills.
+    for id in answered.iter().take(100) {
+        let head = signed_head(&nudj(), id, START, USER_UPDATED);
+        let (status, text) = exchange(process.address, &head, USER_UPDATED).await.unwrap();
+        assert_eq!((status, text.contains("duplicate")), (200, true), "{id}: {text}");
+    }
+    // Only what was in a handler's hands at a kill may have been handled twice: at most 8 a kill.
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for id in effects(&settings.effects) {
+        *times.entry(id).or_default() += 1;
+    }
+    assert!(times.values().filter(|times| **times > 1).count() <= 5 * 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_recorded_is_answered_503() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let config = crate::harness::config();
+    let inbox = nudj_webhook::inbox::SqliteInbox::open(&path, &config).await.unwrap();
+    let notes = crate::harness::Notes::default();
+    let receiver = nudj_webhook::Receiver::builder()
+        .config(config)
+        .secret(crate::harness::NUDJ_SECRET)
+        .inbox(inbox)
+        .on_any(notes.succeeding())
+        .build()
+        .unwrap();
+    let send = async || crate::harness::send(&receiver.service(), crate::harness::delivery("d1", USER_UPDATED)).await;
+
+    // Somebody takes the table away, and puts it back.
+    let other =
+        sqlx::SqlitePool::connect_with(sqlx::sqlite::SqliteConnectOptions::new().filename(&path)).await.unwrap();
+    let run = async |sql: &'static str| sqlx::query(sql).execute(&other).await.map(drop).unwrap();
+    run("ALTER TABLE nudj_webhook_inbox RENAME TO away").await;
+    assert_eq!(send().await, http::StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(receiver.snapshot().queue_depth, 0, "its place in the queue was given back");
+    run("ALTER TABLE away RENAME TO nudj_webhook_inbox").await;
+    assert_eq!(send().await, http::StatusCode::OK);
+    notes.reached(1).await;
+    assert_eq!(receiver.snapshot().unavailable, 1);
+}

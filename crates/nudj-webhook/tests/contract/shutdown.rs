@@ -1,0 +1,98 @@
+//! Shutdown: nothing new, what is there is finished, the deadline holds.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use nudj_webhook::{Delivery, Receiver};
+
+use crate::harness::{Clock, NUDJ_SECRET, Notes, USER_UPDATED, config, delivery, send};
+
+fn receiver(handler: impl nudj_webhook::Handler) -> Receiver {
+    Receiver::builder().config(config()).secret(NUDJ_SECRET).clock(Clock::start()).on_any(handler).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn queued_deliveries_are_handled_before_the_end() {
+    let notes = Notes::default();
+    let handler = notes.succeeding();
+    let handler = std::sync::Arc::new(handler);
+    let receiver = receiver(move |delivery: Delivery| {
+        let handler = std::sync::Arc::clone(&handler);
+        async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            nudj_webhook::Handler::handle(&*handler, delivery).await
+        }
+    });
+    for number in 0..100 {
+        assert_eq!(send(&receiver.service(), delivery(&format!("d{number}"), USER_UPDATED)).await, StatusCode::OK);
+    }
+    let report = receiver.shutdown(Duration::from_secs(10)).await;
+    assert_eq!((report.left, report.kept, report.cut_off, notes.len()), (0, false, 0, 100));
+    assert_eq!(receiver.shutdown(Duration::ZERO).await, report, "a second call gives the same report");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_ends_what_hangs_and_says_what_is_left() {
+    let receiver = receiver(async |_: Delivery| std::future::pending::<Result<(), std::io::Error>>().await);
+    for number in 0..20 {
+        assert_eq!(send(&receiver.service(), delivery(&format!("d{number}"), USER_UPDATED)).await, StatusCode::OK);
+    }
+    let begun = tokio::time::Instant::now();
+    let report = receiver.shutdown(Duration::from_secs(3)).await;
+    assert_eq!((report.left, report.cut_off), (20, 8));
+    assert!(begun.elapsed() < Duration::from_millis(3100), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_is_waited_for_within_the_deadline() {
+    let notes = Notes::default();
+    let receiver = receiver(notes.handler(|delivery| if delivery.attempt == 1 { Err("once".into()) } else { Ok(()) }));
+    assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
+    notes.reached(1).await;
+    let report = receiver.shutdown(Duration::from_secs(10)).await;
+    assert_eq!((report.left, notes.attempts()), (0, vec![1, 2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_under_way_when_the_shutdown_begins_is_still_handled() {
+    let notes = Notes::default();
+    let receiver = receiver(notes.succeeding());
+    let (sender, body) = tokio::sync::oneshot::channel::<bytes::Bytes>();
+    let head = delivery("d1", USER_UPDATED).headers().clone();
+    let stream = futures_util::stream::once(async move { body.await.map(http_body::Frame::data) });
+    let request = crate::harness::request(head, http_body_util::StreamBody::new(Box::pin(stream)));
+    let service = receiver.service();
+    let under_way = tokio::spawn(async move { send(&service, request).await });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let stopping = tokio::spawn({
+        let receiver = receiver.clone();
+        async move { receiver.shutdown(Duration::from_secs(5)).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(send(&receiver.service(), delivery("d2", USER_UPDATED)).await, StatusCode::SERVICE_UNAVAILABLE);
+    sender.send(bytes::Bytes::from_static(USER_UPDATED)).unwrap();
+    assert_eq!(under_way.await.unwrap(), StatusCode::OK);
+    assert_eq!(stopping.await.unwrap().left, 0);
+    assert_eq!(notes.ids(), ["d1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn task_ends_when_receiver_and_services_are_dropped() {
+    struct Dropped(std::sync::Arc<tokio::sync::Notify>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    let gone = std::sync::Arc::new(tokio::sync::Notify::new());
+    let held = Dropped(std::sync::Arc::clone(&gone));
+    let receiver = receiver(move |_: Delivery| {
+        let _ = &held;
+        async { Ok::<(), std::io::Error>(()) }
+    });
+    let service = receiver.service();
+    drop(receiver);
+    assert_eq!(send(&service, delivery("d1", USER_UPDATED)).await, StatusCode::OK, "a service alone goes on");
+    drop(service);
+    tokio::time::timeout(Duration::from_secs(100), gone.notified()).await.unwrap();
+}
