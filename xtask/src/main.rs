@@ -46,7 +46,10 @@ fn main() -> ExitCode {
         _ => Err(format!("there is no command `{command}`\n\n{USAGE}")),
     };
     match (done, signals::received()) {
-        (_, Some(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        (_, Some(signal)) => {
+            eprintln!("xtask: {}", signals::check().err().unwrap_or_default());
+            ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
+        }
         (Ok(code), None) => ExitCode::from(code),
         (Err(error), None) => failed(&error),
     }

@@ -54,7 +54,7 @@ pub(super) fn all(tools: &Tools, report: &mut Report) -> Vec<Recipe> {
         }
         match make(tools) {
             Ok(recipe) => recipes.push(recipe),
-            Err(error) => report.leave_out(name, variable, &error),
+            Err(error) => report.leave_out(name, Some(variable), &error),
         }
     }
     recipes

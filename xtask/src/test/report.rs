@@ -1,6 +1,6 @@
 //! What the command did, in its last lines.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
 #[derive(Default)]
 pub(super) struct Report {
@@ -24,14 +24,16 @@ pub(super) struct Counts {
 }
 
 impl Report {
-    /// Notes that something is missing, and which variable is therefore not set.
-    pub(super) fn leave_out(&mut self, what: &str, variable: &str, why: &str) {
+    /// Notes that something is missing, and which variable is therefore not set, if it has one.
+    pub(super) fn leave_out(&mut self, what: &str, variable: Option<&str>, why: &str) {
         eprintln!("xtask: left out: {what}: {why}");
-        self.left_out.push(format!("{what} ({variable} is not set): {why}"));
+        let variable = variable.map(|name| format!(" ({name} is not set)")).unwrap_or_default();
+        self.left_out.push(format!("{what}{variable}: {why}"));
     }
 
     pub(super) fn print(&self) {
-        print!("{}", self.text());
+        // The terminal may be gone by now.
+        let _ = std::io::stdout().write_all(self.text().as_bytes());
     }
 
     fn text(&self) -> String {
@@ -83,10 +85,12 @@ mod tests {
     #[test]
     fn whatever_was_left_out_is_listed_with_its_variable() {
         let mut report = Report::default();
-        report.leave_out("Chromium", "NUDJ_TEST_CHROMIUM", "it is missing");
+        report.leave_out("Chromium", Some("NUDJ_TEST_CHROMIUM"), "it is missing");
+        report.leave_out("node", None, "it is missing");
         report.left_out_by_tests.push("dashboard: no browser".to_owned());
         let text = report.text();
         assert!(text.contains("  left out  Chromium (NUDJ_TEST_CHROMIUM is not set): it is missing"));
+        assert!(text.contains("  left out  node: it is missing"));
         assert!(text.contains("  left out  by a test: dashboard: no browser"));
         assert!(!text.contains("nothing\n  note"));
     }

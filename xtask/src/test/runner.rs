@@ -81,7 +81,8 @@ fn nextest(
             profile
         }
     };
-    let junit = workspace.target.join("nextest").join(profile).join("junit.xml");
+    // nextest's store lies below the workspace (.config/nextest.toml), wherever cargo's target folder is.
+    let junit = workspace.root.join("target/nextest").join(profile).join("junit.xml");
     remove(&junit)?;
     let code = process::run(command.args(&arguments.selection).args(&arguments.filters))?;
     // Without it nothing was built, or the profile writes none.

@@ -140,7 +140,7 @@ impl Tools {
                 Some(path) => tools.add(wanted, path),
                 None => report.leave_out(
                     wanted.name,
-                    wanted.variable.unwrap_or("no variable"),
+                    wanted.variable,
                     why.as_deref().unwrap_or("its package does not have it"),
                 ),
             }
@@ -154,7 +154,7 @@ impl Tools {
                 Ok(path) => drop(tools.0.insert(tool, path)),
                 Err(error) => {
                     signals::check()?;
-                    report.leave_out(cache.name(), cache.variable(), &error);
+                    report.leave_out(cache.name(), Some(cache.variable()), &error);
                 }
             }
         }
