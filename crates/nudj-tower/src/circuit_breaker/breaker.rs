@@ -13,171 +13,12 @@ use parking_lot::Mutex;
 
 use super::{
     config::{CircuitBreakerConfig, Window},
-    rules::{Rules, Tally},
+    rules::Rules,
     slices::TimeSlices,
+    state::{Admission, Cause, Change, End, Permit, State, Tick},
     window::CountRing,
 };
 use crate::{ConfigError, classify::Outcome};
-
-/// A moment, as nanoseconds since whatever its user counts from; never the wall clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tick(pub u64);
-
-impl Tick {
-    /// The moment `duration` after this one; the end of time if there is none.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        let nanos = duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()));
-        Self(self.0.saturating_add(nanos))
-    }
-
-    /// From `earlier` to this moment; zero if that lies after it.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
-    }
-}
-
-/// What a breaker does with calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum State {
-    /// All pass, and their ends are counted.
-    Closed,
-    /// None passes until its time is over.
-    Open,
-    /// A few pass to show whether the other side has recovered.
-    HalfOpen,
-    /// None passes until somebody says otherwise.
-    ForcedOpen,
-    /// All pass, and nothing is counted.
-    Disabled,
-    /// All pass, their ends are counted, and nothing follows from it.
-    MetricsOnly,
-}
-
-impl State {
-    /// Every state, for gauges that have one series for each.
-    pub const ALL: [Self; 6] =
-        [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::Disabled, Self::MetricsOnly];
-
-    /// The name in events and metrics: `closed`, `open`, `half_open`, `forced_open`, `disabled`, `metrics_only`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-            Self::ForcedOpen => "forced_open",
-            Self::Disabled => "disabled",
-            Self::MetricsOnly => "metrics_only",
-        }
-    }
-}
-
-impl std::fmt::Display for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Why a breaker changed its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Cause {
-    /// `failure_threshold` failures in a row.
-    ConsecutiveFailures,
-    /// `failure_rate` of the window failed.
-    FailureRate,
-    /// `slow_call_rate` of the window was slow.
-    SlowCallRate,
-    /// The open time is over and a call came.
-    ProbeDue,
-    /// So many probes failed that the needed successes cannot be reached.
-    ProbesFailed,
-    /// The probes took longer than `half_open_for`.
-    ProbesTookTooLong,
-    /// As many probes succeeded as are needed.
-    ProbesSucceeded,
-    /// Somebody said so through the handle.
-    Command,
-}
-
-/// Leave to make one call; to be given back to [`Breaker::settle`] with the call's end.
-///
-/// It holds the state's generation: settled after the state has changed, it changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permit {
-    generation: u64,
-}
-
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// What the answer meant.
-    pub outcome: Outcome,
-    /// How long the call took; only read where `slow_call` is set.
-    pub took: Duration,
-    /// What the server asked for, unclamped.
-    pub retry_after: Option<Duration>,
-}
-
-impl From<Outcome> for End {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, took: Duration::ZERO, retry_after: None }
-    }
-}
-
-/// The answer to [`Breaker::admit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// Leave to call, or for how long none will be given (`None`: unknown, it depends on the probes or on somebody's command).
-    pub permit: Result<Permit, Option<Duration>>,
-    /// Whether the state changed; then there is something to read from [`Breaker::next_untold`].
-    pub changed: bool,
-}
-
-/// One change of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Change {
-    /// The state it left.
-    pub from: State,
-    /// The state it entered.
-    pub to: State,
-    /// Why.
-    pub cause: Cause,
-    /// When. A half-open state whose time ran out ended then, even if nobody asked until later.
-    pub at: Tick,
-    /// For an open state, how long it lasts.
-    pub open_for: Option<Duration>,
-}
-
-/// What a breaker shows of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct View {
-    /// The state at the moment asked about.
-    pub state: State,
-    /// Whether a call made then would pass.
-    pub admits: bool,
-    /// For an open state, how long until a probe may pass; zero when one may.
-    pub until_probe: Option<Duration>,
-}
-
-/// What a breaker has counted in its present state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// Failures in a row.
-    pub consecutive_failures: u32,
-    /// Calls in the window; 0 without a rate rule.
-    pub calls: u64,
-    /// Failures and throttled calls in the window.
-    pub failed: u64,
-    /// Slow calls in the window.
-    pub slow: u64,
-}
 
 /// Changes kept for whoever looks later.
 pub(super) const HISTORY: usize = 32;
@@ -294,6 +135,12 @@ impl Breaker {
         self.admit_locked(now())
     }
 
+    /// Whether every call passes, seen without a lock.
+    #[inline]
+    pub(super) fn passes(&self) -> bool {
+        self.word.load(Ordering::Acquire) & PASSES != 0
+    }
+
     /// Gives a permit back with the call's end; tells whether the state changed. `now` is only called where it may, or where the window
     /// is one of time.
     #[inline]
@@ -369,16 +216,7 @@ impl Breaker {
             ring.push(false, false);
             rate = self.rules.breached(ring.tally());
         }
-        match (rate, inner.mode) {
-            (Some(cause), Mode::Closed) => {
-                self.open(&mut inner, now(), cause, end.retry_after);
-                true
-            }
-            _ => {
-                self.word.store(inner.word(), Ordering::Release);
-                false
-            }
-        }
+        self.conclude(&mut inner, rate, end, now)
     }
 
     #[inline]
@@ -433,14 +271,8 @@ impl Breaker {
         if inner.generation != permit.generation {
             return false;
         }
-        let cause = self.rules.breached(slices.evaluate(now, self.rules.minimum_calls));
-        match (cause, inner.mode) {
-            (Some(cause), Mode::Closed) => {
-                self.open(&mut inner, now, cause, end.retry_after);
-                true
-            }
-            _ => false,
-        }
+        let rate = self.rules.breached(slices.evaluate(now, self.rules.minimum_calls));
+        self.conclude(&mut inner, rate, end, || now)
     }
 
     fn settle_probe(&self, inner: &mut Inner, end: End, slow: bool, now: Tick) -> bool {
@@ -512,81 +344,6 @@ impl Breaker {
         // Last, so that whoever holds a permit of this generation finds windows of this generation.
         self.word.store(inner.word(), Ordering::Release);
     }
-
-    fn command(&self, mode: Mode, now: Tick) {
-        let mut inner = self.inner.lock();
-        self.end_overdue_probing(&mut inner, now);
-        inner.retrips = 0;
-        self.enter(&mut inner, mode, now, Cause::Command);
-    }
-
-    /// Refuses every call from now on.
-    pub fn force_open(&self, now: Tick) {
-        self.command(Mode::ForcedOpen, now);
-    }
-
-    /// Lets every call pass from now on and counts nothing.
-    pub fn disable(&self, now: Tick) {
-        self.command(Mode::Disabled, now);
-    }
-
-    /// Lets every call pass from now on; counts, and draws no conclusion.
-    pub fn metrics_only(&self, now: Tick) {
-        self.command(Mode::MetricsOnly, now);
-    }
-
-    /// Closed, as new: nothing counted, no growth.
-    pub fn reset(&self, now: Tick) {
-        self.command(Mode::Closed, now);
-    }
-
-    /// Whether every call passes, seen without a lock.
-    #[inline]
-    pub(super) fn passes(&self) -> bool {
-        self.word.load(Ordering::Acquire) & PASSES != 0
-    }
-
-    /// The state at `now`. A half-open state whose time is over ends here: look at [`next_untold`](Self::next_untold) afterwards.
-    #[must_use]
-    pub fn view(&self, now: Tick) -> View {
-        let mut inner = self.inner.lock();
-        self.end_overdue_probing(&mut inner, now);
-        let (admits, until_probe) = match inner.mode {
-            Mode::Closed | Mode::Disabled | Mode::MetricsOnly => (true, None),
-            Mode::Open { until } => (now >= until, Some(until.since(now))),
-            Mode::HalfOpen { admitted, .. } => (admitted < self.rules.probes, None),
-            Mode::ForcedOpen => (false, None),
-        };
-        View { state: inner.mode.state(), admits, until_probe }
-    }
-
-    /// What is counted at `now`.
-    #[must_use]
-    pub fn counts(&self, now: Tick) -> Counts {
-        let inner = self.inner.lock();
-        let tally = match (&inner.ring, &self.slices) {
-            (Some(ring), _) => ring.tally(),
-            (None, Some(slices)) => slices.tally(now),
-            (None, None) => Tally::default(),
-        };
-        Counts { consecutive_failures: inner.consecutive, calls: tally.calls, failed: tally.failed, slow: tally.slow }
-    }
-
-    /// The newest changes of state, at most 32, oldest first.
-    #[must_use]
-    pub fn history(&self) -> Vec<Change> {
-        self.inner.lock().history.iter().copied().collect()
-    }
-
-    /// The oldest change that this method has not returned yet, so that each is told once and in order.
-    pub fn next_untold(&self) -> Option<Change> {
-        let mut inner = self.inner.lock();
-        let change = inner.history.len().checked_sub(inner.untold).and_then(|at| inner.history.get(at).copied());
-        if change.is_some() {
-            inner.untold -= 1;
-        }
-        change
-    }
 }
 
 impl Inner {
@@ -607,5 +364,6 @@ impl Inner {
     }
 }
 
+mod outside;
 #[cfg(test)]
 mod tests;

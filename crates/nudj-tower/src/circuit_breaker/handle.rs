@@ -3,7 +3,10 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::breaker::{Admission, Breaker, Cause, Counts, End, Permit, State, Tick, View};
+use super::{
+    breaker::Breaker,
+    state::{Admission, Cause, Counts, End, Permit, State, Tick, View},
+};
 use crate::{
     Availability, Available, Rejection,
     observe::{Event, Observers},
@@ -47,8 +50,8 @@ impl Shared {
     }
 
     #[inline]
-    pub(super) fn settle(&self, permit: Permit, end: End, now: Option<Instant>) {
-        if self.breaker.settle(permit, end, || now.map_or_else(|| self.now(), |now| self.tick(now))) {
+    pub(super) fn settle(&self, permit: Permit, end: End, now: impl FnOnce() -> Tick) {
+        if self.breaker.settle(permit, end, now) {
             self.tell_changes();
         }
     }

@@ -6,6 +6,7 @@ use super::{
     breaker::Breaker,
     config::CircuitBreakerConfig,
     handle::{BreakerHandle, Shared},
+    owner::Owner,
     rules::Rules,
     service::CircuitBreaker,
 };
@@ -19,14 +20,14 @@ use crate::{
 ///
 /// The state lives here: all services that this layer and its clones make share one circuit. [`fresh`](Self::fresh) gives a separate
 /// one.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct CircuitBreakerLayer<C = Http> {
     rules: Arc<Rules>,
     seed: Option<u64>,
     name: Option<Arc<str>>,
     observers: Observers,
     classifier: C,
-    shared: Arc<Shared>,
+    shared: Owner,
 }
 
 impl CircuitBreakerLayer {
@@ -96,18 +97,31 @@ impl<C> CircuitBreakerLayer<C> {
     /// Reads the circuit and drives it, without a call.
     #[must_use]
     pub fn handle(&self) -> BreakerHandle {
-        BreakerHandle(Arc::clone(&self.shared))
+        BreakerHandle(Arc::clone(self.shared.shared()))
     }
 }
 
-fn share(rules: &Arc<Rules>, seed: u64, name: Option<Arc<str>>, observers: Observers) -> Arc<Shared> {
-    Arc::new(Shared::new(Breaker::with_rules(Arc::clone(rules), seed), name, observers))
+impl<C: Clone> Clone for CircuitBreakerLayer<C> {
+    fn clone(&self) -> Self {
+        Self {
+            rules: Arc::clone(&self.rules),
+            seed: self.seed,
+            name: self.name.clone(),
+            observers: self.observers.clone(),
+            classifier: self.classifier.clone(),
+            shared: self.shared.all(),
+        }
+    }
+}
+
+fn share(rules: &Arc<Rules>, seed: u64, name: Option<Arc<str>>, observers: Observers) -> Owner {
+    Owner::new(Shared::new(Breaker::with_rules(Arc::clone(rules), seed), name, observers))
 }
 
 impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
     type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, Arc::clone(&self.shared), self.classifier.clone())
+        CircuitBreaker::new(inner, self.shared.all(), self.classifier.clone())
     }
 }

@@ -4,15 +4,18 @@ mod breaker;
 mod config;
 mod handle;
 mod layer;
+mod owner;
 mod rules;
 mod service;
 mod slices;
+mod state;
 mod window;
 
 pub use self::{
-    breaker::{Admission, Breaker, Cause, Change, Counts, End, Permit, State, Tick, View},
+    breaker::Breaker,
     config::CircuitBreakerConfig,
     handle::{BreakerHandle, Transition},
     layer::CircuitBreakerLayer,
     service::{CircuitBreaker, CircuitBreakerFuture},
+    state::{Admission, Cause, Change, Counts, End, Permit, State, Tick, View},
 };

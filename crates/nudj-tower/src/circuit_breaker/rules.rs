@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    breaker::Cause,
     config::{CircuitBreakerConfig, Window},
+    state::Cause,
 };
 
 /// What a window holds.

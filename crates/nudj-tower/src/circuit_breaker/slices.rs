@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{breaker::Tick, rules::Tally};
+use super::{rules::Tally, state::Tick};
 
 const SLICES: usize = 10;
 /// As many as there are threads that call at once on a usual machine; more only cost memory and a longer sum.
@@ -127,6 +127,7 @@ impl TimeSlices {
 }
 
 /// A small number for this thread.
+#[inline]
 pub(super) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

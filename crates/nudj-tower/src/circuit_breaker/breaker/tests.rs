@@ -5,7 +5,10 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::state::{Counts, View},
+    *,
+};
 
 mod model;
 

@@ -1,0 +1,123 @@
+//! One circuit owned through several counters.
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, OnceLock, Weak},
+};
+
+use super::{handle::Shared, slices::thread_number};
+
+const WAYS: usize = 4;
+
+/// A share in a circuit.
+///
+/// An `Arc` counts its owners in one place, and the future of every call is an owner: threads would write to that one place with
+/// every call, though the breaker itself writes nothing. So a circuit has a few counters, each on cache lines of its own, and a thread
+/// uses its own: a clone takes hold of the cloning thread's.
+pub(super) enum Owner {
+    /// The layer, and the service it made: keeps all ways open.
+    All { shared: Arc<Shared>, ways: Arc<[Arc<Way>; WAYS]> },
+    /// A clone, or a future.
+    One(Arc<Way>),
+}
+
+#[repr(align(128))]
+pub(super) struct Way {
+    shared: Arc<Shared>,
+    ways: OnceLock<[Weak<Way>; WAYS]>,
+}
+
+impl Owner {
+    pub(super) fn new(shared: Shared) -> Self {
+        let shared = Arc::new(shared);
+        let ways = [(); WAYS].map(|()| Arc::new(Way { shared: Arc::clone(&shared), ways: OnceLock::new() }));
+        for way in &ways {
+            way.ways.get_or_init(|| ways.each_ref().map(Arc::downgrade));
+        }
+        Self::All { shared, ways: Arc::new(ways) }
+    }
+
+    /// Another share that keeps all ways open.
+    pub(super) fn all(&self) -> Self {
+        match self {
+            Self::All { shared, ways } => Self::All { shared: Arc::clone(shared), ways: Arc::clone(ways) },
+            Self::One(way) => Self::One(Arc::clone(way)),
+        }
+    }
+
+    /// The circuit by its one and only counter, for handles.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        match self {
+            Self::All { shared, .. } => shared,
+            Self::One(way) => &way.shared,
+        }
+    }
+}
+
+impl Clone for Owner {
+    #[inline]
+    fn clone(&self) -> Self {
+        let mine = thread_number() % WAYS;
+        Self::One(match self {
+            Self::All { ways, .. } => Arc::clone(&ways[mine]),
+            // Where the layer and its first service are gone, so may be this thread's way: then this one is shared.
+            Self::One(way) => way.ways.get().and_then(|ways| ways[mine].upgrade()).unwrap_or_else(|| Arc::clone(way)),
+        })
+    }
+}
+
+impl Deref for Owner {
+    type Target = Shared;
+
+    #[inline]
+    fn deref(&self) -> &Shared {
+        self.shared()
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        circuit_breaker::{Breaker, CircuitBreakerConfig},
+        observe::Observers,
+    };
+
+    fn owner() -> Owner {
+        let breaker = Breaker::new(&CircuitBreakerConfig::default(), 1).unwrap();
+        Owner::new(Shared::new(breaker, None, Observers::default()))
+    }
+
+    #[test]
+    fn a_clones_clone_takes_its_own_threads_way() {
+        let owner = owner();
+        let clone = owner.clone();
+        let ways: Vec<_> = (0..WAYS)
+            .map(|_| std::thread::scope(|scope| scope.spawn(|| clone.clone()).join().unwrap()))
+            .map(|clone| match clone {
+                Owner::One(way) => Arc::as_ptr(&way),
+                Owner::All { .. } => panic!("a clone has one way"),
+            })
+            .collect();
+        assert!(ways.iter().any(|way| *way != ways[0]), "new threads have numbers of their own");
+    }
+
+    #[test]
+    fn what_is_left_when_the_layer_is_gone_still_shares_the_circuit_and_nothing_leaks() {
+        let owner = owner();
+        let shared = Arc::downgrade(owner.shared());
+        let clone = owner.clone();
+        drop(owner);
+        let others = std::thread::scope(|scope| scope.spawn(|| clone.clone()).join().unwrap());
+        assert!(Arc::ptr_eq(others.shared(), clone.shared()));
+        drop((clone, others));
+        assert!(shared.upgrade().is_none(), "no way keeps another alive");
+    }
+}
