@@ -106,11 +106,6 @@ impl Entry {
         Arc::clone(self.0.decoded.as_ref()?).downcast().ok()
     }
 
-    /// The decoded form without a count taken, for the hit path.
-    pub(crate) fn decoded_ref<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.0.decoded.as_ref()?.downcast_ref()
-    }
-
     /// Bytes of memory this entry takes, near enough to bound a cache by.
     pub(crate) fn weight(&self) -> usize {
         // The Arc with its fields, and a Box per tag.

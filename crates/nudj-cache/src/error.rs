@@ -50,11 +50,22 @@ impl CacheError {
 ///
 /// `source()` is the origin's own error, so `Rejection::find` and the like see through it. A call that did not share
 /// its origin call gets the origin's error as it is.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the call this one waited for failed")]
+#[derive(Debug, Clone)]
 pub struct SharedError {
-    #[source]
     source: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+impl std::fmt::Display for SharedError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the origin failed for all calls that waited for this answer")
+    }
+}
+
+// By hand: derived, `source()` would be the `Arc`, and nobody could see through it.
+impl std::error::Error for SharedError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
 }
 
 impl SharedError {

@@ -18,13 +18,13 @@ pub(crate) fn normal(name: &str) -> Cow<'_, str> {
     }
     let mut out: String = name.chars().filter(|char| *char != '\0').take(READABLE).collect();
     out.push('~');
-    push_sha256(&mut out, name.as_bytes());
+    push_hex(&mut out, &Sha256::digest(name.as_bytes()));
     Cow::Owned(out)
 }
 
-/// Appends the hash in hex.
-pub(crate) fn push_sha256(out: &mut String, bytes: &[u8]) {
-    for byte in Sha256::digest(bytes) {
+/// Appends bytes in hex.
+pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
         // Writing to a String cannot fail.
         let _ = write!(out, "{byte:02x}");
     }

@@ -4,6 +4,7 @@ mod entry;
 mod envelope;
 mod error;
 mod flight;
+pub mod http;
 mod invalidation;
 mod key;
 mod level;
@@ -14,6 +15,7 @@ pub use self::{
     clock::WallClock,
     entry::{Entry, Kind},
     error::{BoxError, CacheError, SharedError},
+    http::{Cache, CacheBody, CacheFuture, CacheLayer, HttpCacheConfig, RouteRule},
     invalidation::{Invalidation, InvalidationChannel},
     level::{AsOf, CacheLevel, Found, LevelConfig, LevelError, MemoryConfig, MemoryLevel, Usage, Write},
     multi::{CacheConfig, MultiLevelCache, MultiLevelCacheBuilder, SetOptions, WeakCache},

@@ -15,12 +15,15 @@ use crate::{
     error::CacheError,
     flight::Flights,
     invalidation::InvalidationChannel,
-    level::{CacheLevel, MemoryLevel, guarded::Guarded},
+    level::{AsOf, CacheLevel, MemoryLevel, guarded::Guarded},
     stats::{CacheStats, Counters, LevelCounters, LevelStats},
 };
 
 /// A value or an error of a `get_or_load`, without its type.
-pub(super) type Loaded = Result<Arc<dyn Any + Send + Sync>, Arc<dyn Any + Send + Sync>>;
+pub(super) type Anything = Arc<dyn Any + Send + Sync>;
+
+/// What a `get_or_load` brought, and since when it was under way.
+pub(super) type Loaded = (AsOf, Result<Anything, Anything>);
 
 /// Several levels as one cache. Clones share everything.
 #[derive(Clone)]

@@ -43,3 +43,4 @@ pub use self::{
     config::CacheConfig,
     typed::SetOptions,
 };
+pub(crate) use self::{read::Format, typed::normal_tags};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    cache::{Loaded, MultiLevelCache},
+    cache::{Anything, Loaded, MultiLevelCache},
     read::Format,
 };
 use crate::{
@@ -84,24 +84,28 @@ impl MultiLevelCache {
         if let Some((value, _)) = self.lookup(&name, &self.json()).await {
             return Ok(value);
         }
+        let joined = AsOf::now();
         let lead = match self.0.flights.join(&name) {
             Role::Lead(lead) => Some(lead),
             Role::Wait(wait) => match wait.await {
-                Some(Landing::Answer(loaded)) => match downcast(loaded) {
-                    Some(result) => {
+                Some(Landing::Answer((as_of, loaded))) => {
+                    // What was read before a delete that this call comes after is not its answer. And what was loaded
+                    // as another type is none: this call is then on its own.
+                    if as_of.deletes >= joined.deletes
+                        && let Some(result) = downcast(loaded)
+                    {
                         self.0.counters.coalesced.one();
                         return result;
                     }
-                    // Loaded as another type: this call is on its own.
-                    None => None,
-                },
+                    None
+                }
                 Some(Landing::Lead(lead)) => Some(lead),
                 None => None,
             },
         };
         // Somebody may have stored it between the miss and the lead.
         if let Some(value) = self.0.memory.lookup(&name).and_then(|found| found.entry.decoded::<T>()) {
-            land(lead, || Ok(Arc::clone(&value) as _));
+            land(lead, || (joined, Ok(Arc::clone(&value) as _)));
             return Ok(value);
         }
         let as_of = AsOf::now();
@@ -113,12 +117,12 @@ impl MultiLevelCache {
                 if let Err(error) = self.store(key, &value, options, Some(as_of)).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "loaded value not cached");
                 }
-                land(lead, || Ok(Arc::clone(&value) as _));
+                land(lead, || (as_of, Ok(Arc::clone(&value) as _)));
                 Ok(value)
             }
             Err(error) => {
                 let error = Arc::new(error);
-                land(lead, || Err(Arc::clone(&error) as _));
+                land(lead, || (as_of, Err(Arc::clone(&error) as _)));
                 Err(error)
             }
         }
@@ -176,7 +180,7 @@ fn land(lead: Option<Lead<Loaded>>, answer: impl FnMut() -> Loaded) {
     }
 }
 
-fn downcast<T, E>(loaded: Loaded) -> Option<Result<Arc<T>, Arc<E>>>
+fn downcast<T, E>(loaded: Result<Anything, Anything>) -> Option<Result<Arc<T>, Arc<E>>>
 where
     T: Any + Send + Sync,
     E: Any + Send + Sync,

@@ -1,0 +1,216 @@
+//! Asking the origin, and what becomes of its answer.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, response};
+use tokio::time::Instant;
+
+use super::{
+    body::{Carry, Passed, collect},
+    directives::Directives,
+    exchange::{Exchange, Landed, Stale, is_conditional},
+    headers,
+    layer::State,
+    origin::Origin,
+    policy::{self, Freshness, Rules},
+    route,
+    store::{Names, Received, Stored},
+    stored::Answer,
+};
+use crate::{
+    error::{BoxError, CacheError, SharedError},
+    flight::Lead,
+    level::AsOf,
+};
+
+/// A question to the origin, without the request's body.
+struct Question {
+    names: Names,
+    headers: HeaderMap,
+    wishes: Directives,
+    rules: Rules,
+    tags: Vec<String>,
+    as_of: AsOf,
+}
+
+impl<S, C> Exchange<S, C> {
+    /// Asks the origin, stores what may be stored, and tells those that wait for `lead`.
+    pub(super) async fn ask<A>(
+        self,
+        mut request: Request<A>,
+        names: Names,
+        stale: Option<Stale>,
+        lead: Option<Lead<Landed>>,
+    ) -> Result<Response<C::Body>, BoxError>
+    where
+        S: Origin<A>,
+        C: Carry<S::Body>,
+    {
+        let state = self.state;
+        let (rules, tags) = state.rules(request.uri().path());
+        let headers = request.headers().clone();
+        let wishes = Directives::read(&headers);
+        let question = Question { names, headers, wishes, rules, tags, as_of: AsOf::now() };
+        let known = stale.as_ref().and_then(|stale| stale.stored.answer());
+        // A caller with conditions of its own wants the answer to those.
+        let confirming = !is_conditional(&question.headers)
+            && known.is_some_and(|known| headers::ask_if_changed(request.headers_mut(), &known.headers));
+
+        state.cache.counters().loads.one();
+        let answer = self.inner.ask(request).await;
+
+        if let Some(Stale { stored, on_error: true }) = &stale
+            && answer.as_ref().map_or(true, |answer| is_failure(answer.status()))
+        {
+            state.cache.counters().stale.one();
+            land_stored(lead, stored, &question.names.name, question.as_of);
+            return Ok(stored.respond::<C, S::Body>(Instant::now(), false, &question.headers));
+        }
+        let (parts, body) = match answer {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => {
+                let Some(lead) = lead.filter(Lead::is_shared) else { return Err(error) };
+                let error = SharedError::new(error);
+                lead.land(|| Landed::Error(error.clone()));
+                return Err(error.into());
+            }
+        };
+        if let Some(known) = known.filter(|_| confirming && parts.status == StatusCode::NOT_MODIFIED) {
+            let answer = state.confirm(&question, known, &parts, lead).await?;
+            return Ok(answer.head(Duration::ZERO).map(|()| C::whole(answer.body)));
+        }
+        if let Some(freshness) = state.assess(&question, parts.status, &parts.headers) {
+            return Ok(match collect(body, state.config.max_body_bytes).await {
+                Ok(body) => {
+                    let headers = headers::storable(&parts.headers);
+                    let answer = Answer::new(parts.status, headers, body.clone(), freshness);
+                    state.keep(&question, answer, lead).await;
+                    Response::from_parts(parts, C::whole(body))
+                }
+                Err(passed) => {
+                    state.not_kept(&question, &parts, lead);
+                    Response::from_parts(parts, C::passed(passed))
+                }
+            });
+        }
+        // A failure is as good for all who waited, unless it is meant for one.
+        if parts.status.is_server_error()
+            && !Directives::read(&parts.headers).no_store
+            && lead.as_ref().is_some_and(Lead::is_shared)
+        {
+            return Ok(match collect(body, state.config.max_body_bytes).await {
+                Ok(body) => {
+                    let failure = Arc::new((parts.clone(), body.clone()));
+                    land(lead, &Landed::Failure(failure));
+                    Response::from_parts(parts, C::whole(body))
+                }
+                Err(passed) => {
+                    land(lead, &Landed::Private);
+                    Response::from_parts(parts, C::passed(passed))
+                }
+            });
+        }
+        state.not_kept(&question, &parts, lead);
+        Ok(Response::from_parts(parts, C::passed(Passed::untouched(body))))
+    }
+}
+
+impl State {
+    /// What the configuration says for a path, and the tags of its answers.
+    fn rules(&self, path: &str) -> (Rules, Vec<String>) {
+        let config = &self.config;
+        let mut rules = Rules {
+            ttl: None,
+            override_origin: false,
+            negative_ttl: config.negative_ttl,
+            stale_while_revalidate: config.stale_while_revalidate,
+            stale_if_error: config.stale_if_error,
+            keep_for_revalidation: config.keep_for_revalidation,
+        };
+        let Some((route, values)) = self.route(path) else { return (rules, Vec::new()) };
+        rules.ttl = Some(route.rule.ttl).filter(|ttl| !ttl.is_zero());
+        rules.override_origin = route.rule.override_origin;
+        rules.negative_ttl = route.rule.negative_ttl.unwrap_or(rules.negative_ttl);
+        let tags = route.rule.tags.iter().map(|template| route::tag(template, &values)).collect();
+        (rules, tags)
+    }
+
+    fn assess(&self, question: &Question, status: StatusCode, headers: &HeaderMap) -> Option<Freshness> {
+        policy::assess(&Method::GET, &question.wishes, status, headers, &question.rules, self.clock.now())
+    }
+
+    /// The origin says that what is stored still holds.
+    async fn confirm(
+        &self,
+        question: &Question,
+        known: &Answer,
+        confirmation: &response::Parts,
+        lead: Option<Lead<Landed>>,
+    ) -> Result<Answer, BoxError> {
+        if !headers::confirms(&known.headers, &confirmation.headers) {
+            self.cache.delete(&question.names.name).await;
+            return Err(CacheError::ValidatorMismatch.into());
+        }
+        self.cache.counters().revalidated.one();
+        let headers = headers::updated(&known.headers, &confirmation.headers);
+        match self.assess(question, known.status, &headers) {
+            Some(freshness) => {
+                let answer = Answer::new(known.status, headers, known.body.clone(), freshness);
+                let given = answer.clone();
+                self.keep(question, answer, lead).await;
+                Ok(given)
+            }
+            // Confirmed, and not to be stored any longer.
+            None => {
+                self.cache.delete(&question.names.name).await;
+                land(lead, &Landed::Private);
+                Ok(Answer::new(known.status, headers, known.body.clone(), known.freshness.clone()))
+            }
+        }
+    }
+
+    /// Stores an answer and gives it to those that wait.
+    async fn keep(&self, question: &Question, answer: Answer, lead: Option<Lead<Landed>>) {
+        self.uncacheable.invalidate(question.names.primary.as_str());
+        let Question { names, headers, tags, as_of, .. } = question;
+        let received = Received { names, asked: headers, tags, as_of: *as_of, answer };
+        match self.store(received).await {
+            Some((stored, name)) => land_stored(lead, &stored, &name, *as_of),
+            None => land(lead, &Landed::Private),
+        }
+    }
+
+    /// Not stored. The next calls for it need not wait for each other.
+    fn not_kept(&self, question: &Question, answer: &response::Parts, lead: Option<Lead<Landed>>) {
+        let ordinary = !question.wishes.present && !is_conditional(&question.headers);
+        if ordinary && (answer.status.is_success() || answer.status.is_redirection()) {
+            self.cache.counters().passed.one();
+            self.remember_uncacheable(&question.names.primary);
+        }
+        land(lead, &Landed::Private);
+    }
+}
+
+fn land(lead: Option<Lead<Landed>>, landed: &Landed) {
+    if let Some(lead) = lead {
+        lead.land(|| landed.clone());
+    }
+}
+
+fn land_stored(lead: Option<Lead<Landed>>, stored: &Stored, name: &str, as_of: AsOf) {
+    if let Some(lead) = lead {
+        let name: Arc<str> = name.into();
+        lead.land(|| Landed::Stored(stored.clone(), Arc::clone(&name), as_of));
+    }
+}
+
+/// What `stale-if-error` counts as an error (RFC 5861, 4).
+fn is_failure(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}

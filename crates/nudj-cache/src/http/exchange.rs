@@ -1,0 +1,184 @@
+//! A read that the memory level could not answer at once: the shared levels, waiting for another's call, or leading.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, header, response};
+use tokio::{runtime::Handle, time::timeout};
+
+use super::{
+    body::Carry,
+    directives::Directives,
+    layer::State,
+    origin::Origin,
+    policy::Verdict,
+    store::{Lookup, Names, Stored, not_cached},
+};
+use crate::{
+    error::{BoxError, SharedError},
+    flight::{Landing, Role},
+    level::AsOf,
+};
+
+/// What those that waited are given.
+#[derive(Debug, Clone)]
+pub(super) enum Landed {
+    /// An answer, the key it was stored under, and when the origin was asked for it.
+    Stored(Stored, Arc<str>, AsOf),
+    /// An answer that says the origin failed.
+    Failure(Arc<(response::Parts, Bytes)>),
+    /// No answer.
+    Error(SharedError),
+    /// An answer for nobody else.
+    Private,
+}
+
+/// One call on its way.
+pub(super) struct Exchange<S, C> {
+    pub(super) inner: S,
+    pub(super) state: Arc<State>,
+    carry: PhantomData<fn() -> C>,
+}
+
+/// A stored answer past its lifetime, and whether it may stand in for an error.
+pub(super) struct Stale {
+    pub(super) stored: Stored,
+    pub(super) on_error: bool,
+}
+
+impl<S, C> Exchange<S, C> {
+    pub(super) fn new(inner: S, state: Arc<State>) -> Self {
+        Self { inner, state, carry: PhantomData }
+    }
+
+    /// GET or HEAD that memory had no fresh answer for.
+    pub(super) async fn read<A>(self, request: Request<A>, lookup: Lookup) -> Result<Response<C::Body>, BoxError>
+    where
+        S: Origin<A>,
+        A: Send + 'static,
+        C: Carry<S::Body>,
+    {
+        let state = Arc::clone(&self.state);
+        let wishes = Directives::read(request.headers());
+        let head_only = request.method() == Method::HEAD;
+        let uncacheable = state.is_uncacheable(&lookup.names.primary, lookup.now);
+        let lookup = if lookup.found.is_none() && !uncacheable {
+            state.in_shared(lookup.names, request.headers()).await
+        } else {
+            lookup
+        };
+        if let Some(stored) = lookup.fresh() {
+            return Ok(stored.respond::<C, S::Body>(lookup.now, head_only, request.headers()));
+        }
+        if wishes.only_if_cached {
+            return Ok(not_cached::<C, S::Body>());
+        }
+        if head_only {
+            return self.pass(request).await;
+        }
+        let names = lookup.names;
+        let stale = match lookup.found {
+            Some((stored, Verdict::StaleWhileRevalidate)) => {
+                state.cache.counters().stale.one();
+                let response = stored.respond::<C, S::Body>(lookup.now, false, request.headers());
+                self.revalidate(request, names, stored);
+                return Ok(response);
+            }
+            Some((stored, Verdict::Stale { on_error })) => Some(Stale { stored, on_error }),
+            Some((_, Verdict::Fresh)) | None => None,
+        };
+        // A request with wishes or conditions of its own gets an answer of its own.
+        if uncacheable || wishes.present || is_conditional(request.headers()) {
+            return self.ask(request, names, stale, None).await;
+        }
+        self.wait_or_lead(request, names, stale).await
+    }
+
+    async fn wait_or_lead<A>(
+        self,
+        request: Request<A>,
+        mut names: Names,
+        mut stale: Option<Stale>,
+    ) -> Result<Response<C::Body>, BoxError>
+    where
+        S: Origin<A>,
+        A: Send + 'static,
+        C: Carry<S::Body>,
+    {
+        let state = Arc::clone(&self.state);
+        let coalesced = || state.cache.counters().coalesced.one();
+        // Twice: the first answer may show that there are variants, and then this request's variant has its own flight.
+        for _ in 0..2 {
+            let joined = AsOf::now();
+            let landing = match state.flights.join(&names.name) {
+                Role::Lead(lead) => Some(Landing::Lead(lead)),
+                Role::Wait(wait) => wait.await,
+            };
+            let again = state.in_memory(names.primary.clone(), request.headers());
+            let respond = |stored: &Stored| stored.respond::<C, S::Body>(again.now, false, request.headers());
+            match landing {
+                Some(Landing::Lead(lead)) => {
+                    // Somebody may have stored it between the miss and the lead.
+                    if let Some(stored) = again.fresh() {
+                        let landed = Landed::Stored(stored.clone(), again.names.name.as_str().into(), joined);
+                        lead.land(|| landed.clone());
+                        return Ok(respond(stored));
+                    }
+                    return self.ask(request, names, stale, Some(lead)).await;
+                }
+                Some(Landing::Answer(Landed::Stored(stored, name, as_of))) => {
+                    // An answer the origin was asked for before a change that this call comes after is not its answer,
+                    // unless it still counts in memory.
+                    if *again.names.name == *name && as_of.deletes >= joined.deletes {
+                        coalesced();
+                        return Ok(respond(&stored));
+                    }
+                    if let Some(stored) = again.fresh() {
+                        coalesced();
+                        return Ok(respond(stored));
+                    }
+                    names = again.names;
+                    stale = None;
+                }
+                Some(Landing::Answer(Landed::Failure(failure))) => {
+                    coalesced();
+                    let (parts, body) = (*failure).clone();
+                    return Ok(Response::from_parts(parts, C::whole(body)));
+                }
+                Some(Landing::Answer(Landed::Error(error))) => {
+                    coalesced();
+                    return Err(error.into());
+                }
+                Some(Landing::Answer(Landed::Private)) | None => break,
+            }
+        }
+        self.ask(request, names, stale, None).await
+    }
+
+    /// Asks the origin in the background, unless somebody does already.
+    fn revalidate<A>(self, request: Request<A>, names: Names, stored: Stored)
+    where
+        S: Origin<A>,
+        A: Send + 'static,
+        C: Carry<S::Body>,
+    {
+        let state = Arc::clone(&self.state);
+        let (Ok(runtime), Ok(permit)) = (Handle::try_current(), Arc::clone(&state.revalidations).try_acquire_owned())
+        else {
+            return;
+        };
+        let Some(lead) = state.flights.try_lead(&names.name) else { return };
+        let limit = state.config.revalidation_timeout;
+        runtime.spawn(async move {
+            let stale = Stale { stored, on_error: false };
+            // Its failure is nobody's: the next caller finds the answer as stale as it was.
+            let _ = timeout(limit, self.ask(request, names, Some(stale), Some(lead))).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Whether the caller compares with a version of its own.
+pub(super) fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::IF_NONE_MATCH) || headers.contains_key(header::IF_MODIFIED_SINCE)
+}

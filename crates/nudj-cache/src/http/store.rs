@@ -1,0 +1,210 @@
+//! Finding stored answers and storing new ones.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use tokio::time::Instant;
+
+use super::{
+    body::Carry,
+    directives::Directives,
+    headers, key,
+    layer::State,
+    policy::{self, Verdict},
+    stored::{Answer, Cached, SCHEMA, Variants},
+};
+use crate::{
+    entry::{Entry, Kind},
+    level::AsOf,
+    multi::{Format, normal_tags},
+};
+
+/// A stored answer, and how old it is.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    answer: Arc<Cached>,
+    entry: Entry,
+}
+
+impl Stored {
+    fn new(answer: Arc<Cached>, entry: Entry) -> Option<Self> {
+        matches!(*answer, Cached::Answer(_)).then_some(Self { answer, entry })
+    }
+
+    /// `None` never happens: `new` checked it.
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match &*self.answer {
+            Cached::Answer(answer) => Some(answer),
+            Cached::Variants(_) => None,
+        }
+    }
+
+    /// The answer for a caller: only the head for HEAD, 304 for one that has this version already.
+    pub(super) fn respond<C: Carry<B>, B>(
+        &self,
+        now: Instant,
+        head_only: bool,
+        known: &HeaderMap,
+    ) -> Response<C::Body> {
+        let Some(answer) = self.answer() else {
+            return Response::new(C::whole(Bytes::new()));
+        };
+        let mut response = answer.head(self.entry.age(now));
+        if answer.status == StatusCode::OK && headers::not_modified(known, &answer.headers) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            return response.map(|()| C::whole(Bytes::new()));
+        }
+        response.map(|()| C::whole(if head_only { Bytes::new() } else { answer.body.clone() }))
+    }
+}
+
+/// The keys a request leads to.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub(super) primary: String,
+    /// What the answers are known to differ by.
+    variants: Option<Variants>,
+    /// The key of the answer: the primary one, or a variant's.
+    pub(super) name: String,
+}
+
+impl Names {
+    fn plain(primary: String) -> Self {
+        Self { name: primary.clone(), primary, variants: None }
+    }
+
+    fn varied(primary: String, variants: Variants, request: &HeaderMap) -> Self {
+        let name = key::variant(&primary, variants.generation, headers::selecting(request, &variants.names));
+        Self { primary, variants: Some(variants), name }
+    }
+}
+
+/// What was found for a request.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) names: Names,
+    pub(super) found: Option<(Stored, Verdict)>,
+    pub(super) now: Instant,
+}
+
+impl Lookup {
+    /// An answer that may be served at once.
+    pub(super) fn fresh(&self) -> Option<&Stored> {
+        match &self.found {
+            Some((stored, Verdict::Fresh)) => Some(stored),
+            _ => None,
+        }
+    }
+}
+
+/// An answer to be stored.
+pub(super) struct Received<'a> {
+    pub(super) names: &'a Names,
+    /// The request's headers.
+    pub(super) asked: &'a HeaderMap,
+    pub(super) tags: &'a [String],
+    pub(super) as_of: AsOf,
+    pub(super) answer: Answer,
+}
+
+const FORMAT: Format<fn(&Bytes) -> Option<(Cached, usize)>> = Format {
+    kind: Kind::Http,
+    schema: SCHEMA,
+    decode: |payload| {
+        let cached = Cached::from_bytes(payload)?;
+        let weight = cached.weight();
+        Some((cached, weight))
+    },
+};
+
+impl State {
+    /// Looks in the memory level only, without waiting.
+    pub(super) fn in_memory(&self, primary: String, request: &HeaderMap) -> Lookup {
+        let now = Instant::now();
+        let get = |name: &str| {
+            let entry = self.cache.lookup_memory(name, now)?.entry;
+            Some((entry.decoded::<Cached>()?, entry))
+        };
+        let (names, found) = match get(&primary) {
+            None => (Names::plain(primary), None),
+            Some((cached, entry)) => match &*cached {
+                Cached::Answer(_) => (Names::plain(primary), Stored::new(cached, entry)),
+                Cached::Variants(variants) => {
+                    let names = Names::varied(primary, variants.clone(), request);
+                    let found = get(&names.name).and_then(|(cached, entry)| Stored::new(cached, entry));
+                    (names, found)
+                }
+            },
+        };
+        self.judged(names, found, request, now)
+    }
+
+    /// Looks in the shared levels for what memory did not have.
+    pub(super) async fn in_shared(&self, names: Names, request: &HeaderMap) -> Lookup {
+        let mut names = names;
+        let mut found = self.cache.lookup_shared(&names.name, &FORMAT).await;
+        if let Some((cached, _)) = &found
+            && let Cached::Variants(variants) = &**cached
+        {
+            names = Names::varied(names.primary, variants.clone(), request);
+            found = self.cache.lookup(&names.name, &FORMAT).await;
+        }
+        let stored = found.and_then(|(cached, entry)| Stored::new(cached, entry));
+        self.judged(names, stored, request, Instant::now())
+    }
+
+    fn judged(&self, names: Names, stored: Option<Stored>, request: &HeaderMap, now: Instant) -> Lookup {
+        let found = stored.and_then(|stored| {
+            let answer = stored.answer()?;
+            let wishes = Directives::read(request);
+            let kept = (answer.status, &answer.headers);
+            let age = stored.entry.age(now);
+            let verdict = policy::judge(&wishes, &answer.freshness, kept, age, || self.clock.now());
+            Some((stored, verdict))
+        });
+        Lookup { names, found, now }
+    }
+
+    /// Stores an answer. Also returns the key it lies under.
+    pub(super) async fn store(&self, received: Received<'_>) -> Option<(Stored, String)> {
+        let Received { names, asked, tags, as_of, answer } = received;
+        let keep = answer.freshness.keep;
+        let vary = headers::vary_names(&answer.headers);
+        let names = if vary.is_empty() {
+            Names::plain(names.primary.clone())
+        } else {
+            let known = names.variants.clone().filter(|variants| *variants.names == vary);
+            let variants = known.unwrap_or_else(|| Variants { generation: fastrand::u64(..), names: vary.into() });
+            let list = Arc::new(Cached::Variants(variants.clone()));
+            self.write(&names.primary, &list, tags, None, as_of).await;
+            Names::varied(names.primary.clone(), variants, asked)
+        };
+        let cached = Arc::new(Cached::Answer(answer));
+        let entry = self.write(&names.name, &cached, tags, Some(keep), as_of).await;
+        Some((Stored::new(cached, entry)?, names.name))
+    }
+
+    async fn write(
+        &self,
+        name: &str,
+        cached: &Arc<Cached>,
+        tags: &[String],
+        ttl: Option<Duration>,
+        as_of: AsOf,
+    ) -> Entry {
+        let entry = Entry::new(Kind::Http, SCHEMA, cached.to_bytes(), &normal_tags(tags));
+        let entry = entry.with_decoded(Arc::clone(cached) as _, cached.weight());
+        self.cache.write_through(name, &entry, ttl, Some(as_of)).await;
+        entry
+    }
+}
+
+/// The answer to `only-if-cached` when there is none (RFC 9111, 5.2.1.7).
+pub(super) fn not_cached<C: Carry<B>, B>() -> Response<C::Body> {
+    let mut response = Response::new(C::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}

@@ -1,0 +1,424 @@
+//! RFC 9111 and 5861, and the routes' rules.
+
+use std::time::Duration;
+
+use nudj_cache::{HttpCacheConfig, RouteRule};
+use tokio::time::advance;
+use tower::ServiceExt;
+
+use crate::{
+    levels,
+    origin::{Origin, answer, body, cached, clock, get, layer, request, send, settle},
+};
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+/// Answers with the number of the call, and these headers.
+fn counting(headers: &'static [(&'static str, &'static str)]) -> Origin {
+    Origin::answering(move |number, _| answer(200, headers, &number.to_string()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn fresh_answer_is_served_with_its_age_until_its_lifetime_ends() {
+    let origin = counting(&[("cache-control", "max-age=60"), ("age", "5"), ("x-own", "kept")]);
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    assert_eq!(body(&service, get("/a")).await, "0");
+    advance(S(54)).await;
+    let hit = service.clone().oneshot(get("/a")).await.unwrap();
+    assert_eq!((&hit.headers()["age"], &hit.headers()["x-own"]), (&"59".parse().unwrap(), &"kept".parse().unwrap()));
+    advance(S(1)).await;
+    assert_eq!(body(&service, get("/a")).await, "1");
+    assert_eq!(body(&service, get("/b")).await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_not_be_stored_is_not() {
+    for headers in [
+        &[("cache-control", "no-store, max-age=60")][..],
+        &[("cache-control", "No-Store")],
+        &[("cache-control", "max-age=60"), ("vary", "*")],
+        &[],
+    ] {
+        let origin = counting(headers);
+        let (service, cache) = cached(&origin, HttpCacheConfig::default());
+        assert_eq!(body(&service, get("/a")).await, "0");
+        assert_eq!(body(&service, get("/a")).await, "1", "{headers:?}");
+        cache.memory().settle();
+        assert_eq!(cache.stats().levels[0].entries, Some(0), "{headers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn private_answer_and_authorized_request_are_stored_for_their_own_identity_only() {
+    let origin = counting(&[("cache-control", "private, max-age=60")]);
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    let as_user = |token| request("GET", "/me", &[("authorization", token)]);
+    assert_eq!(body(&service, as_user("one")).await, "0");
+    assert_eq!(body(&service, as_user("two")).await, "1");
+    assert_eq!(body(&service, get("/me")).await, "2");
+    assert_eq!(body(&service, as_user("one")).await, "0");
+    assert_eq!(body(&service, as_user("two")).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_of_one_cache_never_mix() {
+    use tower::Layer;
+    let cache = crate::origin::memory();
+    let origin = counting(&[("cache-control", "max-age=60")]);
+    let acme = layer(&cache, HttpCacheConfig::default()).partition("acme").layer(origin.clone());
+    let other = layer(&cache, HttpCacheConfig::default()).partition("other").layer(origin.clone());
+    assert_eq!(body(&acme, get("/a")).await, "0");
+    assert_eq!(body(&other, get("/a")).await, "1");
+    assert_eq!(body(&acme, get("/a")).await, "0");
+    let nobody = layer(&cache, HttpCacheConfig::default()).partition_by(|_, _| None).layer(origin.clone());
+    assert_eq!(body(&nobody, get("/a")).await, "2");
+    assert_eq!(body(&nobody, get("/a")).await, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_differ_by_what_they_vary_by() {
+    let origin = Origin::answering(|number, request| {
+        let language = request.headers().get("accept-language").map_or("none", |value| value.to_str().unwrap());
+        answer(200, &[("cache-control", "max-age=60"), ("vary", "Accept-Language")], &format!("{language} {number}"))
+    });
+    let (service, cache) = cached(&origin, HttpCacheConfig::default());
+    let in_language = |language| request("GET", "/a", &[("accept-language", language), ("x-other", "x")]);
+    assert_eq!(body(&service, in_language("en")).await, "en 0");
+    assert_eq!(body(&service, in_language("de")).await, "de 1");
+    assert_eq!(body(&service, get("/a")).await, "none 2");
+    assert_eq!(body(&service, in_language("en")).await, "en 0");
+    assert_eq!(body(&service, in_language("de")).await, "de 1");
+    assert_eq!(body(&service, get("/a")).await, "none 2");
+    // A change of the resource takes all variants.
+    assert_eq!(send(&service, request("PUT", "/a", &[])).await.0, 200);
+    assert_eq!(body(&service, in_language("en")).await, "en 4");
+    assert_eq!(body(&service, in_language("de")).await, "de 5");
+    assert!(cache.stats().levels[0].hits > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn variants_are_found_in_shared_levels() {
+    use tower::Layer;
+    let (l2, l3) = (levels::Shared::new(), levels::Shared::new());
+    let origin = Origin::answering(|number, _| {
+        answer(200, &[("cache-control", "max-age=60"), ("vary", "accept")], &number.to_string())
+    });
+    let first = layer(&levels::cache(l2.clone(), l3.clone()), HttpCacheConfig::default()).layer(origin.clone());
+    let second = layer(&levels::cache(l2, l3), HttpCacheConfig::default()).layer(origin.clone());
+    let accepting = |accept| request("GET", "/a", &[("accept", accept)]);
+    assert_eq!(body(&first, accepting("x")).await, "0");
+    assert_eq!(body(&first, accepting("y")).await, "1");
+    assert_eq!(body(&second, accepting("x")).await, "0");
+    assert_eq!(body(&second, accepting("y")).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn age_goes_on_in_a_shared_level() {
+    use tower::Layer;
+    let (l2, l3) = (levels::Shared::new(), levels::Shared::new());
+    let origin = counting(&[("cache-control", "max-age=60"), ("etag", "\"a\"")]);
+    let first = layer(&levels::cache(l2.clone(), l3.clone()), HttpCacheConfig::default()).layer(origin.clone());
+    assert_eq!(body(&first, get("/a")).await, "0");
+    advance(S(40)).await;
+    let second = layer(&levels::cache(l2, l3), HttpCacheConfig::default()).layer(origin.clone());
+    let hit = second.clone().oneshot(get("/a")).await.unwrap();
+    assert_eq!(hit.headers()["age"], "40");
+    advance(S(20)).await;
+    assert_eq!(body(&second, get("/a")).await, "1", "60 s after it was received, wherever it lay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_answer_is_confirmed_by_304_and_brought_up_to_date() {
+    let origin = Origin::answering(|number, request| {
+        let headers =
+            [("cache-control", "max-age=60"), ("etag", "\"v1\""), ("x-count", if number == 0 { "0" } else { "1" })];
+        match request.headers().get("if-none-match") {
+            Some(etag) if etag == "\"v1\"" => answer(304, &headers, ""),
+            _ => answer(200, &headers, "body"),
+        }
+    });
+    let (service, cache) = cached(&origin, HttpCacheConfig::default());
+    assert_eq!(body(&service, get("/a")).await, "body");
+    advance(S(61)).await;
+    let confirmed = service.clone().oneshot(get("/a")).await.unwrap();
+    assert_eq!((confirmed.status().as_u16(), &confirmed.headers()["age"]), (200, &"0".parse().unwrap()));
+    assert_eq!(confirmed.headers()["x-count"], "1");
+    advance(S(59)).await;
+    assert_eq!(send(&service, get("/a")).await, (200, "body".into()));
+    assert_eq!(origin.calls(), 2);
+    assert_eq!(cache.stats().revalidated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn confirmation_of_another_version_is_an_error_once_and_the_entry_is_gone() {
+    let origin = Origin::answering(|number, _| match number {
+        1 => answer(304, &[("etag", "\"other\"")], ""),
+        _ => answer(200, &[("cache-control", "max-age=60"), ("etag", "\"v1\"")], "body"),
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    body(&service, get("/a")).await;
+    advance(S(61)).await;
+    let error = service.clone().oneshot(get("/a")).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(nudj_cache::CacheError::ValidatorMismatch)));
+    assert_eq!(body(&service, get("/a")).await, "body");
+    assert!(!origin.last().headers().contains_key("if-none-match"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_cache_answer_is_confirmed_each_time() {
+    let origin = Origin::answering(|_, request| {
+        let headers = [("cache-control", "no-cache"), ("etag", "\"v1\"")];
+        let known = request.headers().contains_key("if-none-match");
+        if known { answer(304, &headers, "") } else { answer(200, &headers, "body") }
+    });
+    let (service, cache) = cached(&origin, HttpCacheConfig::default());
+    for _ in 0..3 {
+        assert_eq!(send(&service, get("/a")).await, (200, "body".into()));
+    }
+    assert_eq!((origin.calls(), cache.stats().revalidated), (3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_while_revalidate_serves_at_once_and_asks_once_in_the_background() {
+    let origin = Origin::new(|number, _| async move {
+        tokio::time::sleep(S(1)).await;
+        Ok(answer(200, &[("cache-control", "max-age=60, stale-while-revalidate=30")], &number.to_string()))
+    });
+    let (service, cache) = cached(&origin, HttpCacheConfig::default());
+    assert_eq!(body(&service, get("/a")).await, "0");
+    advance(S(65)).await;
+    for _ in 0..20 {
+        assert_eq!(body(&service, get("/a")).await, "0");
+    }
+    assert_eq!(cache.stats().stale, 20);
+    settle().await;
+    advance(S(1)).await;
+    settle().await;
+    assert_eq!(body(&service, get("/a")).await, "1");
+    assert_eq!(origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_window_nothing_stale_is_served() {
+    let origin = counting(&[("cache-control", "max-age=60, stale-while-revalidate=30")]);
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    body(&service, get("/a")).await;
+    advance(S(90)).await;
+    assert_eq!(body(&service, get("/a")).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_revalidation_is_bounded_in_number_and_time() {
+    let origin = Origin::new(|number, _| async move {
+        if number >= 3 {
+            std::future::pending::<()>().await;
+        }
+        Ok(answer(200, &[("cache-control", "max-age=1, stale-while-revalidate=200")], ""))
+    });
+    let config = HttpCacheConfig { max_revalidations: 2, ..HttpCacheConfig::default() };
+    let (service, _) = cached(&origin, config);
+    for path in ["/a", "/b", "/c"] {
+        send(&service, get(path)).await;
+    }
+    advance(S(2)).await;
+    for path in ["/a", "/b", "/c", "/a"] {
+        send(&service, get(path)).await;
+    }
+    settle().await;
+    assert_eq!(origin.calls(), 5);
+    advance(S(30)).await;
+    settle().await;
+    send(&service, get("/c")).await;
+    settle().await;
+    assert_eq!(origin.calls(), 6, "the places are free again after the timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_if_error_is_served_on_failures_within_its_window_only() {
+    for failure in [None, Some(500), Some(502), Some(503), Some(504)] {
+        let origin = Origin::new(move |number, _| async move {
+            let headers = [("cache-control", "max-age=60, stale-if-error=30")];
+            match (number, failure) {
+                (0, _) => Ok(answer(200, &headers, "good")),
+                (_, Some(status)) => Ok(answer(status, &[], "bad")),
+                (_, None) => Err("refused".into()),
+            }
+        });
+        let (service, cache) = cached(&origin, HttpCacheConfig::default());
+        send(&service, get("/a")).await;
+        advance(S(89)).await;
+        assert_eq!(send(&service, get("/a")).await, (200, "good".into()), "{failure:?}");
+        assert_eq!(cache.stats().stale, 1);
+        advance(S(1)).await;
+        match failure {
+            Some(status) => assert_eq!(send(&service, get("/a")).await, (status, "bad".into())),
+            None => assert_eq!(service.clone().oneshot(get("/a")).await.unwrap_err().to_string(), "refused"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn must_revalidate_rules_out_everything_stale() {
+    let origin = Origin::answering(|number, _| {
+        let headers = [
+            ("cache-control", "max-age=60, must-revalidate, stale-if-error=99, stale-while-revalidate=99"),
+            ("etag", "x"),
+        ];
+        if number == 0 { answer(200, &headers, "good") } else { answer(500, &[], "bad") }
+    });
+    let config = HttpCacheConfig { stale_if_error: S(99), stale_while_revalidate: S(99), ..HttpCacheConfig::default() };
+    let (service, _) = cached(&origin, config);
+    send(&service, get("/a")).await;
+    advance(S(61)).await;
+    assert_eq!(send(&service, get("/a")).await, (500, "bad".into()));
+    let tolerant = request("GET", "/a", &[("cache-control", "max-stale")]);
+    assert_eq!(send(&service, tolerant).await, (500, "bad".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_4xx_is_an_answer_and_not_replaced_by_a_stale_one() {
+    let origin = Origin::answering(|number, _| match number {
+        0 => answer(200, &[("cache-control", "max-age=60, stale-if-error=30")], "good"),
+        _ => answer(403, &[], "no"),
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    send(&service, get("/a")).await;
+    advance(S(61)).await;
+    assert_eq!(send(&service, get("/a")).await, (403, "no".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wishes_of_the_request_are_obeyed() {
+    let origin = counting(&[("cache-control", "max-age=60")]);
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    let wish = |wish| request("GET", "/a", &[("cache-control", wish)]);
+    assert_eq!(send(&service, wish("only-if-cached")).await.0, 504);
+    assert_eq!(origin.calls(), 0);
+    assert_eq!(body(&service, get("/a")).await, "0");
+    assert_eq!(body(&service, wish("only-if-cached")).await, "0");
+    advance(S(20)).await;
+    assert_eq!(body(&service, wish("max-age=30")).await, "0");
+    assert_eq!(body(&service, wish("min-fresh=50")).await, "1");
+    assert_eq!(body(&service, get("/a")).await, "1", "what was fetched on request is stored for all");
+    assert_eq!(body(&service, wish("no-cache")).await, "2");
+    assert_eq!(body(&service, wish("no-store, max-age=0")).await, "3");
+    advance(S(1)).await;
+    assert_eq!(body(&service, get("/a")).await, "2", "no-store left nothing");
+    assert_eq!(body(&service, request("GET", "/a", &[("pragma", "no-cache")])).await, "4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_with_its_own_version_is_told_304_and_may_ask_the_origin_itself() {
+    let origin = Origin::answering(|_, request| {
+        let headers = [("cache-control", "max-age=60"), ("etag", "\"v1\"")];
+        match request.headers().get("if-none-match") {
+            Some(etag) if etag == "\"v1\"" => answer(304, &headers, ""),
+            _ => answer(200, &headers, "body"),
+        }
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    let knowing = |etag| request("GET", "/a", &[("if-none-match", etag)]);
+    assert_eq!(send(&service, knowing("\"v1\"")).await.0, 304, "the origin's own 304 passes");
+    assert_eq!(send(&service, get("/a")).await, (200, "body".into()), "and was not stored, nor taken for uncacheable");
+    assert_eq!(send(&service, knowing("\"v1\"")).await, (304, String::new()));
+    assert_eq!(send(&service, knowing("\"v0\"")).await, (200, "body".into()));
+    assert_eq!(origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_is_answered_from_what_get_stored_and_stores_nothing() {
+    let origin =
+        Origin::answering(|_, _| answer(200, &[("cache-control", "max-age=60"), ("content-length", "4")], "body"));
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    send(&service, request("HEAD", "/a", &[])).await;
+    send(&service, request("HEAD", "/a", &[])).await;
+    assert_eq!(origin.calls(), 2);
+    assert_eq!(send(&service, get("/a")).await, (200, "body".into()));
+    let head = service.clone().oneshot(request("HEAD", "/a", &[])).await.unwrap();
+    assert_eq!(head.headers()["content-length"], "4");
+    assert_eq!(send(&service, request("HEAD", "/a", &[])).await, (200, String::new()));
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_go_past_the_cache() {
+    let origin = counting(&[("cache-control", "max-age=60")]);
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    let range = || request("GET", "/a", &[("range", "bytes=0-1")]);
+    assert_eq!(body(&service, range()).await, "0");
+    assert_eq!(body(&service, range()).await, "1");
+    assert_eq!(body(&service, get("/a")).await, "2");
+    assert_eq!(body(&service, range()).await, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn route_rule_caches_answers_that_say_nothing() {
+    let origin = counting(&[]);
+    let rule = RouteRule::new("/users/{id}", S(300)).key("user:{id}").tag("user:{id}");
+    let config = HttpCacheConfig { routes: vec![rule], ..HttpCacheConfig::default() };
+    let (service, cache) = cached(&origin, config);
+    assert_eq!(body(&service, get("/users/1")).await, "0");
+    assert_eq!(body(&service, get("/users/2")).await, "1");
+    assert_eq!(body(&service, get("/users/1?full=1")).await, "2");
+    advance(S(200)).await;
+    assert_eq!(body(&service, get("/users/1")).await, "0");
+    assert_eq!(body(&service, get("/users/1?full=1")).await, "2");
+    cache.invalidate(&nudj_cache::Invalidation::user(1)).await;
+    assert_eq!(body(&service, get("/users/1")).await, "3");
+    assert_eq!(body(&service, get("/users/1?full=1")).await, "4");
+    assert_eq!(body(&service, get("/users/2")).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn negative_answer_is_kept_for_its_own_time() {
+    let origin = Origin::answering(|number, _| answer(404, &[], &number.to_string()));
+    let config = HttpCacheConfig { negative_ttl: S(10), ..HttpCacheConfig::default() };
+    let (service, _) = cached(&origin, config);
+    assert_eq!(send(&service, get("/a")).await, (404, "0".into()));
+    advance(S(9)).await;
+    assert_eq!(send(&service, get("/a")).await, (404, "0".into()));
+    advance(S(1)).await;
+    assert_eq!(send(&service, get("/a")).await, (404, "1".into()));
+
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    let first = body(&service, get("/a")).await;
+    assert_ne!(body(&service, get("/a")).await, first, "not by default");
+}
+
+#[tokio::test(start_paused = true)]
+async fn expires_is_measured_on_the_injected_clock() {
+    let origin = Origin::answering(|number, _| {
+        let expires = httpdate::fmt_http_date(std::time::UNIX_EPOCH + S(1_800_000_030));
+        answer(200, &[("expires", &expires)], &number.to_string())
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    let _ = clock();
+    assert_eq!(body(&service, get("/a")).await, "0");
+    advance(S(29)).await;
+    assert_eq!(body(&service, get("/a")).await, "0");
+    advance(S(2)).await;
+    assert_eq!(body(&service, get("/a")).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_over_the_limit_goes_through_and_is_not_stored() {
+    let origin = Origin::answering(|_, _| answer(200, &[("cache-control", "max-age=60")], &"x".repeat(100)));
+    let config = HttpCacheConfig { max_body_bytes: 99, ..HttpCacheConfig::default() };
+    let (service, cache) = cached(&origin, config);
+    for _ in 0..2 {
+        assert_eq!(body(&service, get("/a")).await.len(), 100);
+    }
+    assert_eq!((origin.calls(), cache.stats().passed), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn resource_that_became_cacheable_is_cached_again() {
+    let origin = Origin::answering(|number, _| {
+        let cache_control = if number == 0 { "no-store" } else { "max-age=600" };
+        answer(200, &[("cache-control", cache_control)], &number.to_string())
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    assert_eq!(body(&service, get("/a")).await, "0");
+    assert_eq!(body(&service, get("/a")).await, "1");
+    assert_eq!(body(&service, get("/a")).await, "1");
+}
