@@ -11,6 +11,7 @@
 //! | [`metrics`] | [`MetricsLayer`](metrics::MetricsLayer) | tells observers and the log about each call, as its caller sees it |
 //! | [`retry`] | [`RetryLayer`](retry::RetryLayer) | sends again what may be sent again, within a budget |
 //! | [`rate_limit`] | [`RateLimitLayer`](rate_limit::RateLimitLayer) | never more calls per window than the quota; waits in line; learns from 429 |
+//! | [`circuit_breaker`] | [`CircuitBreakerLayer`](circuit_breaker::CircuitBreakerLayer) | cuts off a sick service until a probe shows that it has recovered |
 //!
 //! What all layers share: [`CallContext`] travels with the request, [`Rejection`] is what a layer says when it refuses,
 //! [`classify`] tells what an answer means, [`observe`] tells whoever watches.

@@ -88,7 +88,7 @@ pub enum Cause {
     Command,
 }
 
-/// Leave to make one call; to be given back to [`Breaker::settle`] with the call's end.
+/// Leave to make one call; to be given back to [`Breaker::settle`](super::Breaker::settle) with the call's end.
 ///
 /// It holds the state's generation: settled after the state has changed, it changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +113,12 @@ impl From<Outcome> for End {
     }
 }
 
-/// The answer to [`Breaker::admit`].
+/// The answer to [`Breaker::admit`](super::Breaker::admit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// Leave to call, or for how long none will be given (`None`: unknown, it depends on the probes or on somebody's command).
     pub permit: Result<Permit, Option<Duration>>,
-    /// Whether the state changed; then there is something to read from [`Breaker::next_untold`].
+    /// Whether the state changed; then there is something to read from [`Breaker::next_untold`](super::Breaker::next_untold).
     pub changed: bool,
 }
 
