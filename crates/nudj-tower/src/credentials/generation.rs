@@ -1,0 +1,45 @@
+//! Which credential is current, and what a refusal of one means: plain data.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tokio::time::Instant;
+
+/// One credential as it is sent.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) number: u64,
+    pub(super) value: HeaderValue,
+    pub(super) expires: Option<Instant>,
+    /// The one before, as long as this one has not been accepted anywhere: what a rotation falls back to.
+    pub(super) fallback: Option<Arc<Generation>>,
+}
+
+/// What to do about a credential that was refused.
+#[derive(Debug)]
+pub(super) enum AfterRefusal {
+    /// There is a newer one already.
+    Use(Arc<Generation>),
+    /// The new one has never worked and the old one is there: go back to it.
+    FallBack(Arc<Generation>),
+    /// It was the current one: fetch another.
+    Renew,
+}
+
+impl Generation {
+    pub(super) fn is_valid(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.expires.is_none_or(|expires| now() < expires)
+    }
+}
+
+/// `refused` was answered with 401; `current` is what would be sent now.
+pub(super) fn after_refusal(current: Option<&Arc<Generation>>, refused: u64) -> AfterRefusal {
+    match current {
+        Some(current) if current.number != refused => AfterRefusal::Use(Arc::clone(current)),
+        Some(current) => match &current.fallback {
+            Some(old) => AfterRefusal::FallBack(Arc::clone(old)),
+            None => AfterRefusal::Renew,
+        },
+        None => AfterRefusal::Renew,
+    }
+}

@@ -1,0 +1,321 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderName;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    Credential, CredentialError, CredentialProvider, CredentialsConfig, Scheme,
+    generation::{AfterRefusal, Generation, after_refusal},
+    renewal,
+    single_flight::{Boarding, SingleFlight},
+};
+use crate::{
+    ConfigError,
+    observe::{Event, Observers},
+};
+
+type Renewed = Result<Arc<Generation>, CredentialError>;
+
+/// The current credential of one provider, shared by all who send with it. A clone is an `Arc` clone.
+///
+/// The first call starts a task that renews in the background; it ends when the last clone is dropped.
+#[derive(Clone)]
+pub struct Credentials(Arc<Shared>);
+
+struct Shared {
+    provider: Arc<dyn CredentialProvider>,
+    name: Arc<str>,
+    scheme: Scheme,
+    config: CredentialsConfig,
+    observers: Observers,
+    current: ArcSwapOption<Generation>,
+    next: AtomicU64,
+    flight: SingleFlight<Renewed>,
+    renewing: AtomicBool,
+}
+
+/// What may be shown of a credential: anything but itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// How many credentials there have been; 0 before the first.
+    pub generation: u64,
+    /// Until the current one expires; `None` when it does not or there is none.
+    pub expires_in: Option<Duration>,
+    /// Whether a rotation still keeps the old one at hand.
+    pub has_fallback: bool,
+}
+
+impl Credentials {
+    /// Nothing is fetched before the first call.
+    ///
+    /// # Errors
+    /// When `config` is out of range.
+    pub fn new(
+        provider: impl CredentialProvider,
+        scheme: Scheme,
+        config: CredentialsConfig,
+    ) -> Result<Self, ConfigError> {
+        Self::shared(Arc::new(provider), scheme, config, Observers::default())
+    }
+
+    /// As [`new`](Self::new), over a provider that is shared and telling `observers` of renewals.
+    ///
+    /// # Errors
+    /// When `config` is out of range.
+    pub fn shared(
+        provider: Arc<dyn CredentialProvider>,
+        scheme: Scheme,
+        config: CredentialsConfig,
+        observers: Observers,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self(Arc::new(Shared {
+            name: provider.name().into(),
+            provider,
+            scheme,
+            config,
+            observers,
+            current: ArcSwapOption::empty(),
+            next: AtomicU64::new(1),
+            flight: SingleFlight::default(),
+            renewing: AtomicBool::new(false),
+        })))
+    }
+
+    /// Fetches now if there is no valid credential: to fail early, before the first call.
+    ///
+    /// # Errors
+    /// [`CredentialError`].
+    pub async fn load(&self) -> Result<(), CredentialError> {
+        match self.current() {
+            Some(_) => Ok(()),
+            None => self.renewed(None).await.map(drop),
+        }
+    }
+
+    /// Fetches now, whatever there is. The one there stays until another has come.
+    ///
+    /// # Errors
+    /// [`CredentialError`].
+    pub async fn renew(&self) -> Result<(), CredentialError> {
+        let number = self.0.current.load().as_ref().map(|current| current.number);
+        self.renewed(number).await.map(drop)
+    }
+
+    /// Uses `credential` from now on and keeps the one before at hand until this one has been accepted once: the step of a rotation
+    /// that comes after the new key was stored. Calls under way keep what they have.
+    ///
+    /// # Errors
+    /// [`CredentialError::Unusable`]; the one there stays.
+    pub fn rotate_to(&self, credential: &Credential) -> Result<(), CredentialError> {
+        self.0.install(credential, true).map(drop)
+    }
+
+    /// What may be shown.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let current = self.0.current.load();
+        Snapshot {
+            provider: Arc::clone(&self.0.name),
+            generation: current.as_ref().map_or(0, |current| current.number),
+            expires_in: current
+                .as_ref()
+                .and_then(|current| current.expires)
+                .map(|expires| expires.saturating_duration_since(Instant::now())),
+            has_fallback: current.as_ref().is_some_and(|current| current.fallback.is_some()),
+        }
+    }
+
+    pub(super) fn header_name(&self) -> HeaderName {
+        self.0.scheme.header_name()
+    }
+
+    /// Whether a refusal can be helped at all.
+    pub(super) fn can_replay(&self) -> bool {
+        self.0.provider.renews() || self.0.current.load().as_ref().is_some_and(|current| current.fallback.is_some())
+    }
+
+    /// What to send with, if it is there. Reads the clock only for credentials that expire.
+    pub(super) fn current(&self) -> Option<Arc<Generation>> {
+        self.0.current.load().as_ref().filter(|current| current.is_valid(Instant::now)).map(Arc::clone)
+    }
+
+    /// A generation was accepted: the one before it need not be kept.
+    pub(super) fn accepted(&self, generation: &Arc<Generation>) {
+        if generation.fallback.is_none() {
+            return;
+        }
+        let proven = Arc::new(Generation {
+            number: generation.number,
+            value: generation.value.clone(),
+            expires: generation.expires,
+            fallback: None,
+        });
+        self.0.current.rcu(|current| match current {
+            Some(current) if current.number == proven.number => Some(Arc::clone(&proven)),
+            other => other.clone(),
+        });
+    }
+
+    /// What to replay with after `refused` was answered 401.
+    pub(super) async fn after_refusal(self, refused: u64) -> Renewed {
+        match after_refusal(self.0.current.load().as_ref(), refused) {
+            AfterRefusal::Use(newer) => Ok(newer),
+            AfterRefusal::FallBack(old) => {
+                tracing::warn!(provider = %self.0.name, "the rotated credential was refused; the one before serves on");
+                self.0.current.rcu(|current| match current {
+                    Some(current) if current.number == refused => Some(Arc::clone(&old)),
+                    other => other.clone(),
+                });
+                Ok(old)
+            }
+            AfterRefusal::Renew => self.renewed(Some(refused)).await,
+        }
+    }
+
+    /// A credential other than number `stale`: joins the renewal under way or starts one.
+    pub(super) async fn renewed(&self, stale: Option<u64>) -> Renewed {
+        self.0.keep_renewing();
+        let newer = || {
+            self.0
+                .current
+                .load_full()
+                .filter(|current| stale.is_none_or(|stale| current.number != stale) && current.is_valid(Instant::now))
+        };
+        let mut end = match self.0.flight.board(newer) {
+            Ok(newer) => return Ok(newer),
+            Err(Boarding::Joined(end)) => end,
+            Err(Boarding::First(sender, end)) => {
+                // A task of its own, so that it outlives the call that wanted it.
+                let shared = Arc::clone(&self.0);
+                tokio::spawn(async move {
+                    let fetched = shared.fetch().await;
+                    shared.flight.land(&sender, || shared.take_in(fetched));
+                });
+                end
+            }
+        };
+        match end.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or_else(|| Err(self.0.unusable("the fetch ended without a result"))),
+            Err(_) => Err(self.0.unusable("the fetch was cut off; did it panic?")),
+        }
+    }
+}
+
+impl Shared {
+    async fn fetch(&self) -> Result<Credential, CredentialError> {
+        match timeout(self.config.fetch_timeout, self.provider.fetch()).await {
+            Ok(Ok(credential)) => Ok(credential),
+            Ok(Err(error)) => Err(CredentialError::fetch(&self.name, error)),
+            Err(_) => Err(CredentialError::Timeout { provider: Arc::clone(&self.name) }),
+        }
+    }
+
+    fn take_in(&self, fetched: Result<Credential, CredentialError>) -> Renewed {
+        let result = fetched.and_then(|credential| {
+            if credential.lifetime().is_some_and(|lifetime| lifetime.is_zero()) {
+                return Err(self.unusable("it has expired already; is this machine's clock or the issuer's right?"));
+            }
+            self.install(&credential, false)
+        });
+        match &result {
+            Ok(_) => tracing::debug!(provider = %self.name, "credential renewed"),
+            Err(error) => tracing::warn!(provider = %self.name, %error, "credential not renewed"),
+        }
+        self.observers.tell(|| Event::CredentialRefreshed {
+            provider: &self.name,
+            renewed: result.is_ok(),
+            valid_for: result
+                .as_ref()
+                .ok()
+                .and_then(|new| Some(new.expires?.saturating_duration_since(Instant::now()))),
+        });
+        result
+    }
+
+    fn install(&self, credential: &Credential, keep_old: bool) -> Renewed {
+        let value = self.scheme.header_value(credential.secret()).map_err(|problem| self.unusable(problem))?;
+        let old = self.current.load_full().filter(|old| keep_old && old.is_valid(Instant::now));
+        let new = Arc::new(Generation {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            value,
+            expires: credential.lifetime().and_then(|lifetime| Instant::now().checked_add(lifetime)),
+            fallback: old.map(|old| match &old.fallback {
+                // Two rotations before the first was accepted: the last one that worked is the one to keep.
+                Some(proven) => Arc::clone(proven),
+                None => old,
+            }),
+        });
+        self.current.store(Some(Arc::clone(&new)));
+        Ok(new)
+    }
+
+    fn unusable(&self, problem: &'static str) -> CredentialError {
+        CredentialError::Unusable { provider: Arc::clone(&self.name), problem }
+    }
+
+    /// Starts the background renewal, once.
+    fn keep_renewing(self: &Arc<Self>) {
+        if self.provider.renews() && !self.renewing.swap(true, Ordering::Relaxed) {
+            tokio::spawn(renew_in_background(Arc::downgrade(self), Arc::clone(&self.provider)));
+        }
+    }
+}
+
+/// Renews ahead of expiry, and whenever the source says that it changed, as long as anybody holds the credentials.
+async fn renew_in_background(shared: Weak<Shared>, provider: Arc<dyn CredentialProvider>) {
+    /// How often a credential that does not expire is looked at, to end when nobody needs it any more.
+    const LOOK: Duration = Duration::from_secs(60);
+    let mut rng = fastrand::Rng::new();
+    let mut failures = 0;
+    let mut planned = None;
+    loop {
+        let Some(alive) = shared.upgrade() else { return };
+        let current = alive.current.load_full();
+        let now = Instant::now();
+        let number = current.as_ref().map(|current| current.number);
+        let due = match (planned, &current) {
+            // A plan is for one credential; another one has another life.
+            (Some((for_number, at)), _) if for_number == number => Some(at),
+            (_, Some(current)) => current.expires.map(|expires| {
+                now + renewal::renew_after(expires.saturating_duration_since(now), &alive.config, rng.f64())
+            }),
+            (_, None) => None,
+        };
+        planned = due.map(|at| (number, at));
+        let wait = due.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+        drop(alive);
+        let changed = tokio::select! {
+            () = sleep(wait) => false,
+            () = provider.changed() => true,
+        };
+        if !changed && due.is_none_or(|at| Instant::now() < at) {
+            continue;
+        }
+        let Some(alive) = shared.upgrade() else { return };
+        match Credentials(alive).renewed(number).await {
+            Ok(_) => failures = 0,
+            Err(_) => {
+                failures += 1;
+                let Some(alive) = shared.upgrade() else { return };
+                planned = Some((number, Instant::now() + renewal::back_off(failures, &alive.config, rng.f64())));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Credentials").field(&self.snapshot()).finish()
+    }
+}

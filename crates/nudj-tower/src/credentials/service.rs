@@ -1,0 +1,179 @@
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderName, Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{CredentialError, Credentials, generation::Generation};
+use crate::BoxError;
+
+/// A service whose requests carry the current credential; made by [`CredentialsLayer`](super::CredentialsLayer).
+#[derive(Clone, Debug)]
+pub struct Credentialed<S, R = Replaying> {
+    inner: S,
+    credentials: Credentials,
+    name: HeaderName,
+    replay: R,
+}
+
+impl<S, R> Credentialed<S, R> {
+    pub(super) fn new(inner: S, credentials: Credentials, replay: R) -> Self {
+        Self { inner, name: credentials.header_name(), credentials, replay }
+    }
+}
+
+/// Whether and how a copy of a request is kept for a replay.
+pub trait Replay<B> {
+    /// The copy, if there can be one.
+    fn keep(&self, request: &Request<B>) -> Option<Request<B>>;
+}
+
+/// Keeps a copy of the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Replaying;
+
+/// Keeps none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Once;
+
+impl<B: Clone> Replay<B> for Replaying {
+    fn keep(&self, request: &Request<B>) -> Option<Request<B>> {
+        Some(request.clone())
+    }
+}
+
+impl<B> Replay<B> for Once {
+    fn keep(&self, _: &Request<B>) -> Option<Request<B>> {
+        None
+    }
+}
+
+impl<S, R, B, T> Service<Request<B>> for Credentialed<S, R>
+where
+    S: Service<Request<B>, Response = Response<T>> + Clone,
+    S::Error: Into<BoxError>,
+    R: Replay<B>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = CredentialedFuture<S, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let kept = if self.credentials.can_replay() { self.replay.keep(&request) } else { None };
+        let state = match self.credentials.current() {
+            Some(generation) => State::Readying { sending: Some((generation, request)) },
+            None => {
+                let credentials = self.credentials.clone();
+                let fetch: Fetching = Box::pin(async move { credentials.renewed(None).await });
+                State::Fetching { fetch, request: Some(request), refused: None }
+            }
+        };
+        CredentialedFuture {
+            state,
+            inner: self.inner.clone(),
+            credentials: self.credentials.clone(),
+            name: self.name.clone(),
+            kept,
+            renewable: true,
+        }
+    }
+}
+
+type Fetching = Pin<Box<dyn Future<Output = Result<Arc<Generation>, CredentialError>> + Send>>;
+
+pin_project! {
+    /// The future of a [`Credentialed`] call.
+    pub struct CredentialedFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S::Future, B, S::Response>,
+        inner: S,
+        credentials: Credentials,
+        name: HeaderName,
+        kept: Option<Request<B>>,
+        renewable: bool,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, B, Res> {
+        // Only when there is nothing valid: a box here costs no call that has its credential.
+        Fetching { fetch: Fetching, request: Option<Request<B>>, refused: Option<Res> },
+        Readying { sending: Option<(Arc<Generation>, Request<B>)> },
+        Called { #[pin] future: F, generation: Arc<Generation> },
+    }
+}
+
+impl<S, B, T> Future for CredentialedFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<T>>,
+    S::Error: Into<BoxError>,
+{
+    type Output = Result<Response<T>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Fetching { fetch, request, refused } => {
+                    let generation = match (ready!(fetch.as_mut().poll(cx)), refused.take()) {
+                        (Ok(generation), _) => generation,
+                        // The server's own word says more than that no other credential could be had.
+                        (Err(_), Some(response)) => return Poll::Ready(Ok(response)),
+                        (Err(error), None) => return Poll::Ready(Err(error.into())),
+                    };
+                    let sending = request.take().map(|request| (generation, request));
+                    this.state.set(State::Readying { sending });
+                }
+                StateProj::Readying { sending } => {
+                    ready!(this.inner.poll_ready(cx)).map_err(Into::into)?;
+                    let Some((generation, mut request)) = sending.take() else {
+                        return Poll::Ready(Err("polled after completion".into()));
+                    };
+                    request.headers_mut().insert(this.name.clone(), generation.value.clone());
+                    let future = this.inner.call(request);
+                    this.state.set(State::Called { future, generation });
+                }
+                StateProj::Called { future, generation } => {
+                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    if response.status() != StatusCode::UNAUTHORIZED {
+                        this.credentials.accepted(generation);
+                        return Poll::Ready(Ok(response));
+                    }
+                    let refused = generation.number;
+                    if !mem::take(this.renewable) || !this.credentials.can_replay() {
+                        return Poll::Ready(Ok(response));
+                    }
+                    let credentials = this.credentials.clone();
+                    let Some(request) = this.kept.take() else {
+                        // Nothing to replay, but the calls to come should not meet the same refusal.
+                        tokio::spawn(async move { credentials.after_refusal(refused).await.map(drop) });
+                        return Poll::Ready(Ok(response));
+                    };
+                    let fetch: Fetching = Box::pin(credentials.after_refusal(refused));
+                    this.state.set(State::Fetching { fetch, request: Some(request), refused: Some(response) });
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service<Request<B>>, B> fmt::Debug for CredentialedFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CredentialedFuture").finish_non_exhaustive()
+    }
+}

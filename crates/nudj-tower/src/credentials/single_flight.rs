@@ -1,0 +1,51 @@
+//! One flight however many passengers: who starts it, and how the others learn of its end.
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// Runs one thing at a time and tells all who wait for it how it ended.
+#[derive(Debug)]
+pub(super) struct SingleFlight<T> {
+    flight: Mutex<Option<watch::Receiver<Option<T>>>>,
+}
+
+/// Who asks for a flight.
+#[derive(Debug)]
+pub(super) enum Boarding<T> {
+    /// Nobody flies: start it, and say through this how it ended. Dropping it says that it ended without a result.
+    First(watch::Sender<Option<T>>, watch::Receiver<Option<T>>),
+    /// One is under way.
+    Joined(watch::Receiver<Option<T>>),
+}
+
+impl<T> Default for SingleFlight<T> {
+    fn default() -> Self {
+        Self { flight: Mutex::new(None) }
+    }
+}
+
+impl<T: Clone> SingleFlight<T> {
+    /// Joins the flight under way or opens one. `landed` is asked under the same lock that landing takes, so that nobody who comes
+    /// right after a landing starts another for nothing.
+    pub(super) fn board<L>(&self, landed: impl FnOnce() -> Option<L>) -> Result<L, Boarding<T>> {
+        let mut flight = self.flight.lock();
+        if let Some(result) = landed() {
+            return Ok(result);
+        }
+        // A sender that is gone without a word left nothing to wait for: its task was dropped with its runtime.
+        if let Some(known) = flight.as_ref().filter(|known| known.has_changed().is_ok()) {
+            return Err(Boarding::Joined(known.clone()));
+        }
+        let (sender, receiver) = watch::channel(None);
+        *flight = Some(receiver.clone());
+        Err(Boarding::First(sender, receiver))
+    }
+
+    /// Ends the flight: `arrive` makes its result visible before anybody can board anew.
+    pub(super) fn land(&self, sender: &watch::Sender<Option<T>>, arrive: impl FnOnce() -> T) {
+        let mut flight = self.flight.lock();
+        let result = arrive();
+        *flight = None;
+        sender.send_replace(Some(result));
+    }
+}
