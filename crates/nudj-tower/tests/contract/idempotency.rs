@@ -111,7 +111,9 @@ async fn a_stored_key_is_the_one_of_the_first_try() {
 
 /// A store that answers when the test says so.
 #[derive(Clone, Default)]
-struct Slow(Arc<parking_lot::Mutex<Vec<oneshot::Sender<Result<String, BoxError>>>>>);
+struct Slow(Arc<parking_lot::Mutex<Vec<Asked>>>);
+
+type Asked = oneshot::Sender<Result<String, BoxError>>;
 
 impl KeyStore for Slow {
     type Future = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;

@@ -13,6 +13,8 @@ mod credentials;
 mod deadline;
 #[cfg(feature = "idempotency")]
 mod idempotency;
+#[cfg(any(feature = "metrics", feature = "retry"))]
+mod log;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "rate-limit")]

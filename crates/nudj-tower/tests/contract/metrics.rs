@@ -17,7 +17,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, advance};
 use tokio_test::task;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::Level;
+
+use crate::log::Log;
 
 /// What an observer was told, in plain words.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,39 +51,6 @@ fn listener() -> (Observers, Arc<Mutex<Vec<Told>>>) {
         });
     });
     (observers, told)
-}
-
-/// Everything that is logged at `level` while the guard lives, as JSON-free text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture(level: Level) -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(level)
-            .with_ansi(false)
-            .without_time()
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn lines(&self) -> Vec<String> {
-        String::from_utf8(self.0.lock().clone()).unwrap().lines().map(str::to_owned).collect()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 type Answer = Result<Response<()>, BoxError>;

@@ -1,32 +1,36 @@
+//! The retry layer.
+
+mod bodies;
+mod budget;
+mod cancel;
+mod spread;
+mod waits;
+
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    future::{Future, pending, ready},
+    future::pending,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU32, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Method, Request, Response, header::RETRY_AFTER};
-use http_body_util::{BodyExt, Full, StreamBody};
 use nudj_tower::{
     BoxError, CallContext, Rejection,
-    classify::{Any, Resend, TransportError, Verdict},
+    classify::{Any, Classify, TransportError, Verdict},
     observe::{Event, Observers},
-    retry::{
-        Backoff, BudgetConfig, DEFAULT_REPLAY_CAP, Exponential, Jitter, ReplayBody, RetryBudget, RetryConfig,
-        RetryLayer,
-    },
+    retry::{BudgetConfig, Jitter, RetryConfig, RetryLayer},
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, service_fn, util::BoxCloneService};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+type Below = BoxCloneService<Request<String>, Response<&'static str>, BoxError>;
 type Answer = Result<Response<&'static str>, BoxError>;
 
 /// What one attempt answers.
@@ -47,10 +51,13 @@ enum Say {
 #[derive(Clone)]
 struct Server {
     script: Arc<Mutex<VecDeque<Say>>>,
-    asked: Arc<Mutex<Vec<(Duration, Request<String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     start: Instant,
     untried: Arc<AtomicU32>,
 }
+
+/// When, and what.
+type Asked = (Duration, Request<String>);
 
 impl Server {
     fn new(script: impl IntoIterator<Item = Say>) -> Self {
@@ -76,14 +83,9 @@ impl Server {
         self.asked.lock().len()
     }
 
-    fn service(
-        &self,
-    ) -> impl Service<Request<String>, Response = Response<&'static str>, Error = BoxError, Future: Send>
-    + Clone
-    + Send
-    + 'static {
+    fn service(&self) -> Below {
         let server = self.clone();
-        service_fn(move |request: Request<String>| server.clone().answer(request))
+        BoxCloneService::new(service_fn(move |request: Request<String>| server.clone().answer(request)))
     }
 
     async fn answer(self, request: Request<String>) -> Answer {
@@ -232,4 +234,130 @@ async fn a_repeat_has_a_context_even_if_nobody_made_one() {
     let resends = |n: usize| CallContext::find(asked[n].1.extensions()).map(CallContext::resends);
     assert_eq!(resends(0), None);
     assert_eq!((resends(1), resends(2)), (Some(2), Some(2)), "shared, so both show the last number");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_failure_fails_over_at_once_while_endpoints_are_left() {
+    let server = Server::new([Say::Refused, Say::Refused, Say::Refused, Say::Status(200)]).endpoints(3);
+    call(layer(), &server, request(Method::POST)).await.unwrap();
+    assert_eq!(server.times(), [0, 0, 0, 1].map(Duration::from_secs), "then with the first backoff");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failovers_are_repeats_too() {
+    let server = Server::new([Say::Refused]).endpoints(30);
+    call(layer(), &server, get()).await.unwrap_err();
+    assert_eq!((server.attempts(), server.start.elapsed()), (4, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_is_left_for_another_endpoint_or_stands() {
+    let server = Server::new([Say::Open, Say::Status(200)]).endpoints(2);
+    call(layer(), &server, request(Method::POST)).await.unwrap();
+    assert_eq!(server.times(), [Duration::ZERO; 2]);
+    let server = Server::new([Say::Open]).endpoints(2);
+    let error = call(layer(), &server, get()).await.unwrap_err();
+    assert_eq!(Rejection::find(&*error).unwrap().retry_after(), Some(SECOND), "the hint is kept");
+    assert_eq!((server.attempts(), server.start.elapsed()), (2, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_works_over_services_that_must_be_polled_ready_on_the_instance_that_is_called() {
+    let server = Server::new([Say::Status(500), Say::Status(429), Say::Broken, Say::Status(200)]);
+    let limited = layer().layer(ConcurrencyLimit::new(server.service(), 1));
+    let (a, b) = (limited.clone().oneshot(get()), limited.clone().oneshot(get()));
+    let (a, b) = tokio::join!(a, b);
+    assert_eq!((a.unwrap().status().as_u16(), b.unwrap().status().as_u16()), (200, 200));
+    let server = Server::new([Say::Status(500), Say::Status(500), Say::Status(200)]);
+    let buffered = layer().layer(Buffer::new(server.service(), 1));
+    assert_eq!(buffered.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(server.attempts(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_slot_below_is_held_during_a_wait() {
+    let server = Server::new([Say::Status(500), Say::Status(200)]);
+    let limited = layer().layer(ConcurrencyLimit::new(server.service(), 1));
+    let mut first = tokio_test::task::spawn(limited.clone().oneshot(get()));
+    assert!(first.poll().is_pending());
+    let second = limited.oneshot(get()).await.unwrap();
+    assert_eq!((second.status().as_u16(), server.start.elapsed()), (200, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classifier_that_knows_nothing_of_contexts_loses_none() {
+    #[derive(Clone)]
+    struct Plain;
+    impl<Req, Res> Classify<Req, Res> for Plain {
+        fn classify(&self, result: Result<&Res, &(dyn std::error::Error + 'static)>) -> Verdict {
+            result.map_or(Verdict::failure(), |_| Verdict::throttled())
+        }
+    }
+    let server = Server::new([Say::Status(200)]);
+    let service = layer().classifier(Plain).layer(server.service());
+    service.oneshot(get()).await.unwrap();
+    let asked = server.asked.lock();
+    let context = CallContext::find(asked[0].1.extensions()).unwrap();
+    assert!(asked.len() == 4 && asked.iter().all(|(_, sent)| CallContext::find(sent.extensions()) == Some(context)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_any_kind_can_be_repeated() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let service = service_fn(move |n: u32| {
+        let nth = count.fetch_add(1, SeqCst);
+        async move { if nth < 2 { Err(std::io::Error::other("down")) } else { Ok(n + 1) } }
+    });
+    let layer = RetryLayer::for_any(config()).unwrap();
+    assert!(layer.layer(service.clone()).oneshot(1).await.is_err(), "it may have taken effect");
+    assert_eq!(layer.unsafe_methods(true).classifier(Any).layer(service).oneshot(1).await.unwrap(), 2);
+    assert_eq!(calls.load(SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn observers_hear_of_each_repeat() {
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let writer = Arc::clone(&told);
+    let observers = Observers::new(move |event: &Event<'_>| {
+        writer.lock().push(match event {
+            Event::Retried { number, delay, failover } => format!("{number} after {delay:?}, failover {failover}"),
+            Event::RetryBudgetExhausted => "budget".to_owned(),
+            other => panic!("not for retry: {other:?}"),
+        });
+    });
+    let budget = BudgetConfig { ratio: 3.0, min_per_second: 0 };
+    let layer = RetryLayer::new(RetryConfig { budget, max_retries: 9, ..config() }).unwrap().observers(observers);
+    let server = Server::new([Say::Refused]).endpoints(2);
+    call(layer, &server, get()).await.unwrap_err();
+    assert_eq!(
+        *told.lock(),
+        ["1 after 0ns, failover true", "2 after 1s, failover false", "3 after 2s, failover false", "budget"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_has_one_line_per_repeat_with_the_correlation_id() {
+    let (log, _guard) = crate::log::Log::capture(tracing::Level::INFO);
+    let server = Server::new([Say::Status(503), Say::Broken, Say::Status(200)]);
+    let request = get();
+    let trace = nudj_tower::TraceContext::start(&mut fastrand::Rng::with_seed(1));
+    CallContext::find(request.extensions()).unwrap().set_ids("order-17".parse().unwrap(), trace);
+    call(layer(), &server, request).await.unwrap();
+    let lines = log.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    for (line, parts) in lines.iter().zip([
+        ["attempt=1", "delay_ms=1000", "http.response.status_code=503"],
+        ["attempt=2", "delay_ms=2000", "error.type=\"transport\""],
+    ]) {
+        assert!(line.contains("correlation_id=\"order-17\"") && line.contains("INFO"), "{line}");
+        assert!(parts.iter().all(|part| line.contains(part)), "{line} should have {parts:?}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_the_field_s_name() {
+    let budget = BudgetConfig { ratio: -1.0, min_per_second: 0 };
+    let error = RetryLayer::new(RetryConfig { budget, ..config() }).unwrap_err();
+    assert_eq!(error.field(), "budget.ratio");
 }
