@@ -27,7 +27,7 @@ use crate::{Error, Scheme};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookConfig {
-    /// The path of [`router`](crate::Receiver::router): `/`, letters, digits and `-._~`. Default `/webhooks`.
+    /// The path of `Receiver::router`: `/`, letters, digits and `-._~`. Default `/webhooks`.
     pub path: String,
     /// Names this receiver in a shared store: equal delivery ids of two sources are two deliveries. 1 to 64 of letters,
     /// digits and `-._`. Default `nudj`.
@@ -47,12 +47,15 @@ pub struct WebhookConfig {
     pub max_event_age: Option<Duration>,
     /// Longest body in bytes; longer is answered 413. 1 to 64 MiB, default 1 MiB.
     pub max_body_bytes: usize,
-    /// How long the whole body may take to arrive; longer is answered 408. 1 ms to 10 min, default 10 s.
+    /// How long the whole body may take to arrive; longer is answered 408. `Receiver::serve` gives the
+    /// head as long. 1 ms to 10 min, default 10 s.
     #[serde(with = "humantime_serde")]
     pub read_timeout: Duration,
     /// Requests worked on at the same time; more are answered 503. With `max_body_bytes` it bounds the memory that
     /// bodies take. At least 1, default 256.
     pub max_in_flight: usize,
+    /// Connections that `Receiver::serve` keeps open at the same time; more wait to be accepted. At least 1, default 1024.
+    pub max_connections: usize,
     /// What is remembered against repeats.
     pub replay: ReplayConfig,
     /// Deliveries between answer and handler.
@@ -127,6 +130,7 @@ impl Default for WebhookConfig {
             max_body_bytes: 1 << 20,
             read_timeout: Duration::from_secs(10),
             max_in_flight: 256,
+            max_connections: 1024,
             replay: ReplayConfig::default(),
             queue: QueueConfig::default(),
             retry: RetryConfig::default(),
@@ -168,7 +172,7 @@ impl WebhookConfig {
         let (queue, replay, retry) = (&self.queue, &self.replay, &self.retry);
         let hour = Duration::from_secs(3600);
         let ms = Duration::from_millis(1);
-        let checks: [(bool, &'static str, &'static str); 18] = [
+        let checks: [(bool, &'static str, &'static str); 19] = [
             (is_path(&self.path), "path", "must begin with `/` and have only letters, digits and `/-._~`"),
             (is_source(&self.source), "source", "must be 1 to 64 of letters, digits and `-._`"),
             (self.header_name().is_ok(), "static_header", "must be the name of a header"),
@@ -177,6 +181,7 @@ impl WebhookConfig {
             ((1..=64 << 20).contains(&self.max_body_bytes), "max_body_bytes", "must be 1 to 67108864"),
             (within(self.read_timeout, ms, hour / 6), "read_timeout", "must be 1ms to 10m"),
             (is_permits(self.max_in_flight), "max_in_flight", "must be 1 to 1000000"),
+            (is_permits(self.max_connections), "max_connections", "must be 1 to 1000000"),
             (
                 within(replay.retention, self.tolerance.saturating_mul(2), hour * 24 * 90),
                 "replay.retention",
@@ -261,6 +266,7 @@ mod tests {
             ("max_body_bytes = 0", "max_body_bytes"),
             ("read_timeout = '0s'", "read_timeout"),
             ("max_in_flight = 0", "max_in_flight"),
+            ("max_connections = 0", "max_connections"),
             ("replay.retention = '599s'", "replay.retention"),
             ("replay.capacity = 0", "replay.capacity"),
             ("queue.capacity = 0", "queue.capacity"),

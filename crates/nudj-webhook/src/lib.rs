@@ -17,7 +17,7 @@
 //!                                              handlers, retried with backoff ─▶ dead letter
 //! ```
 //!
-//! Features: `axum` (default), `sqlite`, `postgres`, `redis`.
+//! Features: `axum` (default), `server`, `sqlite`, `postgres`, `redis`.
 
 mod config;
 mod counters;

@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use super::handler::{Delivery, Handlers, Permanent};
+use super::attempt::{Attempt, Failure, attempt};
+use super::handler::Handlers;
 use super::schedule;
 use crate::counters::Counters;
-use crate::event::Event;
 use crate::inbox::{Claimed, Inbox, Settlement};
-use crate::wall_clock::{WallClock, from_unix_millis, millis, unix_millis};
+use crate::wall_clock::{WallClock, millis, unix_millis};
 use crate::{QueueConfig, RetryConfig};
 
 /// Between two sweeps.
@@ -43,17 +42,6 @@ pub(crate) struct Dispatcher {
     pub(crate) rng: fastrand::Rng,
     pub(crate) wake: Arc<Notify>,
     pub(crate) phase: watch::Receiver<Phase>,
-}
-
-/// How an attempt ended.
-struct Attempt {
-    handled: Vec<String>,
-    failure: Option<Failure>,
-}
-
-struct Failure {
-    reason: String,
-    permanent: bool,
 }
 
 type Ended = Result<(Id, Attempt), JoinError>;
@@ -236,73 +224,4 @@ impl Dispatcher {
     fn now(&self) -> i64 {
         unix_millis(self.clock.now())
     }
-}
-
-/// Calls every handler that has not succeeded yet, all at the same time.
-async fn attempt(handlers: Arc<Handlers>, claimed: Claimed, limit: Duration) -> Attempt {
-    let mut handled = claimed.handled;
-    let event = match Event::parse(claimed.body) {
-        Ok(event) => event,
-        Err(error) => {
-            return Attempt { handled, failure: Some(Failure { reason: error.to_string(), permanent: true }) };
-        }
-    };
-    let delivery = Delivery {
-        id: claimed.id.into(),
-        event: event.clone(),
-        attempt: claimed.attempt,
-        received_at: from_unix_millis(claimed.received_at),
-    };
-    let calls =
-        handlers.of(event.name()).filter(|subscription| !handled.contains(&subscription.name)).map(|subscription| {
-            let (name, handler, delivery) =
-                (subscription.name.clone(), Arc::clone(&subscription.handler), delivery.clone());
-            async move { (name, call(&*handler, delivery, limit).await) }
-        });
-    let mut failure: Option<Failure> = None;
-    for (name, result) in futures_util::future::join_all(calls).await {
-        match result {
-            Ok(()) => handled.push(name),
-            Err(Failure { reason, permanent }) => {
-                let reason = format!("{name}: {reason}");
-                failure = Some(match failure {
-                    None => Failure { reason, permanent },
-                    // One that may be cured is worth another attempt for all.
-                    Some(first) => Failure {
-                        reason: format!("{}; {reason}", first.reason),
-                        permanent: first.permanent && permanent,
-                    },
-                });
-            }
-        }
-    }
-    Attempt { handled, failure }
-}
-
-async fn call(handler: &dyn super::Handler, delivery: Delivery, limit: Duration) -> Result<(), Failure> {
-    // Within the async block, so that a panic before the first await is caught as well.
-    let work = async { handler.handle(delivery).await };
-    match timeout(limit, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => {
-            let permanent = error.downcast_ref::<Permanent>().is_some();
-            Err(Failure { reason: describe(&*error), permanent })
-        }
-        Ok(Err(_panic)) => Err(Failure { reason: "panicked".to_owned(), permanent: false }),
-        Err(_elapsed) => Err(Failure { reason: format!("took longer than {limit:?}"), permanent: false }),
-    }
-}
-
-/// The error and its causes, cut to what a row may hold.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    const LONGEST: usize = 2000;
-
-    let causes = std::iter::successors(Some(error), |error| error.source()).take(8);
-    let mut text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    if text.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
-    // PostgreSQL has no text with this character.
-    text.replace('\0', "")
 }

@@ -1,5 +1,6 @@
 //! From the inbox to the handlers: [`Handler`], retries, dead letters.
 
+mod attempt;
 mod dispatcher;
 mod handler;
 mod schedule;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, IntoConnectionInfo, Script};
+use redis::{Client, IntoConnectionInfo};
 
 use super::{ReplayGuard, Reservation};
 use crate::Error;
@@ -88,10 +88,13 @@ impl ReplayGuard for RedisGuard {
     }
 
     async fn release(&self, id: &str, token: &str) -> Result<(), Error> {
-        Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1")
-            .key(self.key(id))
+        // Sent whole, not by its digest: a server that hangs must find all of it when it comes back.
+        redis::cmd("EVAL")
+            .arg("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1")
+            .arg(1)
+            .arg(self.key(id))
             .arg(token)
-            .invoke_async::<i64>(&mut self.connection.clone())
+            .query_async::<i64>(&mut self.connection.clone())
             .await
             .map(drop)
             .map_err(Error::store)

@@ -25,6 +25,8 @@ mod handle;
 mod intake;
 #[cfg(feature = "axum")]
 mod router;
+#[cfg(feature = "server")]
+mod server;
 mod service;
 
 pub use builder::ReceiverBuilder;

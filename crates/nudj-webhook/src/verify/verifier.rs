@@ -31,7 +31,7 @@ static SVIX: [HeaderName; 3] = [
 /// Ids are kept and logged; the ones seen in the field are under 64 characters.
 const MAX_DELIVERY_ID: usize = 256;
 
-/// Checks that requests come from the sender who shares a secret with us. See the [module page](self).
+/// Checks that requests come from the sender who shares a secret with us. See the [module page](crate::verify).
 ///
 /// All methods take `&self`; share it behind an `Arc`. Nothing here waits, reads a clock or panics.
 pub struct Verifier {

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -52,6 +52,7 @@ impl Process {
     }
 
     /// kill -9.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -72,7 +73,8 @@ impl Drop for Process {
     }
 }
 
-pub(crate) fn effects(path: &Path) -> Vec<String> {
+#[cfg(feature = "sqlite")]
+pub(crate) fn effects(path: &std::path::Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 

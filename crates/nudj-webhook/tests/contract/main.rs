@@ -13,5 +13,7 @@ mod redis_guard;
 mod repeats;
 #[cfg(feature = "sqlite")]
 mod restarts;
+#[cfg(feature = "server")]
+mod serving;
 mod shutdown;
 mod wire;
