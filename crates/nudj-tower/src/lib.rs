@@ -12,6 +12,7 @@
 //! | [`retry`] | [`RetryLayer`](retry::RetryLayer) | sends again what may be sent again, within a budget |
 //! | [`rate_limit`] | [`RateLimitLayer`](rate_limit::RateLimitLayer) | never more calls per window than the quota; waits in line; learns from 429 |
 //! | [`circuit_breaker`] | [`CircuitBreakerLayer`](circuit_breaker::CircuitBreakerLayer) | cuts off a sick service until a probe shows that it has recovered |
+//! | [`credentials`] | [`CredentialsLayer`](credentials::CredentialsLayer) | the current credential on each attempt; a 401 renews once and replays once |
 //!
 //! What all layers share: [`CallContext`] travels with the request, [`Rejection`] is what a layer says when it refuses,
 //! [`classify`] tells what an answer means, [`observe`] tells whoever watches.

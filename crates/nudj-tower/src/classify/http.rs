@@ -21,7 +21,7 @@ pub const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("ide
 /// | other 5xx | failure | no |
 /// | connect error | failure | yes |
 /// | attempt timeout, broken exchange, unknown error | failure | if idempotent |
-/// | answer too large, request that cannot be sent | ignored | no |
+/// | answer too large, request that cannot be sent, no credential to be had | ignored | no |
 /// | refused by an open breaker | ignored | only on another endpoint |
 /// | refused by limiter, queue, deadline | ignored | no |
 ///
@@ -156,6 +156,7 @@ fn error_verdict(error: &(dyn Error + 'static)) -> Verdict {
     rejection_verdict(find_in_chain(error))
         .or_else(|| transport_verdict(find_in_chain(error)))
         .or_else(|| hyper_util_verdict(error))
+        .or_else(|| credential_verdict(error))
         .unwrap_or_else(Verdict::failure)
 }
 
@@ -181,6 +182,17 @@ pub(super) fn transport_verdict(error: Option<&TransportError>) -> Option<Verdic
 fn hyper_util_verdict(error: &(dyn Error + 'static)) -> Option<Verdict> {
     let error = find_in_chain::<hyper_util::client::legacy::Error>(error)?;
     Some(if error.is_connect() { Verdict::failure().resend(Resend::NotSent) } else { Verdict::failure() })
+}
+
+/// A credential that cannot be had says nothing about the API, and its provider has a backoff of its own.
+#[cfg(feature = "credentials")]
+fn credential_verdict(error: &(dyn Error + 'static)) -> Option<Verdict> {
+    crate::credentials::CredentialError::find(error).map(|_| Verdict::ignored())
+}
+
+#[cfg(not(feature = "credentials"))]
+fn credential_verdict(_: &(dyn Error + 'static)) -> Option<Verdict> {
+    None
 }
 
 #[cfg(not(feature = "hyper-util"))]

@@ -46,6 +46,14 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Whether a secret can stand in a request at all; what is wrong with it, without showing it, when not.
+    ///
+    /// # Errors
+    /// The problem, for a person to read.
+    pub fn check(&self, secret: &SecretString) -> Result<(), &'static str> {
+        self.header_value(secret).map(drop)
+    }
+
     pub(super) fn header_name(&self) -> HeaderName {
         match self {
             Self::Bearer => header::AUTHORIZATION,
