@@ -70,7 +70,7 @@
 //! # Several endpoints
 //!
 //! [`MockNudj::start_many`] gives several instances over the same data. [`MockNudj::kill`] closes an instance's socket and
-//! connections at once, [`MockNudj::revive`] listens on the same port again, which nobody else can take in between.
+//! connections at once, [`MockNudj::revive`] listens on the same port again, which is held in between.
 //!
 //! # Faults
 //!

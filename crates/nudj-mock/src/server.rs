@@ -94,7 +94,8 @@ impl MockNudj {
     }
 
     /// Kills an instance: its listening socket and its connections are closed when this returns, whatever they were doing.
-    /// Connecting is refused from then on; the port stays ours. Killing a killed instance changes nothing.
+    /// Connecting is refused from then on; the port is held, so that no other program is given it. Killing a killed instance
+    /// changes nothing.
     ///
     /// Dropping the future before it returns leaves the instance killed, its port perhaps not held.
     ///

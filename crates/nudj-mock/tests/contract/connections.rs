@@ -157,6 +157,19 @@ async fn an_idle_connection_is_closed_by_the_kill() {
 }
 
 #[tokio::test]
+async fn a_killed_instances_port_is_held_for_it() {
+    // Without connections, so that none lingers on the port and holds it in our place.
+    let mock = MockNudj::start().await.unwrap();
+    for _ in 0..2 {
+        mock.kill(0).await.unwrap();
+        let other = tokio::net::TcpSocket::new_v4().unwrap();
+        assert_eq!(other.bind(mock.addrs()[0]).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    }
+    mock.revive(0).await.unwrap();
+    assert!(raw(&mock, 0).await.unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn dropping_the_mock_frees_its_port() {
     let mock = MockNudj::start().await.unwrap();
     let addr = mock.addrs()[0];
