@@ -23,6 +23,9 @@ use crate::wall_clock::{WallClock, unix_millis, unix_seconds};
 /// An id taken from the body may be this long; a longer one stands for itself by its digest.
 const MAX_BODY_ID: usize = 256;
 
+/// Names are short; the whole one stays in the body.
+const MAX_SHOWN_NAME: usize = 128;
+
 /// What all clones of a receiver and its services share.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -71,7 +74,7 @@ impl Intake {
         let arrival = Arrival {
             id: verified.delivery_id.unwrap_or_else(|| id_from_body(&event)),
             body_key: self.body_key(&body),
-            event: event.name().to_owned(),
+            event: shown(event.name()),
             body,
             received_at: unix_millis(now),
         };
@@ -122,6 +125,14 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 fn refused(refusal: Refusal) -> Answer {
     tracing::warn!(reason = %refusal, "webhook refused");
     Answer::Unauthorized
+}
+
+/// The event's name as it is listed: bounded, and without the character that PostgreSQL has not.
+fn shown(name: &str) -> String {
+    name.chars()
+        .take(MAX_SHOWN_NAME)
+        .map(|letter| if letter == '\0' { char::REPLACEMENT_CHARACTER } else { letter })
+        .collect()
 }
 
 /// The body's own id where the headers had none, else a digest of the body: the same bytes are the same delivery.

@@ -173,3 +173,16 @@ async fn router_answers_at_its_path_only() {
     assert_eq!(to("/webhooks").await.unwrap().status(), StatusCode::OK);
     assert_eq!(to("/other").await.unwrap().status(), StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn refusal_closes_the_connection_where_http_has_a_word_for_it() {
+    let receiver = Receiver::builder().config(config()).secret(NUDJ_SECRET).clock(Clock::start()).build().unwrap();
+    for (version, closes) in [(http::Version::HTTP_11, true), (http::Version::HTTP_2, false)] {
+        let mut request = Request::post("/").body(full(b"")).unwrap();
+        *request.version_mut() = version;
+        let (status, head, _) = answer(&receiver.service(), request).await;
+        assert_eq!((status, head.contains_key(CONNECTION)), (StatusCode::UNAUTHORIZED, closes));
+    }
+    let (_, head, _) = answer(&receiver.service(), delivery("d1", USER_UPDATED)).await;
+    assert!(!head.contains_key(CONNECTION));
+}

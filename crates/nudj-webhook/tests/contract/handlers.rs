@@ -212,3 +212,58 @@ async fn queue_is_bounded_in_bytes_as_well() {
     deliver(&receiver, "d2", &body).await;
     assert_eq!(send(&receiver.service(), delivery("d3", &body)).await, StatusCode::SERVICE_UNAVAILABLE);
 }
+
+#[tokio::test(start_paused = true)]
+async fn reason_of_a_dead_letter_has_the_causes_and_is_bounded() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("could not save")]
+    struct Outer(#[source] std::io::Error);
+
+    let receiver = builder()
+        .on("chain", async |_: Delivery| Err::<(), _>(Permanent::new(Outer(std::io::Error::other("disk\0 full")))))
+        .on("long", async |_: Delivery| Err::<(), _>(Permanent::new("\u{1f600}".repeat(1000))))
+        .build()
+        .unwrap();
+    deliver(&receiver, "d1", br#"{"event":"chain"}"#).await;
+    deliver(&receiver, "d2", br#"{"event":"long"}"#).await;
+    let letters = dead(&receiver, 2).await;
+    assert_eq!(letters[0].reason, "chain#0: could not save: disk full");
+    assert!(letters[1].reason.len() < 2100, "{}", letters[1].reason.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_curable_failure_among_several_is_worth_another_attempt() {
+    let notes = Notes::default();
+    let receiver = builder()
+        .on_any(async |_: Delivery| Err::<(), _>(Permanent::new("never")))
+        .on_any(notes.handler(|delivery| if delivery.attempt < 2 { Err("later".into()) } else { Ok(()) }))
+        .build()
+        .unwrap();
+    deliver(&receiver, "d1", USER_UPDATED).await;
+    let letters = dead(&receiver, 1).await;
+    assert_eq!((notes.attempts(), letters[0].reason.as_str()), (vec![1, 2], "*#0: never"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_of_dead_letters_are_bounded_in_bytes_and_room_comes_back() {
+    let mut settings = config();
+    settings.queue.max_bytes = 4096;
+    let receiver = Receiver::builder()
+        .config(settings)
+        .secret(NUDJ_SECRET)
+        .clock(Clock::start())
+        .on("user.updated", async |_: Delivery| Err::<(), _>(Permanent::new("no")))
+        .build()
+        .unwrap();
+    let mut body = USER_UPDATED.to_vec();
+    body.resize(1024, b' ');
+    let mut fine = br#"{"event":"fine"}"#.to_vec();
+    fine.resize(1024, b' ');
+    for number in 0..5 {
+        deliver(&receiver, &format!("d{number}"), &body).await;
+        deliver(&receiver, &format!("f{number}"), &fine).await;
+        crate::harness::eventually("settled", async || receiver.snapshot().queue_depth == 0).await;
+    }
+    let ids: Vec<_> = receiver.dead_letters(100).await.unwrap().into_iter().map(|letter| letter.id).collect();
+    assert_eq!(ids, ["d3", "d4"]);
+}

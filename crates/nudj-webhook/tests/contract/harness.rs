@@ -21,17 +21,21 @@ pub(crate) const USER_UPDATED: &[u8] = br#"{"event":"user.updated","data":{"user
 
 /// A wall clock that follows tokio's, so that a paused test stops both.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(Instant);
+pub(crate) struct Clock(Instant, Duration);
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self(Instant::now())
+        Self(Instant::now(), Duration::ZERO)
+    }
+
+    pub(crate) fn later(self, by: Duration) -> Self {
+        Self(self.0, by)
     }
 }
 
 impl WallClock for Clock {
     fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(START.unsigned_abs()) + self.0.elapsed()
+        UNIX_EPOCH + Duration::from_secs(START.unsigned_abs()) + self.0.elapsed() + self.1
     }
 }
 

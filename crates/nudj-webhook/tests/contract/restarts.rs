@@ -107,3 +107,93 @@ async fn what_cannot_be_recorded_is_answered_503() {
     notes.reached(1).await;
     assert_eq!(receiver.snapshot().unavailable, 1);
 }
+
+/// A receiver on the file, two hours later each time.
+async fn receiver(path: &std::path::Path, hours: u32, notes: impl nudj_webhook::Handler) -> nudj_webhook::Receiver {
+    let mut config = crate::harness::config();
+    config.retry.base_delay = Duration::from_secs(3600);
+    config.retry.max_delay = Duration::from_secs(3600);
+    let inbox = nudj_webhook::inbox::SqliteInbox::open(path, &config).await.unwrap();
+    nudj_webhook::Receiver::builder()
+        .config(config)
+        .secret(crate::harness::NUDJ_SECRET)
+        .inbox(inbox)
+        .clock(crate::harness::Clock::start().later(Duration::from_secs(3600) * hours))
+        .on_any(notes)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn shutdown_leaves_what_waits_for_a_retry_to_the_next_receiver() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let notes = crate::harness::Notes::default();
+    let first = receiver(&path, 0, notes.handler(|_| Err("not now".into()))).await;
+    let delivery = crate::harness::delivery("d1", USER_UPDATED);
+    assert_eq!(crate::harness::send(&first.service(), delivery).await, http::StatusCode::OK);
+    eventually("the first attempt", async || first.snapshot().failed_attempts == 1).await;
+    let report = first.shutdown(Duration::from_secs(600)).await;
+    assert_eq!((report.left, report.kept, report.cut_off), (1, true, 0));
+
+    let second = receiver(&path, 2, notes.succeeding()).await;
+    assert_eq!(second.snapshot().queue_depth, 1);
+    notes.reached(2).await;
+    assert_eq!(notes.attempts(), [1, 2]);
+    assert_eq!(second.shutdown(Duration::from_secs(30)).await.left, 0);
+}
+
+#[tokio::test]
+async fn attempt_cut_off_by_the_deadline_is_made_again_and_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let begun = std::sync::Arc::new(tokio::sync::Notify::new());
+    let hangs = {
+        let begun = std::sync::Arc::clone(&begun);
+        move |_: nudj_webhook::Delivery| {
+            begun.notify_one();
+            std::future::pending::<Result<(), std::io::Error>>()
+        }
+    };
+    let first = receiver(&path, 0, hangs).await;
+    let delivery = crate::harness::delivery("d1", USER_UPDATED);
+    assert_eq!(crate::harness::send(&first.service(), delivery).await, http::StatusCode::OK);
+    begun.notified().await;
+    let report = first.shutdown(Duration::from_millis(20)).await;
+    assert_eq!((report.left, report.kept, report.cut_off), (1, true, 1));
+
+    let notes = crate::harness::Notes::default();
+    let second = receiver(&path, 0, notes.succeeding()).await;
+    notes.reached(1).await;
+    assert_eq!(notes.attempts(), [1]);
+    second.shutdown(Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
+async fn delivery_that_ends_the_process_each_time_is_given_up() {
+    use nudj_webhook::inbox::Inbox as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let notes = crate::harness::Notes::default();
+    let first = receiver(&path, 0, notes.succeeding()).await;
+    first.shutdown(Duration::ZERO).await;
+    let inbox = nudj_webhook::inbox::SqliteInbox::open(&path, &crate::harness::config()).await.unwrap();
+    let arrival = nudj_webhook::inbox::Arrival {
+        id: "d1".into(),
+        body_key: None,
+        event: "user.updated".into(),
+        body: bytes::Bytes::from_static(USER_UPDATED),
+        received_at: START * 1000,
+    };
+    inbox.record(arrival).await.unwrap();
+    // Five processes took it, and none came back.
+    for attempt in 1..=5 {
+        assert_eq!(inbox.claim(1, START * 1000, Duration::ZERO).await.unwrap()[0].attempt, attempt);
+    }
+    let second = receiver(&path, 1, notes.succeeding()).await;
+    eventually("given up", async || second.snapshot().dead_lettered == 1).await;
+    let letter = second.dead_letters(1).await.unwrap().remove(0);
+    assert!(letter.reason.contains("process ended"), "{}", letter.reason);
+    assert_eq!(notes.len(), 0);
+}
