@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`deadline`] | [`DeadlineLayer`](deadline::DeadlineLayer) | bounds a whole call, waits and backoff included |
 //! | [`attempt`] | [`AttemptLayer`](attempt::AttemptLayer) | each attempt's span, its span id in `traceparent`, `x-retry-attempt` on repeats |
+//! | [`round_robin`] | [`RoundRobinLayer`](round_robin::RoundRobinLayer) | spreads attempts over endpoints in strict order, skipping the sick |
 //! | [`timeout`] | [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer) | bounds one attempt, and its body if asked to |
 //! | [`correlation`] | [`CorrelationLayer`](correlation::CorrelationLayer) | one id and one trace for the whole call, from the caller or new |
 //! | [`correlation`] | [`CorrelationServerLayer`](correlation::CorrelationServerLayer) | the same for calls that come in; handlers' own calls carry it on |

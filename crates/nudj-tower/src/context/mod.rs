@@ -149,6 +149,11 @@ impl CallContext {
         self.0.lock().untried
     }
 
+    /// Notes how many endpoints are left, where there was none to try.
+    pub fn set_untried_endpoints(&self, untried: u32) {
+        self.0.lock().untried = untried;
+    }
+
     /// The id that ties this call's log lines together, as sent in `x-correlation-id`.
     #[must_use]
     pub fn correlation_id(&self) -> Option<HeaderValue> {

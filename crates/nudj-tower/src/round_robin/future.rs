@@ -1,0 +1,217 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use super::{member::Member, search::Search, service::Shared};
+use crate::{
+    BoxError, Refused, TryCall,
+    classify::{Classify, Outcome},
+};
+
+pin_project! {
+    /// The future of [`RoundRobin`](super::RoundRobin). Dropping it gives back whatever it holds of the endpoint.
+    pub struct RoundRobinFuture<F, S, Req, C> {
+        #[pin]
+        stage: Stage<F, S, Req>,
+        classifier: C,
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<F, S, Req> {
+        Readying {
+            readying: Option<Readying<S, Req>>,
+        },
+        Called {
+            #[pin]
+            inner: F,
+            member: Arc<Member>,
+            // Read only where a late drop speaks against the endpoint.
+            deadline: Option<Instant>,
+            progress: Progress,
+        },
+        Ended {
+            error: Option<BoxError>,
+        },
+    }
+
+    impl<F, S, Req> PinnedDrop for Stage<F, S, Req> {
+        fn drop(this: Pin<&mut Self>) {
+            match this.project() {
+                StageProj::Called { member, deadline, progress, .. } => {
+                    let failed = match *progress {
+                        Progress::Done => return,
+                        // It was being polled and did not come back: it panicked.
+                        Progress::Polling => true,
+                        Progress::Waiting => is_over(*deadline),
+                    };
+                    member.end(None, failed);
+                }
+                StageProj::Readying { readying: Some(Readying { search, chosen: Chosen { member, .. }, .. }) }
+                    if is_over(search.deadline(member)) =>
+                {
+                    member.begin();
+                    member.end(None, true);
+                }
+                StageProj::Readying { .. } | StageProj::Ended { .. } => {}
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Waiting,
+    Polling,
+    Done,
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// An endpoint whose turn it is.
+pub(super) struct Chosen<S> {
+    pub(super) member: Arc<Member>,
+    pub(super) service: S,
+    pub(super) untried: u32,
+}
+
+/// A request on its way to an endpoint that is not ready yet.
+struct Readying<S, Req> {
+    shared: Arc<Shared<S>>,
+    search: Search,
+    request: Req,
+    chosen: Chosen<S>,
+}
+
+impl<F, S, Req, C> RoundRobinFuture<F, S, Req, C>
+where
+    S: TryCall<Req, Future = F> + Clone,
+    S::Error: Into<BoxError>,
+{
+    pub(super) fn new(
+        shared: &Arc<Shared<S>>,
+        search: Search,
+        request: Req,
+        classifier: C,
+        cx: &mut Context<'_>,
+    ) -> Self {
+        let mut search = search;
+        let stage = match shared.next(&mut search) {
+            Ok(mut chosen) => {
+                let readiness = chosen.service.poll_ready(cx);
+                Stage::go(shared, search, request, chosen, readiness, cx)
+            }
+            Err(error) => Stage::Ended { error: Some(error) },
+        };
+        Self { stage, classifier }
+    }
+}
+
+impl<F, S, Req> Stage<F, S, Req>
+where
+    S: TryCall<Req, Future = F> + Clone,
+    S::Error: Into<BoxError>,
+{
+    /// Calls the chosen endpoint whose `readiness` this is, or the next that takes the request; stops at one that is not ready.
+    fn go(
+        shared: &Arc<Shared<S>>,
+        mut search: Search,
+        mut request: Req,
+        mut chosen: Chosen<S>,
+        mut readiness: Poll<Result<(), S::Error>>,
+        cx: &mut Context<'_>,
+    ) -> Self {
+        loop {
+            match readiness {
+                Poll::Pending => {
+                    let readying = Readying { shared: Arc::clone(shared), search, request, chosen };
+                    return Self::Readying { readying: Some(readying) };
+                }
+                Poll::Ready(Err(error)) => {
+                    // Nothing was sent, so nothing is lost by asking the next.
+                    search.broken(chosen.member.id, error.into());
+                    chosen.member.begin();
+                    chosen.member.end(Some(Outcome::Failure), true);
+                }
+                Poll::Ready(Ok(())) => match chosen.service.try_call(request) {
+                    Ok(inner) => return Self::called(inner, chosen.member, chosen.untried, &search),
+                    Err(Refused { request: back, rejection }) => {
+                        request = back;
+                        search.refused(chosen.member.id, rejection);
+                    }
+                },
+            }
+            chosen = match shared.next(&mut search) {
+                Ok(chosen) => chosen,
+                Err(error) => return Self::Ended { error: Some(error) },
+            };
+            readiness = chosen.service.poll_ready(cx);
+        }
+    }
+
+    fn called(inner: F, member: Arc<Member>, untried: u32, search: &Search) -> Self {
+        member.begin();
+        if let Some(context) = &search.context {
+            context.record_try(member.id, &member.name, untried);
+        }
+        let deadline = search.deadline(&member);
+        Self::Called { inner, member, deadline, progress: Progress::Waiting }
+    }
+}
+
+impl<F, S, Req, C, Res, E> Future for RoundRobinFuture<F, S, Req, C>
+where
+    F: Future<Output = Result<Res, E>>,
+    S: TryCall<Req, Future = F, Response = Res, Error = E> + Clone,
+    E: Into<BoxError>,
+    C: Classify<Req, Res>,
+{
+    type Output = Result<Res, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProj::Called { inner, member, progress, .. } => {
+                    *progress = Progress::Polling;
+                    let Poll::Ready(result) = inner.poll(cx) else {
+                        *progress = Progress::Waiting;
+                        return Poll::Pending;
+                    };
+                    let result = result.map_err(Into::into);
+                    let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
+                    *progress = Progress::Done;
+                    member.end(Some(verdict.outcome), verdict.outcome == Outcome::Failure);
+                    return Poll::Ready(result);
+                }
+                StageProj::Readying { readying } => {
+                    // A future is not polled after its end; if it is, this one stays silent.
+                    let Some(waiting) = readying else { return Poll::Pending };
+                    let readiness = Poll::Ready(ready!(waiting.chosen.service.poll_ready(cx)));
+                    let Some(Readying { shared, search, request, chosen }) = readying.take() else {
+                        return Poll::Pending;
+                    };
+                    this.stage.set(Stage::go(&shared, search, request, chosen, readiness, cx));
+                }
+                StageProj::Ended { error } => {
+                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+impl<F, S, Req, C> fmt::Debug for RoundRobinFuture<F, S, Req, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoundRobinFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,231 @@
+//! Whose turn it is.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+/// Places in the list of endpoints. No allocation for lists of up to 64.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    first: u64,
+    rest: Vec<u64>,
+}
+
+const BITS: usize = 64;
+
+impl Places {
+    pub(super) fn insert(&mut self, place: usize) {
+        let (word, bit) = (place / BITS, 1 << (place % BITS));
+        match word.checked_sub(1) {
+            None => self.first |= bit,
+            Some(index) => {
+                if self.rest.len() <= index {
+                    self.rest.resize(index + 1, 0);
+                }
+                self.rest[index] |= bit;
+            }
+        }
+    }
+
+    pub(super) fn contains(&self, place: usize) -> bool {
+        self.word(place / BITS) & (1 << (place % BITS)) != 0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        self.first.count_ones() + self.rest.iter().map(|word| word.count_ones()).sum::<u32>()
+    }
+
+    /// The first place at or after `start`, or else the first of all.
+    fn next_from(&self, start: usize) -> Option<usize> {
+        self.at_or_after(start).or_else(|| self.at_or_after(0))
+    }
+
+    fn at_or_after(&self, start: usize) -> Option<usize> {
+        let (mut word, from) = (start / BITS, start % BITS);
+        let mut bits = self.word(word) & (u64::MAX << from);
+        while bits == 0 {
+            word += 1;
+            if word > self.rest.len() {
+                return None;
+            }
+            bits = self.word(word);
+        }
+        Some(word * BITS + bits.trailing_zeros() as usize)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let mut next = self.at_or_after(0);
+        std::iter::from_fn(move || {
+            let place = next?;
+            next = self.at_or_after(place + 1);
+            Some(place)
+        })
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        match index.checked_sub(1) {
+            None => self.first,
+            Some(index) => self.rest.get(index).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// Who could take a call, by how much we would like it to.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    healthy: Places,
+    untried: Places,
+    out: Places,
+    out_untried: Places,
+}
+
+impl Candidates {
+    /// Adds an endpoint that would take the call: `out` when it is ejected or marked down, `tried` when this call has been there.
+    pub(super) fn add(&mut self, place: usize, out: bool, tried: bool) {
+        let (all, untried) =
+            if out { (&mut self.out, &mut self.out_untried) } else { (&mut self.healthy, &mut self.untried) };
+        all.insert(place);
+        if !tried {
+            untried.insert(place);
+        }
+    }
+
+    /// Healthy ones first, among them those that this call has not been to; those that are out only when nobody else is there:
+    /// a call that may fail beats one that is refused.
+    pub(super) fn preferred(&self) -> Option<&Places> {
+        [&self.untried, &self.healthy, &self.out_untried, &self.out].into_iter().find(|places| !places.is_empty())
+    }
+
+    /// How many healthy endpoints are left that this call has not been to, once it has been to `place`.
+    pub(super) fn untried_after(&self, place: usize) -> u32 {
+        self.untried.len() - u32::from(self.untried.contains(place))
+    }
+}
+
+/// Hands out turns. First tries and repeats have turns of their own: with one order for both, two endpoints of which one
+/// fails would fall into step, and every call would go to the sick one first.
+#[derive(Debug)]
+pub(super) struct Picker {
+    weights: Box<[u32]>,
+    first: Turns,
+    again: Turns,
+}
+
+impl Picker {
+    pub(super) fn new(weights: impl Into<Box<[u32]>>) -> Self {
+        let weights = weights.into();
+        Self { first: Turns::new(&weights), again: Turns::new(&weights), weights }
+    }
+
+    /// The same for another list: it goes on where `self` stands. `moved` gives the new place of an old one that is still there.
+    pub(super) fn resume(&self, weights: impl Into<Box<[u32]>>, moved: impl Fn(usize) -> Option<usize>) -> Self {
+        let weights = weights.into();
+        let turns = |turns: &Turns| turns.resume(self.weights.len(), &weights, &moved);
+        Self { first: turns(&self.first), again: turns(&self.again), weights }
+    }
+
+    /// The next in turn among `places`, which this uses up.
+    pub(super) fn pick(&self, again: bool, places: &Places) -> Option<usize> {
+        let turns = if again { &self.again } else { &self.first };
+        match turns {
+            Turns::Even(next) => even(next, places),
+            Turns::Weighted(credits) => weighted(&mut credits.lock(), &self.weights, places),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Turns {
+    /// All weigh the same. The place after the one picked last.
+    Even(AtomicUsize),
+    /// What each place has earned and not been given, in units of one over the sum of weights.
+    Weighted(Mutex<Vec<i64>>),
+}
+
+impl Turns {
+    fn new(weights: &[u32]) -> Self {
+        if weights.windows(2).all(|pair| pair[0] == pair[1]) {
+            Self::Even(AtomicUsize::new(0))
+        } else {
+            Self::Weighted(Mutex::new(vec![0; weights.len()]))
+        }
+    }
+
+    fn resume(&self, old: usize, weights: &[u32], moved: impl Fn(usize) -> Option<usize>) -> Self {
+        let mut new = Self::new(weights);
+        match (self, &mut new) {
+            (Self::Even(next), Self::Even(new)) => {
+                let start = next.load(Ordering::Relaxed);
+                let survivor = (start..old).chain(0..start.min(old)).find_map(moved);
+                *new.get_mut() = survivor.unwrap_or(0);
+            }
+            (Self::Weighted(credits), Self::Weighted(new)) => {
+                let new = new.get_mut();
+                for (place, credit) in credits.lock().iter().enumerate() {
+                    if let Some(slot) = moved(place).and_then(|place| new.get_mut(place)) {
+                        *slot = *credit;
+                    }
+                }
+            }
+            _ => {}
+        }
+        new
+    }
+}
+
+/// One ring, whatever is skipped: what stands behind a sick endpoint gets no second share. Exact among any number of callers,
+/// since a pick depends on nothing but the word that it swaps.
+fn even(next: &AtomicUsize, places: &Places) -> Option<usize> {
+    let mut start = next.load(Ordering::Relaxed);
+    loop {
+        let place = places.next_from(start)?;
+        match next.compare_exchange_weak(start, place + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Some(place),
+            Err(now) => start = now,
+        }
+    }
+}
+
+/// Smooth weighted round robin: each earns its weight, the one picked pays the sum. Of those that have earned anything, the one
+/// that would soonest have earned a whole turn is picked; so nobody is ever a whole turn ahead or behind its share.
+fn weighted(credits: &mut [i64], weights: &[u32], places: &Places) -> Option<usize> {
+    let sum: i64 = places.iter().filter_map(|place| weights.get(place)).map(|weight| i64::from(*weight)).sum();
+    let mut best: Option<Claim> = None;
+    for place in places.iter() {
+        let (Some(credit), Some(&weight)) = (credits.get_mut(place), weights.get(place)) else { continue };
+        // Within a constant list this clamps nothing. It bounds what was earned in another company.
+        *credit = credit.saturating_add(i64::from(weight)).clamp(-sum, sum);
+        let claim = Claim { place, weight, credit: *credit, missing: sum - *credit };
+        if best.as_ref().is_none_or(|best| claim.goes_before(best)) {
+            best = Some(claim);
+        }
+    }
+    let Claim { place, .. } = best?;
+    if let Some(credit) = credits.get_mut(place) {
+        *credit -= sum;
+    }
+    Some(place)
+}
+
+struct Claim {
+    place: usize,
+    weight: u32,
+    credit: i64,
+    /// To a whole turn.
+    missing: i64,
+}
+
+impl Claim {
+    fn goes_before(&self, other: &Self) -> bool {
+        let until = |claim: &Self, scale: &Self| i128::from(claim.missing) * i128::from(scale.weight);
+        let key = |claim: &Self, scale: &Self| (claim.credit <= 0, until(claim, scale), -claim.credit);
+        key(self, other) < key(other, self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

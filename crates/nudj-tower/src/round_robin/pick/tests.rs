@@ -1,0 +1,197 @@
+use std::collections::BTreeSet;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+fn places(list: impl IntoIterator<Item = usize>) -> Places {
+    let mut places = Places::default();
+    list.into_iter().for_each(|place| places.insert(place));
+    places
+}
+
+fn picks(picker: &Picker, among: &Places, count: usize) -> Vec<usize> {
+    (0..count).map(|_| picker.pick(false, among).unwrap()).collect()
+}
+
+#[test]
+fn the_order_is_strict() {
+    let picker = Picker::new([1, 1, 1]);
+    assert_eq!(picks(&picker, &places(0..3), 7), [0, 1, 2, 0, 1, 2, 0]);
+}
+
+#[test]
+fn who_stands_behind_a_sick_one_gets_no_second_share() {
+    let picker = Picker::new([1, 1, 1]);
+    assert_eq!(picks(&picker, &places([0, 2]), 6), [0, 2, 0, 2, 0, 2]);
+    assert_eq!(picks(&picker, &places(0..3), 4), [0, 1, 2, 0], "and the one that is back is in the ring again");
+}
+
+#[test]
+fn repeats_do_not_shift_the_turns_of_first_tries() {
+    let picker = Picker::new([1, 1]);
+    let mut first = vec![];
+    for _ in 0..4 {
+        let place = picker.pick(false, &places(0..2)).unwrap();
+        first.push(place);
+        if place == 0 {
+            assert_eq!(picker.pick(true, &places([1])), Some(1));
+        }
+    }
+    assert_eq!(first, [0, 1, 0, 1]);
+}
+
+#[test]
+fn repeats_are_spread_as_well() {
+    let picker = Picker::new([1, 1, 1]);
+    let repeats: Vec<_> = (0..4).map(|_| picker.pick(true, &places([1, 2])).unwrap()).collect();
+    assert_eq!(repeats, [1, 2, 1, 2]);
+}
+
+#[test]
+fn weights_are_smooth() {
+    let picker = Picker::new([5, 1, 1]);
+    assert_eq!(picks(&Picker::new([2, 1]), &places(0..2), 6), [0, 1, 0, 0, 1, 0]);
+    assert_eq!(picks(&picker, &places(0..3), 7), [0, 0, 0, 1, 0, 2, 0]);
+}
+
+#[test]
+fn nobody_to_pick_is_nobody() {
+    assert_eq!(Picker::new([]).pick(false, &Places::default()), None);
+    assert_eq!(Picker::new([1, 2]).pick(false, &Places::default()), None);
+}
+
+#[test]
+fn candidates_are_preferred_healthy_then_untried_then_out() {
+    let mut candidates = Candidates::default();
+    assert_eq!(candidates.preferred(), None);
+    candidates.add(0, true, true);
+    assert_eq!(candidates.preferred(), Some(&places([0])));
+    candidates.add(1, true, false);
+    assert_eq!(candidates.preferred(), Some(&places([1])));
+    candidates.add(2, false, true);
+    assert_eq!(candidates.preferred(), Some(&places([2])), "one that is well, although this call has been there");
+    assert_eq!(candidates.untried_after(2), 0);
+    candidates.add(3, false, false);
+    candidates.add(4, false, false);
+    assert_eq!(candidates.preferred(), Some(&places([3, 4])));
+    assert_eq!((candidates.untried_after(3), candidates.untried_after(2)), (1, 2));
+}
+
+#[test]
+fn a_changed_list_goes_on_where_the_old_one_stood() {
+    let picker = Picker::new([1, 1, 1, 1]);
+    picks(&picker, &places(0..4), 2);
+    // 2 would be next; it goes, and 3 is now at 1.
+    let picker = picker.resume([1, 1], |old| [(0, 0), (3, 1)].iter().find(|pair| pair.0 == old).map(|pair| pair.1));
+    assert_eq!(picks(&picker, &places(0..2), 3), [1, 0, 1]);
+    let weighted = Picker::new([3, 1]);
+    assert_eq!(picks(&weighted, &places(0..2), 2), [0, 0]);
+    let weighted = weighted.resume([3, 1, 4], Some);
+    assert_eq!(picks(&weighted, &places(0..2), 2), [1, 0], "the light one's turn is not lost");
+}
+
+#[test]
+fn changes_with_every_call_do_not_send_all_to_the_first() {
+    let mut picker = Picker::new([1, 1, 1]);
+    let mut counts = [0; 3];
+    for _ in 0..9 {
+        counts[picker.pick(false, &places(0..3)).unwrap()] += 1;
+        picker = picker.resume([1, 1, 1], Some);
+    }
+    assert_eq!(counts, [3, 3, 3]);
+}
+
+#[test]
+fn counts_differ_by_at_most_one_after_concurrent_picks() {
+    const THREADS: usize = 4;
+    for sick in [None, Some(1)] {
+        let picker = Picker::new([1; 5]);
+        let among = places((0..5).filter(|place| Some(*place) != sick));
+        let each = 10_001;
+        let counts: Vec<Mutex<usize>> = (0..5).map(|_| Mutex::new(0)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| picks(&picker, &among, each).into_iter().for_each(|place| *counts[place].lock() += 1));
+            }
+        });
+        let counts: Vec<usize> = counts
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| Some(*place) != sick)
+            .map(|(_, count)| *count.lock())
+            .collect();
+        assert_eq!(counts.iter().sum::<usize>(), THREADS * each);
+        assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{counts:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn places_are_a_set(list in vec(0_usize..200, 0..60), start in 0_usize..220) {
+        let set: BTreeSet<usize> = list.iter().copied().collect();
+        let places = places(list);
+        prop_assert_eq!(places.len() as usize, set.len());
+        prop_assert!((0..220).all(|place| places.contains(place) == set.contains(&place)));
+        prop_assert_eq!(places.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
+        prop_assert_eq!(places.next_from(start), set.range(start..).next().or(set.first()).copied());
+    }
+
+    #[test]
+    fn even_counts_differ_by_at_most_one_from_whatever_went_before(
+        size in 1_usize..80,
+        before in vec(vec(any::<prop::sample::Index>(), 1..8), 0..30),
+        now in vec(any::<prop::sample::Index>(), 1..12),
+        count in 0_usize..200,
+    ) {
+        let picker = Picker::new(vec![1; size]);
+        let set = |list: &[prop::sample::Index]| places(list.iter().map(|index| index.index(size)));
+        for among in &before {
+            picker.pick(false, &set(among));
+        }
+        let among = set(&now);
+        let mut counts = vec![0_usize; size];
+        picks(&picker, &among, count).into_iter().for_each(|place| counts[place] += 1);
+        let counts: Vec<usize> = among.iter().map(|place| counts[place]).collect();
+        prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1);
+        prop_assert_eq!(counts.iter().sum::<usize>(), count, "nobody else was picked");
+    }
+
+    #[test]
+    fn nobody_is_ever_a_whole_turn_off_its_weighted_share(
+        weights in vec(1_u32..1000, 2..8),
+        count in 0_usize..400,
+    ) {
+        let picker = Picker::new(weights.clone());
+        let sum: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
+        let mut counts = vec![0_i64; weights.len()];
+        for (turn, place) in picks(&picker, &places(0..weights.len()), count).into_iter().enumerate() {
+            counts[place] += 1;
+            for (got, weight) in counts.iter().zip(&weights) {
+                let off = got * sum - (turn as i64 + 1) * i64::from(*weight);
+                prop_assert!(off.abs() < sum, "{off} of {sum}");
+            }
+        }
+    }
+
+    #[test]
+    fn after_other_company_a_weighted_share_is_off_by_two_turns_at_most(
+        weights in vec(1_u32..100, 3..8),
+        before in vec(vec(any::<prop::sample::Index>(), 1..6), 0..30),
+        count in 1_usize..200,
+    ) {
+        let picker = Picker::new(weights.clone());
+        for among in &before {
+            let among = places(among.iter().map(|index| index.index(weights.len())));
+            let place = picker.pick(false, &among).unwrap();
+            prop_assert!(among.contains(place));
+        }
+        let sum: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
+        let mut counts = vec![0_i64; weights.len()];
+        picks(&picker, &places(0..weights.len()), count).into_iter().for_each(|place| counts[place] += 1);
+        for (got, weight) in counts.iter().zip(&weights) {
+            let off = got * sum - count as i64 * i64::from(*weight);
+            prop_assert!(off.abs() <= 2 * sum, "{off} of {sum}");
+        }
+    }
+}

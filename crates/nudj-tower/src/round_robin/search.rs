@@ -1,0 +1,104 @@
+//! One attempt's search for an endpoint that takes it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    future::Chosen,
+    handle::sooner,
+    member::{Member, Now},
+    pick::Candidates,
+    service::{List, Shared},
+};
+use crate::{Availability, Available, BoxError, CallContext, Rejection};
+
+pub(super) struct Search {
+    pub(super) context: Option<CallContext>,
+    /// Whether this call has been somewhere before.
+    again: bool,
+    /// Endpoints that handed the request back. None on the path where all is well, so no allocation.
+    passed: Vec<u64>,
+    soonest: Option<Duration>,
+    error: Option<BoxError>,
+}
+
+/// Where the request goes next.
+pub(super) struct Found {
+    pub(super) place: usize,
+    /// How many healthy endpoints are left that the call has not been to, once it has been here.
+    pub(super) untried: u32,
+}
+
+impl Search {
+    pub(super) fn new(context: Option<CallContext>) -> Self {
+        let again = context.as_ref().is_some_and(|context| context.tries() > 0);
+        Self { context, again, passed: Vec::new(), soonest: None, error: None }
+    }
+
+    /// Takes the turn of the best endpoint, or says why there is none.
+    pub(super) fn next<S: Available>(&mut self, list: &List<S>) -> Result<Found, BoxError> {
+        let mut now = Now::unread();
+        let mut candidates = Candidates::default();
+        let mut soonest = None;
+        for (place, (slot, service)) in list.set.slots.iter().zip(&list.services).enumerate() {
+            let id = slot.member.id;
+            if self.passed.contains(&id) {
+                continue;
+            }
+            match service.availability() {
+                Availability::Available => {
+                    let tried = self.again && self.context.as_ref().is_some_and(|context| context.has_tried(id));
+                    candidates.add(place, slot.member.is_out(&mut now), tried);
+                }
+                Availability::Unavailable { retry_after } => soonest = sooner(soonest, retry_after),
+            }
+        }
+        let picked = candidates.preferred().and_then(|places| list.set.picker.pick(self.again, places));
+        match picked {
+            Some(place) => Ok(Found { place, untried: candidates.untried_after(place) }),
+            None => Err(self.refuse(list.services.is_empty(), soonest)),
+        }
+    }
+
+    /// When dropping the call begins to speak against `member`; not asked for where nobody judges.
+    pub(super) fn deadline(&self, member: &Member) -> Option<Instant> {
+        member.common.outlier.as_ref().and(self.context.as_ref())?.deadline()
+    }
+
+    /// The endpoint with this id refused the request before it was sent.
+    pub(super) fn refused(&mut self, id: u64, rejection: Rejection) {
+        self.passed.push(id);
+        self.soonest = sooner(self.soonest, rejection.retry_after());
+        if !matches!(rejection, Rejection::CircuitOpen { .. }) {
+            self.error = Some(rejection.into());
+        }
+    }
+
+    /// The endpoint with this id cannot become ready.
+    pub(super) fn broken(&mut self, id: u64, error: BoxError) {
+        self.passed.push(id);
+        self.error = Some(error);
+    }
+
+    #[cold]
+    fn refuse(&mut self, empty: bool, soonest: Option<Duration>) -> BoxError {
+        if let Some(context) = &self.context {
+            context.set_untried_endpoints(0);
+        }
+        if empty {
+            return Rejection::NoEndpoint.into();
+        }
+        let retry_after = sooner(self.soonest, soonest);
+        self.error.take().unwrap_or_else(|| Rejection::CircuitOpen { endpoint: None, retry_after }.into())
+    }
+}
+
+impl<S: Available + Clone> Shared<S> {
+    /// Clones the service whose turn it is.
+    pub(super) fn next(&self, search: &mut Search) -> Result<Chosen<S>, BoxError> {
+        let list = self.list();
+        let Found { place, untried } = search.next(&list)?;
+        Ok(Chosen { member: Arc::clone(&list.set.slots[place].member), service: list.services[place].clone(), untried })
+    }
+}
