@@ -51,6 +51,10 @@ pub struct WebhookConfig {
     /// head as long. 1 ms to 10 min, default 10 s.
     #[serde(with = "humantime_serde")]
     pub read_timeout: Duration,
+    /// How long the inbox may take to record a delivery; longer is answered 503. 1 ms to 1 min, default 5 s (senders wait
+    /// 10 to 30 s).
+    #[serde(with = "humantime_serde")]
+    pub record_timeout: Duration,
     /// Requests worked on at the same time; more are answered 503. With `max_body_bytes` it bounds the memory that
     /// bodies take. At least 1, default 256.
     pub max_in_flight: usize,
@@ -129,6 +133,7 @@ impl Default for WebhookConfig {
             max_event_age: None,
             max_body_bytes: 1 << 20,
             read_timeout: Duration::from_secs(10),
+            record_timeout: Duration::from_secs(5),
             max_in_flight: 256,
             max_connections: 1024,
             replay: ReplayConfig::default(),
@@ -172,7 +177,7 @@ impl WebhookConfig {
         let (queue, replay, retry) = (&self.queue, &self.replay, &self.retry);
         let hour = Duration::from_secs(3600);
         let ms = Duration::from_millis(1);
-        let checks: [(bool, &'static str, &'static str); 19] = [
+        let checks: [(bool, &'static str, &'static str); 20] = [
             (is_path(&self.path), "path", "must begin with `/` and have only letters, digits and `/-._~`"),
             (is_source(&self.source), "source", "must be 1 to 64 of letters, digits and `-._`"),
             (self.header_name().is_ok(), "static_header", "must be the name of a header"),
@@ -180,6 +185,7 @@ impl WebhookConfig {
             (self.max_event_age.is_none_or(|age| !age.is_zero()), "max_event_age", "must be longer than 0, or absent"),
             ((1..=64 << 20).contains(&self.max_body_bytes), "max_body_bytes", "must be 1 to 67108864"),
             (within(self.read_timeout, ms, hour / 6), "read_timeout", "must be 1ms to 10m"),
+            (within(self.record_timeout, ms, hour / 60), "record_timeout", "must be 1ms to 1m"),
             (is_permits(self.max_in_flight), "max_in_flight", "must be 1 to 1000000"),
             (is_permits(self.max_connections), "max_connections", "must be 1 to 1000000"),
             (
@@ -265,6 +271,7 @@ mod tests {
             ("max_event_age = '0s'", "max_event_age"),
             ("max_body_bytes = 0", "max_body_bytes"),
             ("read_timeout = '0s'", "read_timeout"),
+            ("record_timeout = '61s'", "record_timeout"),
             ("max_in_flight = 0", "max_in_flight"),
             ("max_connections = 0", "max_connections"),
             ("replay.retention = '599s'", "replay.retention"),

@@ -49,6 +49,11 @@ impl Error {
         Self::Config { field, problem }
     }
 
+    /// The store did not answer in time; whether it did what was asked, nobody knows.
+    pub(crate) fn no_answer(_: tokio::time::error::Elapsed) -> Self {
+        Self::Store("it did not answer in time".into())
+    }
+
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
     pub(crate) fn store(source: impl Into<BoxError>) -> Self {
         Self::Store(source.into())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::attempt::{Attempt, Failure, attempt};
 use super::handler::Handlers;
@@ -14,10 +14,13 @@ use super::schedule;
 use crate::counters::Counters;
 use crate::inbox::{Claimed, Inbox, Settlement};
 use crate::wall_clock::{WallClock, millis, unix_millis};
-use crate::{QueueConfig, RetryConfig};
+use crate::{Error, QueueConfig, RetryConfig};
 
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(60);
+
+/// The longest wait for the inbox. What a store did after it is found out later: leases run out.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A lease outlasts the handlers by as much as they may take, at most this: time to note how they ended.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -104,7 +107,7 @@ impl Dispatcher {
         // All handlers of a delivery run at the same time, so one time-out bounds them all.
         let limit = self.queue.handler_timeout;
         let lease = limit.saturating_add(limit.min(LEASE_MARGIN));
-        let claimed = match self.inbox.claim(free, self.now(), lease).await {
+        let claimed = match within(self.inbox.claim(free, self.now(), lease)).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 self.note("claim", &error);
@@ -117,7 +120,7 @@ impl Dispatcher {
                 let reason = "the process ended during every attempt".to_owned();
                 self.counters.dead_lettered.one();
                 let dead = Settlement::Dead { handled: claimed.handled.clone(), reason };
-                if let Err(error) = self.inbox.settle(&claimed, dead, self.now()).await {
+                if let Err(error) = within(self.inbox.settle(&claimed, dead, self.now())).await {
                     self.note("settle", &error);
                 }
                 continue;
@@ -134,7 +137,7 @@ impl Dispatcher {
         if self.inbox.is_durable() {
             return matches!(started, Ok(0) | Err(()));
         }
-        !matches!(self.inbox.next_due().await, Ok(Some(_)))
+        !matches!(within(self.inbox.next_due()).await, Ok(Some(_)))
     }
 
     /// When to look again if nothing happens before.
@@ -142,7 +145,7 @@ impl Dispatcher {
         let now = Instant::now();
         let mut look = next_sweep;
         if running < self.queue.workers {
-            match (started, self.inbox.next_due().await) {
+            match (started, within(self.inbox.next_due()).await) {
                 (Ok(_), Ok(Some(due_at))) => {
                     let pause = due_at.saturating_sub(self.now()).max(1).unsigned_abs();
                     look = look.min(now + Duration::from_millis(pause).min(SWEEP));
@@ -194,7 +197,7 @@ impl Dispatcher {
             Settlement::Dead { .. } => Some(&self.counters.dead_lettered),
             _ => None,
         };
-        match self.inbox.settle(&claimed, settlement, now).await {
+        match within(self.inbox.settle(&claimed, settlement, now)).await {
             Ok(()) => {
                 if let Some(counter) = counter {
                     counter.one();
@@ -205,7 +208,7 @@ impl Dispatcher {
     }
 
     async fn sweep(&self) {
-        match self.inbox.sweep(self.now()).await {
+        match within(self.inbox.sweep(self.now())).await {
             Ok(swept) if swept.dropped_dead_letters > 0 => {
                 self.counters.dropped_dead_letters.add(swept.dropped_dead_letters);
                 tracing::error!(count = swept.dropped_dead_letters, "dead letters dropped; there were too many");
@@ -215,7 +218,7 @@ impl Dispatcher {
         }
     }
 
-    fn note(&self, operation: &'static str, error: &crate::Error) {
+    fn note(&self, operation: &'static str, error: &Error) {
         self.counters.store_errors.one();
         let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::error!(operation, error = %error, cause, "the webhook inbox failed");
@@ -224,4 +227,8 @@ impl Dispatcher {
     fn now(&self) -> i64 {
         unix_millis(self.clock.now())
     }
+}
+
+async fn within<T>(operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(PATIENCE, operation).await.unwrap_or_else(|elapsed| Err(Error::no_answer(elapsed)))
 }

@@ -16,6 +16,9 @@ use crate::inbox::DeadLetter;
 use crate::wall_clock::unix_millis;
 use crate::{Error, Snapshot, Verifier, WebhookConfig};
 
+/// After the deadline, for noting in the inbox what was cut off.
+const STORE_GRACE: Duration = Duration::from_secs(1);
+
 /// A running receiver. Clones are handles of the same one.
 ///
 /// ```
@@ -147,7 +150,14 @@ impl Receiver {
         let places = u32::try_from(self.intake.config.max_in_flight).unwrap_or(u32::MAX);
         let _ = timeout_at(until, self.intake.places.acquire_many(places)).await;
         self.order(|_| Some(Phase::Draining(until)));
-        let cut_off = running.await.unwrap_or(0);
+        // The dispatcher keeps the deadline itself, unless its store hangs.
+        let cut_off = match timeout_at(until + STORE_GRACE, &mut *running).await {
+            Ok(ended) => ended.unwrap_or(0),
+            Err(_elapsed) => {
+                running.abort();
+                0
+            }
+        };
         let report = ShutdownReport { left: self.intake.inbox.depth(), kept: self.intake.inbox.is_durable(), cut_off };
         *task = Task::Ended(report);
         report

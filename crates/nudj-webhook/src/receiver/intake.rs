@@ -8,17 +8,17 @@ use http::{HeaderMap, Method};
 use http_body::Body;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::answer::Answer;
 use super::body;
-use crate::WebhookConfig;
 use crate::counters::Counters;
 use crate::dispatch::Phase;
 use crate::event::Event;
 use crate::inbox::{Arrival, Inbox, Recorded};
 use crate::verify::{Refusal, Scheme, Verifier, check_age, hex};
 use crate::wall_clock::{WallClock, unix_millis, unix_seconds};
+use crate::{Error, WebhookConfig};
 
 /// An id taken from the body may be this long; a longer one stands for itself by its digest.
 const MAX_BODY_ID: usize = 256;
@@ -83,7 +83,9 @@ impl Intake {
 
     async fn record(&self, arrival: Arrival) -> Result<Answer, Answer> {
         let (id, event) = (arrival.id.clone(), arrival.event.clone());
-        match self.inbox.record(arrival).await {
+        // One that was recorded after all is a repeat when the sender comes again, and handled once.
+        let recorded = timeout(self.config.record_timeout, self.inbox.record(arrival)).await;
+        match recorded.unwrap_or_else(|elapsed| Err(Error::no_answer(elapsed))) {
             Ok(Recorded::New) => {
                 self.wake.notify_one();
                 tracing::debug!(delivery_id = %id, event = ?event, "webhook accepted");

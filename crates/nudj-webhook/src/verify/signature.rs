@@ -53,10 +53,6 @@ pub(super) fn parse_standard(text: &str) -> Result<Vec<[u8; 32]>, Refusal> {
             return Err(Refusal::MalformedSignature);
         }
         let Some(("v1", encoded)) = entry.split_once(',') else { continue };
-        // 32 bytes are 44 characters; longer text is not worth decoding.
-        if encoded.len() != 44 {
-            continue;
-        }
         if let Some(signature) = STANDARD.decode(encoded).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
             candidates.push(signature);
         }

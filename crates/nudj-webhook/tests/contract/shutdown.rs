@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use nudj_webhook::{Delivery, Receiver};
+use nudj_webhook::inbox::{Arrival, Claimed, DeadLetter, Inbox, Recorded, Settlement, Swept};
+use nudj_webhook::{Delivery, Error, Receiver};
 
 use crate::harness::{Clock, NUDJ_SECRET, Notes, USER_UPDATED, config, delivery, send};
 
@@ -95,4 +96,70 @@ async fn task_ends_when_receiver_and_services_are_dropped() {
     assert_eq!(send(&service, delivery("d1", USER_UPDATED)).await, StatusCode::OK, "a service alone goes on");
     drop(service);
     tokio::time::timeout(Duration::from_secs(100), gone.notified()).await.unwrap();
+}
+
+/// An inbox whose store never answers.
+#[derive(Debug)]
+struct Hanging;
+
+#[async_trait::async_trait]
+impl Inbox for Hanging {
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    async fn record(&self, _: Arrival) -> Result<Recorded, Error> {
+        std::future::pending().await
+    }
+
+    async fn claim(&self, _: usize, _: i64, _: Duration) -> Result<Vec<Claimed>, Error> {
+        std::future::pending().await
+    }
+
+    async fn settle(&self, _: &Claimed, _: Settlement, _: i64) -> Result<(), Error> {
+        std::future::pending().await
+    }
+
+    async fn next_due(&self) -> Result<Option<i64>, Error> {
+        std::future::pending().await
+    }
+
+    fn depth(&self) -> u64 {
+        7
+    }
+
+    fn dead_letter_count(&self) -> u64 {
+        0
+    }
+
+    async fn dead_letters(&self, _: usize) -> Result<Vec<DeadLetter>, Error> {
+        std::future::pending().await
+    }
+
+    async fn replay(&self, _: &str, _: i64) -> Result<bool, Error> {
+        std::future::pending().await
+    }
+
+    async fn discard(&self, _: &str, _: i64) -> Result<bool, Error> {
+        std::future::pending().await
+    }
+
+    async fn sweep(&self, _: i64) -> Result<Swept, Error> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_that_hangs_holds_up_neither_answers_nor_the_end() {
+    let receiver =
+        Receiver::builder().config(config()).secret(NUDJ_SECRET).clock(Clock::start()).inbox(Hanging).build().unwrap();
+    let begun = tokio::time::Instant::now();
+    let status = send(&receiver.service(), delivery("d1", USER_UPDATED)).await;
+    assert_eq!((status, begun.elapsed()), (StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(5)));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(receiver.snapshot().store_errors >= 2, "{:?}", receiver.snapshot());
+    let begun = tokio::time::Instant::now();
+    let report = receiver.shutdown(Duration::from_secs(3)).await;
+    assert_eq!((report.left, report.kept), (7, true));
+    assert!(begun.elapsed() <= Duration::from_millis(4100), "{:?}", begun.elapsed());
 }
