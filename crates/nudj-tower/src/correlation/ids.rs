@@ -23,6 +23,7 @@ pub(super) struct Settled {
     pub(super) trace: TraceContext,
     /// What the first request sent under this trace carries.
     pub(super) traceparent: HeaderValue,
+    carried: Carried,
     id_is_the_requests: bool,
     trace_is_the_requests: bool,
 }
@@ -36,9 +37,10 @@ pub(super) fn settle(
     rng: &mut fastrand::Rng,
     millis: impl FnOnce() -> u64,
 ) -> Settled {
-    let (trace, trace_is_the_requests) = trace(headers, served, rng);
+    let carried = Carried::by(headers);
+    let (trace, trace_is_the_requests) = trace(headers, carried, served, rng);
     let traceparent = trace.traceparent(SpanId::random(rng));
-    let own = only(headers.get_all(CORRELATION_ID)).filter(|id| is_good(id.as_bytes()));
+    let own = if carried.id { only(headers.get_all(CORRELATION_ID)).filter(|id| is_good(id.as_bytes())) } else { None };
     let (correlation_id, traceparent) = match own.or(served.map(|served| &served.correlation_id)) {
         Some(id) => (id.clone(), header(Bytes::copy_from_slice(&traceparent))),
         None => {
@@ -50,7 +52,31 @@ pub(super) fn settle(
             (header(both.slice(..UUID)), header(both.slice(UUID..)))
         }
     };
-    Settled { correlation_id, trace, traceparent, id_is_the_requests: own.is_some(), trace_is_the_requests }
+    let id_is_the_requests = own.is_some();
+    Settled { correlation_id, trace, traceparent, carried, id_is_the_requests, trace_is_the_requests }
+}
+
+/// Which of the headers a request has. Most have none: looking at the names once costs less than asking for each.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    id: bool,
+    parent: bool,
+    state: bool,
+}
+
+impl Carried {
+    fn by(headers: &HeaderMap) -> Self {
+        let mut carried = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "x-correlation-id" => carried.id = true,
+                "traceparent" => carried.parent = true,
+                "tracestate" => carried.state = true,
+                _ => {}
+            }
+        }
+        carried
+    }
 }
 
 impl Settled {
@@ -59,7 +85,9 @@ impl Settled {
         self.write_id(headers);
         headers.insert(TRACEPARENT, self.traceparent.clone());
         if !self.trace_is_the_requests {
-            headers.remove(TRACESTATE);
+            if self.carried.state {
+                headers.remove(TRACESTATE);
+            }
             if let Some(state) = &self.trace.tracestate {
                 headers.insert(TRACESTATE, state.clone());
             }
@@ -89,13 +117,20 @@ pub(super) fn unix_millis() -> u64 {
 }
 
 /// The call's trace, and whether it is the one that the headers name.
-fn trace(headers: &HeaderMap, served: Option<&Served>, rng: &mut fastrand::Rng) -> (TraceContext, bool) {
-    let inbound = headers.get_all(TRACEPARENT);
-    if inbound.iter().next().is_none() {
+fn trace(
+    headers: &HeaderMap,
+    carried: Carried,
+    served: Option<&Served>,
+    rng: &mut fastrand::Rng,
+) -> (TraceContext, bool) {
+    if !carried.parent {
         return (served.map_or_else(|| TraceContext::start(rng), |served| served.trace.clone()), false);
     }
-    match only(inbound).map(|header| TraceContext::parse(header.as_bytes())) {
-        Some(Ok(trace)) => (TraceContext { tracestate: tracestate(headers), ..trace }, true),
+    match only(headers.get_all(TRACEPARENT)).map(|header| TraceContext::parse(header.as_bytes())) {
+        Some(Ok(trace)) => {
+            let tracestate = if carried.state { tracestate(headers) } else { None };
+            (TraceContext { tracestate, ..trace }, true)
+        }
         _ => (TraceContext::start(rng), false),
     }
 }

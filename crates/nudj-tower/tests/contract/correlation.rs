@@ -108,6 +108,23 @@ async fn a_handlers_calls_carry_the_id_and_the_trace_that_came_in() {
 }
 
 #[tokio::test]
+async fn a_handler_that_forwards_its_headers_forwards_nothing_bad() {
+    let gateway = CorrelationServerLayer::new().layer(service_fn(|request: Request<()>| async move {
+        let seen = request.headers().clone();
+        let sent = CorrelationLayer::new().layer(echo()).oneshot(request).await.unwrap().into_body();
+        let trace = correlation::current_trace().unwrap();
+        assert!(sent["traceparent"].to_str().unwrap().contains(&format!("{:032x}", trace.trace_id.get())));
+        assert_eq!(sent[CORRELATION_ID], correlation::current().unwrap());
+        Ok::<_, Infallible>(Response::new(seen))
+    }));
+    let request =
+        Request::builder().header(CORRELATION_ID, "a\tb").header("traceparent", "x").header("tracestate", "v=1");
+    let answer = gateway.oneshot(request.body(()).unwrap()).await.unwrap();
+    assert_eq!(answer.headers()[CORRELATION_ID], answer.body()[CORRELATION_ID]);
+    assert!(!answer.body().contains_key("traceparent") && !answer.body().contains_key("tracestate"));
+}
+
+#[tokio::test]
 async fn an_echoed_id_replaces_what_the_handler_set() {
     let mut service = CorrelationServerLayer::new().layer(service_fn(|_: Request<()>| async {
         Ok::<_, Infallible>(Response::builder().header(CORRELATION_ID, "else").body(()).unwrap())

@@ -224,7 +224,7 @@ impl Service<u32> for Gated {
     }
 
     fn call(&mut self, call: u32) -> Self::Future {
-        let _ = self.1.call(call);
+        drop(self.1.call(call));
         ready(Ok(call))
     }
 }

@@ -18,7 +18,7 @@ use super::{
     HasGate, Lease,
 };
 
-/// How many keys a newcomer looks at, in one shard, for one that is idle.
+/// How many keys a newcomer looks at for some that are idle.
 const STEPS: usize = 4;
 const SHARDS: usize = 32;
 
@@ -133,6 +133,7 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
             .map(|shard| {
                 let mut shard = shard.lock();
                 let all = shard.row.len();
+                shard.hand = 0;
                 self.evict(&mut shard, all, now)
             })
             .sum()
@@ -151,12 +152,7 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
     fn add(&self, place: usize, key: K) -> Lease {
         let now = self.settings.now();
         if self.len() >= self.max_keys - self.max_keys / 4 {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
-            for place in [turn, place] {
-                if let Some(shard) = self.shards.get(place) {
-                    self.evict(&mut shard.lock(), STEPS, now);
-                }
-            }
+            self.make_room(now);
         }
         let Some(shard) = self.shards.get(place) else { return Lease::new(Arc::clone(&self.overflow)) };
         let mut shard = shard.lock();
@@ -185,16 +181,34 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
         Gate::new(&self.settings, false)
     }
 
+    /// Looks at a few keys, in the next shard that has so many, and lets the idle ones go.
+    fn make_room(&self, now: Nanos) {
+        let mut steps = STEPS;
+        for _ in 0..self.shards.len() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            if let Some(shard) = self.shards.get(turn % self.shards.len()) {
+                let mut shard = shard.lock();
+                let looked_at = steps.min(shard.row.len());
+                self.evict(&mut shard, looked_at, now);
+                steps -= looked_at;
+            }
+            if steps == 0 {
+                return;
+            }
+        }
+    }
+
     /// Looks at the next `steps` keys of a shard; how many of them it let go.
     fn evict(&self, shard: &mut Shard<K>, steps: usize, now: Nanos) -> usize {
         let mut gone = 0;
-        for _ in 0..steps.min(shard.row.len()) {
-            let index = shard.hand % shard.row.len().max(1);
+        for _ in 0..steps {
+            let Some(index) = shard.hand.checked_rem(shard.row.len()) else { break };
             let Some(entry) = shard.row.get(index) else { break };
             // Held by the set and by the row only: nobody else can get hold of it while the shard is locked.
             if Arc::strong_count(entry) == 2 && entry.gate.is_idle(now) {
                 shard.by_key.remove(&entry.key);
                 shard.row.swap_remove(index);
+                shard.hand = index;
                 self.len.fetch_sub(1, Ordering::Relaxed);
                 gone += 1;
             } else {
