@@ -17,12 +17,14 @@
 //!                                              handlers, retried with backoff ─▶ dead letter
 //! ```
 //!
-//! Features: `axum` (default), `server`, `sqlite`, `postgres`, `redis`.
+//! Features: `axum` (default), `server`, `cache` (`InvalidateUser`), `sqlite`, `postgres`, `redis`.
 
 mod config;
 mod counters;
 mod dispatch;
 mod error;
+#[cfg(feature = "cache")]
+mod invalidate;
 mod wall_clock;
 
 pub mod event;
@@ -34,6 +36,8 @@ pub use config::{QueueConfig, ReplayConfig, RetryConfig, WebhookConfig};
 pub use counters::Snapshot;
 pub use dispatch::{Delivery, Handler, Permanent};
 pub use error::{BoxError, Error};
+#[cfg(feature = "cache")]
+pub use invalidate::InvalidateUser;
 pub use receiver::{Receiver, ReceiverBuilder, ShutdownReport, WebhookService};
 pub use verify::{Claim, Refusal, Scheme, Verified, Verifier};
 pub use wall_clock::{SystemClock, WallClock};

@@ -3,6 +3,8 @@
 
 mod answers;
 mod bodies;
+#[cfg(feature = "cache")]
+mod cached_users;
 mod child;
 mod handlers;
 mod harness;

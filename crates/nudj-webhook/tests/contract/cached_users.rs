@@ -1,0 +1,58 @@
+//! `user.updated` arrives, and the cache forgets the user.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::StatusCode;
+use nudj_cache::{CacheConfig, MultiLevelCache, SetOptions};
+use nudj_webhook::{InvalidateUser, Receiver};
+
+use crate::harness::{Clock, NUDJ_SECRET, USER_UPDATED, config, delivery, eventually, send};
+
+fn receiver(cache: MultiLevelCache) -> Receiver {
+    Receiver::builder()
+        .config(config())
+        .secret(NUDJ_SECRET)
+        .clock(Clock::start())
+        .on("user.updated", InvalidateUser::new(cache))
+        .build()
+        .unwrap()
+}
+
+/// Reads the user through the cache; `origin` is what Nudj would say now.
+async fn read(cache: &MultiLevelCache, key: &str, origin: u32) -> u32 {
+    let options = SetOptions::default().tag("user:u-1");
+    let load = async || Ok::<_, Infallible>(origin);
+    *cache.get_or_load(key, &options, load).await.unwrap()
+}
+
+#[tokio::test]
+async fn changed_user_is_read_anew() {
+    let cache = MultiLevelCache::builder(CacheConfig::default()).build().unwrap();
+    let receiver = receiver(cache.clone());
+    for key in ["user:u-1", "user:profile:u-1", "user:challenges:u-1", "anything"] {
+        assert_eq!(read(&cache, key, 1).await, 1);
+        assert_eq!(read(&cache, key, 2).await, 1, "cached");
+    }
+    assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
+    eventually("handled", async || receiver.snapshot().handled == 1).await;
+    for key in ["user:u-1", "user:profile:u-1", "user:challenges:u-1", "anything"] {
+        assert_eq!(read(&cache, key, 3).await, 3);
+    }
+}
+
+#[tokio::test]
+async fn event_without_a_user_and_forged_event_invalidate_nothing() {
+    let cache = MultiLevelCache::builder(CacheConfig::default()).build().unwrap();
+    let receiver = receiver(cache.clone());
+    assert_eq!(read(&cache, "user:u-1", 1).await, 1);
+    let nobody = delivery("d1", br#"{"event":"user.updated","data":{}}"#);
+    assert_eq!(send(&receiver.service(), nobody).await, StatusCode::OK);
+    eventually("given up", async || receiver.snapshot().dead_lettered == 1).await;
+    let mut forged = delivery("d2", USER_UPDATED);
+    let signature = format!("sha256={}", "0".repeat(64));
+    forged.headers_mut().insert("x-nudj-signature", signature.parse().unwrap());
+    assert_eq!(send(&receiver.service(), forged).await, StatusCode::UNAUTHORIZED);
+    receiver.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(read(&cache, "user:u-1", 2).await, 1);
+}
