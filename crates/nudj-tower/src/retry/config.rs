@@ -21,6 +21,10 @@ pub struct RetryConfig {
     /// The longest Retry-After that is waited for; a longer one ends the call at once. Default 60 s.
     #[serde(with = "humantime_serde")]
     pub max_retry_after: Duration,
+    /// For stacks built from this configuration: whether an [`IdempotencyLayer`](https://docs.rs/nudj-tower) outside of retry gives
+    /// POST and PATCH a generated `Idempotency-Key`, by which they become repeatable. The layer itself does not read it. Default
+    /// false, since only a server that honours the key may be asked twice.
+    pub idempotency_keys: bool,
     /// How much load repeats may add.
     pub budget: BudgetConfig,
 }
@@ -60,6 +64,7 @@ impl Default for RetryConfig {
             max_delay: Duration::from_secs(60),
             jitter: Jitter::Equal,
             max_retry_after: Duration::from_secs(60),
+            idempotency_keys: false,
             budget: BudgetConfig::default(),
         }
     }

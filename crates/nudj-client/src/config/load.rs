@@ -1,0 +1,112 @@
+use std::{collections::HashMap, path::Path};
+
+use config::{Environment, File, FileFormat};
+use serde_json::Value;
+
+use super::Config;
+use crate::Error;
+
+/// A configuration and what was odd about where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration, not yet validated: endpoints may still come from arguments.
+    pub config: Config,
+    /// Names of `NUDJ_…` variables that are no field: probably misspelt.
+    pub unknown_variables: Vec<String>,
+}
+
+/// Variables that begin with `NUDJ_` and are no field of the configuration.
+const OTHER_VARIABLES: [&str; 2] = ["NUDJ_API_TOKEN", "NUDJ_API_KEY"];
+
+impl Config {
+    /// Reads a TOML text over the defaults.
+    ///
+    /// # Errors
+    /// Of kind `config`, naming the field, or `config` itself when the text is not TOML.
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        read(config::Config::builder().add_source(File::from_str(text, FileFormat::Toml)))
+    }
+
+    /// Reads `file`, if one is given, and the process's environment over it.
+    ///
+    /// # Errors
+    /// As [`from_toml`](Self::from_toml), and when the file cannot be read.
+    pub fn load(file: Option<&Path>) -> Result<Loaded, Error> {
+        // Not `vars()`, which panics on a variable of somebody else's that is not UTF-8.
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::load_from(file, variables)
+    }
+
+    /// As [`load`](Self::load), from these variables instead of the process's.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_from(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, Error> {
+        let fields = field_names();
+        let mut unknown_variables = Vec::new();
+        let mut known = HashMap::new();
+        for (name, value) in variables.into_iter().filter(|(name, _)| name.starts_with("NUDJ_")) {
+            let field = name["NUDJ_".len()..].to_lowercase();
+            if fields.contains(&field) {
+                known.insert(name, value);
+            } else if !OTHER_VARIABLES.contains(&name.as_str()) && !name.starts_with("NUDJ_TEST_") {
+                unknown_variables.push(name);
+            }
+        }
+        unknown_variables.sort();
+        let mut builder = config::Config::builder();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Error::config("config", format!("{} cannot be read: {error}", path.display())))?;
+            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix("NUDJ")
+            .prefix_separator("_")
+            .separator("__")
+            .list_separator(",")
+            .with_list_parse_key("endpoints")
+            .try_parsing(true)
+            .source(Some(known));
+        Ok(Loaded { config: read(builder.add_source(environment))?, unknown_variables })
+    }
+}
+
+fn read(builder: config::ConfigBuilder<config::builder::DefaultState>) -> Result<Config, Error> {
+    let value: Value = builder
+        .build()
+        .and_then(config::Config::try_deserialize)
+        .map_err(|error| Error::config("config", error.to_string().trim().to_owned()))?;
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let (path, problem) = (error.path().to_string(), error.inner().to_string());
+        // serde names an unknown field in its text and the table around it in the path.
+        let unknown = problem.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        let field = match (path.as_str(), unknown) {
+            (".", Some(name)) => name.to_owned(),
+            (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
+            (path, _) => path.to_owned(),
+        };
+        Error::config(field, problem)
+    })
+}
+
+/// The names of all fields as they stand in the environment, lower case: `retry__budget__ratio`.
+fn field_names() -> Vec<String> {
+    fn walk(prefix: &str, value: &Value, names: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}__{name}") };
+                    walk(&name, value, names);
+                }
+            }
+            _ => names.push(prefix.to_owned()),
+        }
+    }
+    let mut names = Vec::new();
+    walk("", &serde_json::to_value(Config::default()).unwrap_or_default(), &mut names);
+    names
+}

@@ -1,0 +1,364 @@
+//! What a call that failed says.
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use nudj_tower::{
+    BoxError, CallContext, Rejection,
+    classify::{TransportError, find_in_chain, parse_retry_after},
+    credentials::CredentialError,
+};
+use serde::Deserialize;
+
+/// A call that failed, or a client that could not be built.
+///
+/// Built once, at the top of the stack, with what the whole call knows: how many tries there were, at which endpoint, under
+/// which correlation id. The text never holds a token, a body or a query.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    endpoint: Option<Arc<str>>,
+    attempts: u32,
+    correlation_id: Option<HeaderValue>,
+    last_status: Option<StatusCode>,
+    retry_after: Option<Duration>,
+    source: Option<BoxError>,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Every endpoint's circuit is open; nothing was sent.
+    #[error("circuit open: too many recent calls failed")]
+    CircuitOpen,
+    /// Our own limiter refused; nothing was sent. An answer of 429 is [`ErrorKind::Status`].
+    #[error("rate limited by our own limiter")]
+    RateLimited,
+    /// An attempt, or the whole call with its waits, took longer than it may.
+    #[error("timed out")]
+    Timeout,
+    /// No connection could be made.
+    #[error("could not connect")]
+    Connect,
+    /// The exchange broke off.
+    #[error("transport failed")]
+    Transport,
+    /// The API answered with something other than success.
+    #[error("{}", status_text(*.status, .code.as_deref(), .message.as_deref()))]
+    Status {
+        /// The answer's status.
+        status: StatusCode,
+        /// The API's code, `NOT_FOUND`; `None` when the body was not the documented envelope.
+        code: Option<String>,
+        /// The API's message, not localised.
+        message: Option<String>,
+        /// The API's procedure name, `getUser`.
+        path: Option<String>,
+    },
+    /// The answer is larger than `http.max_response_bytes`.
+    #[error("the answer is larger than {limit} bytes; raise http.max_response_bytes if it should be")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The answer was a success but its body is not what was expected.
+    #[error("the answer cannot be read: {problem}")]
+    Decode {
+        /// Where in the body and why, without its values.
+        problem: String,
+    },
+    /// The credential is missing, could not be had, or was refused with 401.
+    #[error("authentication failed: {problem}")]
+    Auth {
+        /// What to do about it.
+        problem: String,
+    },
+    /// A configuration value or an argument is not usable.
+    #[error("{field}: {problem}")]
+    Config {
+        /// The field or argument.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl ErrorKind {
+    /// The kind in one word, as `--json` prints it: `circuit_open`, `rate_limited`, `timeout`, `connect`, `transport`, `status`,
+    /// `body_too_large`, `decode`, `auth`, `config`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "circuit_open",
+            Self::RateLimited => "rate_limited",
+            Self::Timeout => "timeout",
+            Self::Connect => "connect",
+            Self::Transport => "transport",
+            Self::Status { .. } => "status",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::Decode { .. } => "decode",
+            Self::Auth { .. } => "auth",
+            Self::Config { .. } => "config",
+        }
+    }
+}
+
+/// The documented error envelope, read leniently.
+#[derive(Deserialize)]
+struct Envelope {
+    message: Option<String>,
+    code: Option<String>,
+    data: Option<EnvelopeData>,
+}
+
+#[derive(Deserialize)]
+struct EnvelopeData {
+    path: Option<String>,
+}
+
+impl Error {
+    fn new(kind: ErrorKind) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            endpoint: None,
+            attempts: 0,
+            correlation_id: None,
+            last_status: None,
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn config(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config { field: field.into(), problem: problem.into() })
+    }
+
+    pub(crate) fn invalid_argument(name: &str, problem: impl Into<String>) -> Self {
+        Self::config(name, problem)
+    }
+
+    /// An argument or a setting that this program's user gave and that cannot be used.
+    pub fn usage(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::config(field, problem)
+    }
+
+    pub(crate) fn auth(problem: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Auth { problem: problem.into() })
+    }
+
+    pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What the layers or the transport returned, in the client's terms.
+    pub(crate) fn from_stack(error: BoxError, context: &CallContext) -> Self {
+        let mut built = match error.downcast::<Self>() {
+            Ok(own) => return own.in_context(context),
+            Err(error) => Self::new(kind_of(&*error)).caused_by(error),
+        };
+        built.0.retry_after = built.source_as_rejection().and_then(Rejection::retry_after);
+        built.in_context(context)
+    }
+
+    /// An answer that is no success.
+    pub(crate) fn from_answer(answer: &Response<bytes::Bytes>, context: &CallContext) -> Self {
+        let status = answer.status();
+        let envelope = serde_json::from_slice::<Envelope>(answer.body()).ok();
+        let (message, code, data) = envelope.map_or((None, None, None), |body| (body.message, body.code, body.data));
+        let kind = match status {
+            StatusCode::UNAUTHORIZED => ErrorKind::Auth {
+                problem: format!(
+                    "{}; is the token valid and issued for this host's organisation?",
+                    status_text(status, code.as_deref(), message.as_deref())
+                ),
+            },
+            _ => ErrorKind::Status { status, code, message, path: data.and_then(|data| data.path) },
+        };
+        let mut built = Self::new(kind);
+        built.0.last_status = Some(status);
+        built.0.retry_after =
+            answer.headers().get(RETRY_AFTER).and_then(|value| parse_retry_after(value, wall_clock()));
+        built.in_context(context)
+    }
+
+    pub(crate) fn decode(problem: String, status: StatusCode, context: &CallContext) -> Self {
+        let mut built = Self::new(ErrorKind::Decode { problem });
+        built.0.last_status = Some(status);
+        built.in_context(context)
+    }
+
+    fn in_context(mut self, context: &CallContext) -> Self {
+        self.0.endpoint = context.endpoint();
+        self.0.attempts = context.tries();
+        self.0.correlation_id = context.correlation_id();
+        if self.0.last_status.is_none() {
+            self.0.last_status = context.last_status().and_then(|status| StatusCode::from_u16(status).ok());
+        }
+        self
+    }
+
+    fn source_as_rejection(&self) -> Option<&Rejection> {
+        self.0.source.as_deref().and_then(|source| Rejection::find(source))
+    }
+
+    /// Why the call failed.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// The last HTTP status that arrived, if any did.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.last_status
+    }
+
+    /// The API's own code, such as `NOT_FOUND`.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match &self.0.kind {
+            ErrorKind::Status { code, .. } => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The endpoint that was tried last.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.0.endpoint.as_deref()
+    }
+
+    /// How many times an endpoint was tried; 0 when the call was refused at once.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// The id under which the call stands in every log.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.0.correlation_id.as_ref().and_then(|id| id.to_str().ok())
+    }
+
+    /// When to come again: what our own layers or the server said.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether a later call of the same kind may succeed without anything being changed: refusals, timeouts, broken exchanges,
+    /// 408, 425, 429 and 5xx. For a call that creates something, look first whether it did.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match &self.0.kind {
+            ErrorKind::CircuitOpen
+            | ErrorKind::RateLimited
+            | ErrorKind::Timeout
+            | ErrorKind::Connect
+            | ErrorKind::Transport => true,
+            ErrorKind::Status { status, .. } => {
+                matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+            }
+            ErrorKind::BodyTooLarge { .. }
+            | ErrorKind::Decode { .. }
+            | ErrorKind::Auth { .. }
+            | ErrorKind::Config { .. } => false,
+        }
+    }
+
+    /// Whether the request may have reached a server, so that its effect may exist.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        let source = self.0.source.as_deref();
+        match &self.0.kind {
+            ErrorKind::CircuitOpen | ErrorKind::RateLimited | ErrorKind::Config { .. } => false,
+            ErrorKind::Connect => false,
+            _ => source
+                .and_then(|source| find_in_chain::<TransportError>(source))
+                .map(TransportError::was_sent)
+                .or_else(|| self.source_as_rejection().map(Rejection::was_sent))
+                .unwrap_or(self.0.attempts > 0),
+        }
+    }
+}
+
+impl From<nudj_tower::ConfigError> for Error {
+    fn from(error: nudj_tower::ConfigError) -> Self {
+        Self::config(error.field(), error.problem())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.kind)?;
+        if let Some(wait) = self.0.retry_after {
+            write!(f, "; try again in {wait:?}")?;
+        }
+        match (&self.0.endpoint, self.0.attempts) {
+            (Some(endpoint), 1) => write!(f, " (at {endpoint})"),
+            (Some(endpoint), attempts) if attempts > 1 => write!(f, " (at {endpoint}, {attempts} attempts)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("status", &self.0.last_status)
+            .field("endpoint", &self.0.endpoint)
+            .field("attempts", &self.0.attempts)
+            .field("correlation_id", &self.0.correlation_id)
+            .field("retry_after", &self.0.retry_after)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+fn kind_of(error: &(dyn StdError + 'static)) -> ErrorKind {
+    if let Some(rejection) = Rejection::find(error) {
+        return match rejection {
+            Rejection::CircuitOpen { .. } => ErrorKind::CircuitOpen,
+            Rejection::RateLimited { .. } | Rejection::QueueFull { .. } => ErrorKind::RateLimited,
+            Rejection::NoEndpoint => ErrorKind::Config {
+                field: "endpoints".to_owned(),
+                problem: "there is none to send to; add one".to_owned(),
+            },
+            _ => ErrorKind::Timeout,
+        };
+    }
+    if let Some(error) = CredentialError::find(error) {
+        return ErrorKind::Auth { problem: error.to_string() };
+    }
+    match find_in_chain::<TransportError>(error) {
+        Some(TransportError::Connect(_)) => ErrorKind::Connect,
+        Some(TransportError::BodyTooLarge { limit }) => ErrorKind::BodyTooLarge { limit: *limit },
+        _ => ErrorKind::Transport,
+    }
+}
+
+fn status_text(status: StatusCode, code: Option<&str>, message: Option<&str>) -> String {
+    let code = code.map(|code| format!(" {code}")).unwrap_or_default();
+    match message {
+        Some(message) => format!("the API answered {}{code}: {message}", status.as_u16()),
+        None => format!("the API answered {}{code}", status.as_u16()),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this crate that reads the time of day, for HTTP-dates only"
+)]
+fn wall_clock() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}

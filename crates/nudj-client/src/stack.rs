@@ -1,0 +1,197 @@
+//! The layers in their order, outermost first.
+//!
+//! | layer | why here |
+//! |---|---|
+//! | correlation | one id and one trace for the whole call; every later line of log carries it |
+//! | metrics | sees what the caller sees |
+//! | deadline | bounds the whole call, waits and backoff included; what is below reads it |
+//! | cache, if one is given | a hit costs nothing below |
+//! | idempotency key, if switched on | one key per call, the same on every attempt and endpoint |
+//! | retry | below it, everything happens once per attempt |
+//! | attempt | the attempt's span and span id |
+//! | credentials | each attempt carries the current token |
+//! | rate limit | every attempt takes quota, because the server counts attempts |
+//! | round robin | picks the endpoint per attempt, so that a retry fails over |
+//! | circuit breaker, one per endpoint | one sick endpoint does not open the others |
+//! | attempt timeout | bounds one try, its body included |
+//! | origin, then the transport | where it goes, and going there |
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use nudj_tower::{
+    attempt::AttemptLayer,
+    circuit_breaker::{BreakerHandle, CircuitBreakerLayer},
+    correlation::CorrelationLayer,
+    credentials::{Credentials, CredentialsLayer},
+    deadline::{DeadlineConfig, DeadlineLayer},
+    idempotency::IdempotencyLayer,
+    metrics::MetricsLayer,
+    observe::Observers,
+    rate_limit::{RateLimitHandle, RateLimitLayer},
+    retry::{RetryBudget, RetryLayer},
+    round_robin::{Endpoint, OriginLayer, RoundRobinHandle, RoundRobinLayer},
+    timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer},
+};
+use parking_lot::Mutex;
+use tower::{ServiceBuilder, layer::util::Stack};
+use tower_service::Service;
+
+use crate::{
+    Config, Error, NudjService,
+    builder::{Stackable, Wrap},
+};
+
+/// What the stack is made of beside its configuration.
+pub(crate) struct Parts {
+    pub(crate) credentials: Credentials,
+    pub(crate) observers: Observers,
+    pub(crate) cache: Option<Wrap>,
+    pub(crate) seed: Option<u64>,
+}
+
+/// What stands between the balancer and the transport, for each endpoint.
+type PerEndpoint = Stack<OriginLayer, Stack<AttemptTimeoutLayer, CircuitBreakerLayer>>;
+
+/// Handles on the layers: to read their state without a call, and to drive them.
+#[derive(Clone, Debug)]
+pub struct Handles {
+    breakers: Arc<Mutex<Vec<BreakerHandle>>>,
+    endpoints: RoundRobinHandle,
+    rate_limit: RateLimitHandle,
+    retry_budget: Option<RetryBudget>,
+    credentials: Credentials,
+}
+
+impl Handles {
+    /// The circuit breakers of the endpoints that are in the list, in its order.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<BreakerHandle> {
+        let known = self.breakers.lock();
+        let of = |name: &str| known.iter().rev().find(|breaker| breaker.name() == name).cloned();
+        self.endpoints.endpoints().iter().filter_map(|endpoint| of(&endpoint.name)).collect()
+    }
+
+    /// The endpoints: their counts, and the list itself.
+    #[must_use]
+    pub fn endpoints(&self) -> &RoundRobinHandle {
+        &self.endpoints
+    }
+
+    /// The limiter: its queue, its pauses, its quota.
+    #[must_use]
+    pub fn rate_limit(&self) -> &RateLimitHandle {
+        &self.rate_limit
+    }
+
+    /// The retry budget, shared by retry and failover.
+    #[must_use]
+    pub fn retry_budget(&self) -> Option<&RetryBudget> {
+        self.retry_budget.as_ref()
+    }
+
+    /// The credentials: their age, and their rotation.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+}
+
+/// Puts the layers around `transport`, in the order of the [module's table](self).
+pub(crate) fn compose<T>(config: &Config, parts: Parts, transport: T) -> Result<(NudjService, Handles), Error>
+where
+    T: Stackable,
+    T::Future: Send,
+{
+    let Parts { credentials, observers, cache, seed } = parts;
+    let breakers = Arc::default();
+    let per_endpoint = per_endpoint(config, &observers, seed, &breakers)?;
+    let endpoints = config.origins()?.into_iter().map(Endpoint::at);
+    let round_robin = RoundRobinLayer::new(&config.round_robin, endpoints, per_endpoint)?.observers(observers.clone());
+    let rate_limit =
+        RateLimitLayer::new(&config.rate_limit)?.observers(observers.clone()).asks(Arc::new(round_robin.handle()));
+    let mut retry = RetryLayer::new(config.retry.clone())?.observers(observers.clone());
+    if let Some(seed) = seed {
+        retry = retry.seed(seed);
+    }
+    let handles = Handles {
+        breakers,
+        endpoints: round_robin.handle(),
+        rate_limit: rate_limit.handle(),
+        retry_budget: retry.handle(),
+        credentials: credentials.clone(),
+    };
+
+    let per_attempt = ServiceBuilder::new()
+        .layer(retry)
+        .layer(seed.map_or_else(AttemptLayer::new, AttemptLayer::seeded))
+        .layer(CredentialsLayer::new(credentials))
+        .layer(rate_limit)
+        .layer(round_robin)
+        .service(transport);
+    let service = if config.retry.idempotency_keys {
+        cached(cache, IdempotencyLayer::on(), per_attempt, config, &observers, seed)?
+    } else {
+        cached(cache, tower::layer::util::Identity::new(), per_attempt, config, &observers, seed)?
+    };
+    Ok((service, handles))
+}
+
+fn cached<K, S>(
+    cache: Option<Wrap>,
+    keys: K,
+    inner: S,
+    config: &Config,
+    observers: &Observers,
+    seed: Option<u64>,
+) -> Result<NudjService, Error>
+where
+    K: tower_layer::Layer<S>,
+    K::Service: Stackable,
+    <K::Service as Service<Request<Full<Bytes>>>>::Future: Send,
+{
+    let inner = keys.layer(inner);
+    match cache {
+        None => per_call(config, observers, seed, inner),
+        Some(cache) => per_call(config, observers, seed, cache(NudjService::new(inner))),
+    }
+}
+
+/// The layers that see a call once, however many attempts it takes.
+fn per_call<S>(config: &Config, observers: &Observers, seed: Option<u64>, inner: S) -> Result<NudjService, Error>
+where
+    S: Stackable,
+    S::Future: Send,
+{
+    let deadline = DeadlineLayer::new(DeadlineConfig { total: config.timeout.total })?.tries_counted();
+    let service = ServiceBuilder::new()
+        .layer(seed.map_or_else(CorrelationLayer::new, CorrelationLayer::seeded))
+        .layer(MetricsLayer::new(observers.clone()))
+        .layer(deadline)
+        .service(inner);
+    Ok(NudjService::new(service))
+}
+
+/// Makes what guards one endpoint, and notes its breaker's handle.
+fn per_endpoint(
+    config: &Config,
+    observers: &Observers,
+    seed: Option<u64>,
+    breakers: &Arc<Mutex<Vec<BreakerHandle>>>,
+) -> Result<impl Fn(&Endpoint) -> PerEndpoint + Send + Sync + 'static + use<>, Error> {
+    let mut breaker = CircuitBreakerLayer::new(&config.circuit_breaker)?.observers(observers.clone());
+    if let Some(seed) = seed {
+        breaker = breaker.seed(seed);
+    }
+    let timeout = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: config.timeout.attempt })?;
+    let breakers = Arc::clone(breakers);
+    Ok(move |endpoint: &Endpoint| {
+        let breaker = breaker.fresh().named(Arc::clone(endpoint.name()));
+        let mut known = breakers.lock();
+        known.retain(|known: &BreakerHandle| known.name() != &**endpoint.name());
+        known.push(breaker.handle());
+        Stack::new(OriginLayer::of(endpoint), Stack::new(timeout, breaker))
+    })
+}

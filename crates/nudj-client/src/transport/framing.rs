@@ -1,0 +1,58 @@
+//! Headers that frame a message or steer one connection. They are the transport's to write.
+
+use http::{HeaderMap, HeaderName, header};
+
+const FRAMING: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Removes what a caller must not decide, such as the headers an axum handler forwards from its own request: a foreign
+/// `content-length` truncates the body on the wire or leaves the server waiting for more.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    if let Some(named) = headers.get(header::CONNECTION).cloned() {
+        // RFC 9110, section 7.6.1: what Connection names is for this hop only.
+        for name in named.to_str().unwrap_or_default().split(',') {
+            headers.remove(name.trim());
+        }
+    }
+    for name in FRAMING.iter().chain([&KEEP_ALIVE, &PROXY_CONNECTION]) {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strips_framing_and_what_connection_names_and_leaves_the_rest() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-length", "3"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("host", "evil"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+            ("keep-alive", "1"),
+            ("proxy-connection", "x"),
+            ("trailer", "x"),
+            ("x-kept", "1"),
+        ] {
+            headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        strip(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+}

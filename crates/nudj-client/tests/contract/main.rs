@@ -1,0 +1,36 @@
+//! The client against `nudj-mock`: the seed's words, the API's oddities, hostile servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod answers;
+mod config;
+mod hostile;
+mod pages;
+mod secrets;
+mod seed;
+mod stack;
+mod tls;
+mod wire;
+
+use std::time::Duration;
+
+use nudj_client::{Client, Config};
+use nudj_mock::MockNudj;
+
+/// A configuration that calls all of the mock's instances and waits for milliseconds where the defaults wait for seconds.
+fn quick(mock: &MockNudj) -> Config {
+    let mut config = Config::with_endpoints(mock.urls());
+    config.retry.base_delay = Duration::from_millis(1);
+    config.retry.max_delay = Duration::from_millis(5);
+    config.rate_limit.max_requests = 100_000;
+    config
+}
+
+fn client_over(mock: &MockNudj, config: Config) -> Client {
+    Client::builder().config(config).token(mock.token()).build().unwrap()
+}
+
+async fn start() -> (MockNudj, Client) {
+    let mock = MockNudj::start().await.unwrap();
+    let client = client_over(&mock, quick(&mock));
+    (mock, client)
+}

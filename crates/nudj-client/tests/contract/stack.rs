@@ -1,0 +1,175 @@
+//! The layers together.
+
+use std::{collections::HashSet, time::Duration};
+
+use http::{Method, Request};
+use http_body_util::Full;
+use nudj_client::{Client, Config};
+use nudj_mock::{Fault, MockNudj};
+use tower::ServiceExt;
+
+use super::{client_over, quick, start};
+
+const ME: &str = "/api/v2/integration/me";
+
+#[tokio::test]
+async fn one_id_over_all_attempts_and_a_new_span_for_each() {
+    let (mock, client) = start().await;
+    mock.inject(Fault::statuses([503, 500]));
+    let answer = client.request(Method::GET, ME).send().await.unwrap();
+    let requests = mock.requests();
+    assert_eq!(requests.len(), 3);
+    let id = answer.context().correlation_id().unwrap();
+    assert!(requests.iter().all(|request| request.header("x-correlation-id") == id.to_str().ok()));
+    let parents: HashSet<_> =
+        requests.iter().map(|request| request.header("traceparent").unwrap().to_owned()).collect();
+    assert_eq!(parents.len(), 3, "each attempt is a span of its own");
+    assert_eq!(parents.iter().map(|parent| parent[..35].to_owned()).collect::<HashSet<_>>().len(), 1, "in one trace");
+    let repeats: Vec<_> = requests.iter().map(|request| request.header("x-retry-attempt").map(str::to_owned)).collect();
+    assert_eq!(repeats, [None, Some("1".to_owned()), Some("2".to_owned())]);
+}
+
+#[tokio::test]
+async fn the_callers_own_correlation_id_is_kept_and_a_hostile_one_replaced() {
+    let (mock, client) = start().await;
+    for (given, kept) in [("abc-1.2_3", true), ("a b", false), ("a\tb", false), ("", false)] {
+        let answer = client
+            .request(Method::GET, ME)
+            .header("x-correlation-id".parse().unwrap(), given.parse().unwrap())
+            .send()
+            .await
+            .unwrap();
+        let sent = mock.requests().pop().unwrap().header("x-correlation-id").unwrap().to_owned();
+        assert_eq!(sent == given, kept, "{given:?}");
+        assert_eq!(answer.context().correlation_id().unwrap(), sent.as_str());
+    }
+}
+
+#[tokio::test]
+async fn calls_go_round_over_the_endpoints() {
+    let mock = MockNudj::start_many(3).await.unwrap();
+    let client = client_over(&mock, quick(&mock));
+    for _ in 0..30 {
+        client.integration().me().get().await.unwrap();
+    }
+    for instance in 0..3 {
+        assert_eq!(mock.received().at_instance(instance).len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_costs_no_call() {
+    let mock = MockNudj::start_many(3).await.unwrap();
+    let client = client_over(&mock, quick(&mock));
+    mock.kill(1).await.unwrap();
+    for _ in 0..60 {
+        client.integration().me().get().await.unwrap();
+    }
+    let new = nudj_client::model::NewUser { email: Some("a@example.org".into()), ..Default::default() };
+    client.admin().users().create(&new).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_open_circuit_refuses_at_once_and_says_when_to_come_again() {
+    let mock = MockNudj::start().await.unwrap();
+    let mut config = quick(&mock);
+    config.retry.max_retries = 0;
+    let client = client_over(&mock, config);
+    mock.inject(Fault::status(500));
+    for _ in 0..5 {
+        assert_eq!(client.integration().me().get().await.unwrap_err().status().unwrap(), 500);
+    }
+    let error = client.integration().me().get().await.unwrap_err();
+    assert_eq!((error.kind().name(), error.attempts(), error.was_sent()), ("circuit_open", 0, false));
+    assert!(error.retry_after().unwrap() <= Duration::from_secs(60));
+    assert_eq!(mock.request_count(), 5);
+}
+
+#[tokio::test]
+async fn answers_of_4xx_do_not_open_the_circuit() {
+    let (mock, client) = start().await;
+    for _ in 0..20 {
+        assert_eq!(client.admin().users().get("unknown").await.unwrap_err().status().unwrap(), 404);
+    }
+    assert_eq!(mock.request_count(), 20);
+}
+
+#[tokio::test]
+async fn our_own_limiter_refuses_what_would_wait_past_its_bound() {
+    let mock = MockNudj::start().await.unwrap();
+    let mut config = quick(&mock);
+    config.rate_limit.max_requests = 2;
+    config.rate_limit.window = Duration::from_secs(3600);
+    config.rate_limit.max_wait = Duration::from_secs(1);
+    let client = client_over(&mock, config);
+    client.integration().me().get().await.unwrap();
+    client.integration().me().get().await.unwrap();
+    let error = client.integration().me().get().await.unwrap_err();
+    assert_eq!((error.kind().name(), error.attempts()), ("rate_limited", 0));
+    assert!(error.retry_after().unwrap() > Duration::from_secs(3000));
+}
+
+#[tokio::test]
+async fn a_key_makes_a_post_retryable_and_stays_the_same() {
+    let mock = MockNudj::builder().idempotency(true).start().await.unwrap();
+    let mut config = quick(&mock);
+    config.retry.idempotency_keys = true;
+    let client = client_over(&mock, config);
+    mock.inject(Fault::lost_answer().on(Method::POST, "/api/v2/admin/users").times(2));
+    let new = nudj_client::model::NewUser { email: Some("a@example.org".into()), ..Default::default() };
+    client.admin().users().create(&new).await.unwrap();
+    let keys: HashSet<_> =
+        mock.requests().iter().map(|request| request.header("idempotency-key").unwrap().to_owned()).collect();
+    assert_eq!((mock.request_count(), keys.len(), mock.users_count()), (3, 1, 1));
+}
+
+#[tokio::test]
+async fn the_service_itself_is_a_tower_service() {
+    let (mock, client) = start().await;
+    let request = Request::get(ME).body(Full::default()).unwrap();
+    let response = client.service().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(mock.request_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stack_runs_over_a_service_without_a_socket() {
+    let mock = MockNudj::builder().service().unwrap();
+    let mut config = Config::with_endpoints(["http://localhost"]);
+    config.rate_limit.max_requests = 1000;
+    let client = Client::builder().config(config).token(mock.token()).build_over(mock.clone()).unwrap();
+    mock.inject(Fault::statuses([503, 503]));
+    client.integration().me().get().await.unwrap();
+    assert_eq!(mock.request_count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_would_pass_the_deadline_is_refused_at_once() {
+    let mock = MockNudj::builder().service().unwrap();
+    let mut config = Config::with_endpoints(["http://localhost"]);
+    config.timeout.total = Duration::from_secs(5);
+    config.rate_limit.max_requests = 1;
+    config.rate_limit.window = Duration::from_secs(10);
+    let client = Client::builder().config(config).token(mock.token()).build_over(mock.clone()).unwrap();
+    client.integration().me().get().await.unwrap();
+    let start = tokio::time::Instant::now();
+    let error = client.integration().me().get().await.unwrap_err();
+    assert_eq!(error.kind().name(), "rate_limited");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn amplification_stays_within_the_budget_when_everything_fails() {
+    let mock = MockNudj::builder().request_log(0).service().unwrap();
+    let mut config = Config::with_endpoints(["http://localhost"]);
+    config.rate_limit.max_requests = 1_000_000;
+    config.circuit_breaker.failure_threshold = 0;
+    config.retry.budget.min_per_second = 0;
+    let client = Client::builder().config(config).token(mock.token()).build_over(mock.clone()).unwrap();
+    mock.inject(Fault::status(500));
+    for _ in 0..1000 {
+        client.integration().me().get().await.unwrap_err();
+    }
+    let sent = mock.request_count();
+    assert!((1000..=1200).contains(&sent), "{sent} requests for 1000 calls");
+}
