@@ -117,8 +117,9 @@ pub(super) fn fits(wait: Duration, time_left: Option<Duration>) -> bool {
 /// The wait for a server that asked for `asked`: never sooner, at most a quarter later, so that those it told the same do not
 /// come back together. `spread` is a draw from 0 to 1. Where the spread would not fit the deadline, the wait is as asked.
 pub(super) fn spread_asked(asked: Duration, spread: f64, time_left: Option<Duration>) -> Duration {
-    let extra = Duration::try_from_secs_f64(asked.as_secs_f64() * 0.25 * spread.clamp(0.0, 1.0)).unwrap_or_default();
-    let wait = asked.saturating_add(extra.min(asked / 4));
+    let quarter = asked / 4;
+    let extra = Duration::try_from_secs_f64(quarter.as_secs_f64() * spread.clamp(0.0, 1.0)).unwrap_or_default();
+    let wait = asked.saturating_add(extra.min(quarter));
     if fits(wait, time_left) { wait } else { asked }
 }
 

@@ -136,7 +136,8 @@ impl Log {
     fn holds_at_the_server(&self) -> bool {
         self.sent.iter().all(|last| {
             let seen: Vec<_> = self.sent.iter().filter(|sent| within(sent.at, last.at, WINDOW)).collect();
-            let youngest = seen.iter().max_by_key(|sent| sent.granted);
+            // Of one instant's, the one with the most calls before it.
+            let youngest = seen.iter().max_by_key(|sent| (sent.granted, sent.bound));
             youngest.is_some_and(|youngest| seen.len() as u64 <= youngest.bound)
         })
     }
