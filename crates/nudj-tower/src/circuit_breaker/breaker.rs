@@ -1,7 +1,6 @@
 //! The decision: who may pass, and what an end changes. No clock, no runtime: time is an argument, asked for only where a rule needs it.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,23 +10,15 @@ use std::{
 
 use parking_lot::Mutex;
 
+use self::inner::{FLAGS, Inner, Mode, PASSES, QUIET};
 use super::{
     config::{CircuitBreakerConfig, Window},
     rules::Rules,
     slices::TimeSlices,
-    state::{Admission, Cause, Change, End, Permit, State, Tick},
+    state::{Admission, Cause, Change, End, Permit, Tick},
     window::CountRing,
 };
 use crate::{ConfigError, classify::Outcome};
-
-/// Changes kept for whoever looks later.
-pub(super) const HISTORY: usize = 32;
-
-/// Set while every call passes without a look at anything else.
-const PASSES: u64 = 1;
-/// Set while a plain success changes nothing: no failure to forget, and a ring, if any, full of successes.
-const QUIET: u64 = 2;
-const FLAGS: u32 = 2;
 
 /// A circuit breaker without a clock: values and the time in, a verdict out.
 ///
@@ -55,43 +46,6 @@ pub struct Breaker {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    mode: Mode,
-    generation: u64,
-    consecutive: u32,
-    /// How often it opened again since it was last closed.
-    retrips: u32,
-    ring: Option<CountRing>,
-    rng: fastrand::Rng,
-    history: VecDeque<Change>,
-    /// How many of the newest changes nobody was told about.
-    untold: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Mode {
-    Closed,
-    Open { until: Tick },
-    HalfOpen { until: Tick, admitted: u32, succeeded: u32, failed: u32 },
-    ForcedOpen,
-    Disabled,
-    MetricsOnly,
-}
-
-impl Mode {
-    fn state(&self) -> State {
-        match self {
-            Self::Closed => State::Closed,
-            Self::Open { .. } => State::Open,
-            Self::HalfOpen { .. } => State::HalfOpen,
-            Self::ForcedOpen => State::ForcedOpen,
-            Self::Disabled => State::Disabled,
-            Self::MetricsOnly => State::MetricsOnly,
-        }
-    }
-}
-
 impl Breaker {
     /// A closed breaker. `seed` is for the jitter of growing open times: give each instance its own.
     ///
@@ -99,10 +53,10 @@ impl Breaker {
     /// As [`CircuitBreakerConfig::validate`].
     pub fn new(config: &CircuitBreakerConfig, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self::with_rules(Arc::new(Rules::new(config)), seed))
+        Ok(Self::with_rules(Arc::new(Rules::new(config)), seed, true))
     }
 
-    pub(super) fn with_rules(rules: Arc<Rules>, seed: u64) -> Self {
+    pub(super) fn with_rules(rules: Arc<Rules>, seed: u64, with_history: bool) -> Self {
         let (ring, slices) = match rules.window {
             Window::None => (None, None),
             Window::Calls(calls) => (Some(CountRing::new(calls)), None),
@@ -115,8 +69,7 @@ impl Breaker {
             retrips: 0,
             ring,
             rng: fastrand::Rng::with_seed(seed),
-            history: VecDeque::new(),
-            untold: 0,
+            history: with_history.then(Box::default),
         };
         Self { word: AtomicU64::new(inner.word()), rules, slices, inner: Mutex::new(inner) }
     }
@@ -324,12 +277,8 @@ impl Breaker {
     fn enter(&self, inner: &mut Inner, mode: Mode, at: Tick, cause: Cause) {
         let open_for = if let Mode::Open { until } = mode { Some(until.since(at)) } else { None };
         let change = Change { from: inner.mode.state(), to: mode.state(), cause, at, open_for };
-        if change.from != change.to {
-            if inner.history.len() >= HISTORY {
-                inner.history.pop_front();
-            }
-            inner.history.push_back(change);
-            inner.untold = (inner.untold + 1).min(HISTORY);
+        if let Some(history) = inner.history.as_mut().filter(|_| change.from != change.to) {
+            history.push(change);
         }
         inner.generation += 1;
         inner.mode = mode;
@@ -346,24 +295,7 @@ impl Breaker {
     }
 }
 
-impl Inner {
-    fn counts(&self) -> bool {
-        matches!(self.mode, Mode::Closed | Mode::MetricsOnly)
-    }
-
-    fn word(&self) -> u64 {
-        let flags = match self.mode {
-            Mode::Closed | Mode::MetricsOnly => {
-                let quiet = self.consecutive == 0 && self.ring.as_ref().is_none_or(CountRing::is_quiet);
-                if quiet { PASSES | QUIET } else { PASSES }
-            }
-            Mode::Disabled => PASSES | QUIET,
-            Mode::Open { .. } | Mode::HalfOpen { .. } | Mode::ForcedOpen => 0,
-        };
-        self.generation << FLAGS | flags
-    }
-}
-
+mod inner;
 mod outside;
 #[cfg(test)]
 mod tests;

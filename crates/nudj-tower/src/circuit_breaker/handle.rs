@@ -12,24 +12,40 @@ use crate::{
     observe::{Event, Observers},
 };
 
-/// A breaker with its clock, its name and those who watch it; what layer, services and handles share.
+/// Where a breaker's time begins, its name, and those who watch it.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) breaker: Breaker,
+pub(super) struct Surroundings {
     name: Option<Arc<str>>,
     observers: Observers,
     epoch: Instant,
+}
+
+impl Surroundings {
+    pub(super) fn new(name: Option<Arc<str>>, observers: Observers) -> Arc<Self> {
+        Arc::new(Self { name, observers, epoch: Instant::now() })
+    }
+
+    pub(super) fn tick(&self, at: Instant) -> Tick {
+        Tick::default().after(at.saturating_duration_since(self.epoch))
+    }
+}
+
+/// A breaker in its surroundings; what layer, services and handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) breaker: Breaker,
+    around: Arc<Surroundings>,
     /// The state last told. Held while telling, so that changes are told in order; never waited for.
     told: Mutex<State>,
 }
 
 impl Shared {
-    pub(super) fn new(breaker: Breaker, name: Option<Arc<str>>, observers: Observers) -> Self {
-        Self { breaker, name, observers, epoch: Instant::now(), told: Mutex::new(State::Closed) }
+    pub(super) fn new(breaker: Breaker, around: Arc<Surroundings>) -> Self {
+        Self { breaker, around, told: Mutex::new(State::Closed) }
     }
 
     pub(super) fn tick(&self, at: Instant) -> Tick {
-        Tick::default().after(at.saturating_duration_since(self.epoch))
+        self.around.tick(at)
     }
 
     pub(super) fn now(&self) -> Tick {
@@ -37,7 +53,7 @@ impl Shared {
     }
 
     fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or("")
+        self.around.name.as_deref().unwrap_or("")
     }
 
     #[inline]
@@ -58,8 +74,8 @@ impl Shared {
 
     #[cold]
     fn refuse(&self, retry_after: Option<Duration>) -> Rejection {
-        self.observers.tell(|| Event::BreakerRefused { name: self.name() });
-        Rejection::CircuitOpen { endpoint: self.name.clone(), retry_after }
+        self.around.observers.tell(|| Event::BreakerRefused { name: self.name() });
+        Rejection::CircuitOpen { endpoint: self.around.name.clone(), retry_after }
     }
 
     pub(super) fn view(&self) -> View {
@@ -94,7 +110,7 @@ impl Shared {
                 } else {
                     tracing::info!(name, from, to, ?cause, "circuit breaker changed its state");
                 }
-                self.observers.tell(|| Event::BreakerChanged { name, from, to, retry_after });
+                self.around.observers.tell(|| Event::BreakerChanged { name, from, to, retry_after });
             }
             if !any {
                 return;
@@ -158,7 +174,7 @@ impl BreakerHandle {
     #[must_use]
     pub fn transitions(&self) -> Vec<Transition> {
         let changes = self.0.breaker.history();
-        let epoch = self.0.epoch;
+        let epoch = self.0.around.epoch;
         let at = |tick: Tick| epoch.checked_add(tick.since(Tick::default())).unwrap_or(epoch);
         changes
             .into_iter()

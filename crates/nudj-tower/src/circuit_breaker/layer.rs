@@ -5,7 +5,7 @@ use tower_layer::Layer;
 use super::{
     breaker::Breaker,
     config::CircuitBreakerConfig,
-    handle::{BreakerHandle, Shared},
+    handle::{BreakerHandle, Shared, Surroundings},
     owner::Owner,
     rules::Rules,
     service::CircuitBreaker,
@@ -115,7 +115,8 @@ impl<C: Clone> Clone for CircuitBreakerLayer<C> {
 }
 
 fn share(rules: &Arc<Rules>, seed: u64, name: Option<Arc<str>>, observers: Observers) -> Owner {
-    Owner::new(Shared::new(Breaker::with_rules(Arc::clone(rules), seed), name, observers))
+    let breaker = Breaker::with_rules(Arc::clone(rules), seed, true);
+    Owner::new(Shared::new(breaker, Surroundings::new(name, observers)))
 }
 
 impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {

@@ -101,6 +101,7 @@
 mod breaker;
 mod config;
 mod handle;
+mod keyed;
 mod layer;
 mod owner;
 mod rules;
@@ -113,6 +114,7 @@ pub use self::{
     breaker::Breaker,
     config::CircuitBreakerConfig,
     handle::{BreakerHandle, Transition},
+    keyed::{KeyedBreakers, KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
     service::{CircuitBreaker, CircuitBreakerFuture},
     state::{Admission, Cause, Change, Counts, End, Permit, State, Tick, View},

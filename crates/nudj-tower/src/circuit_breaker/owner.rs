@@ -18,14 +18,36 @@ const WAYS: usize = 4;
 pub(super) enum Owner {
     /// The layer, and the service it made: keeps all ways open.
     All { shared: Arc<Shared>, ways: Arc<[Arc<Way>; WAYS]> },
-    /// A clone, or a future.
+    /// A clone.
     One(Arc<Way>),
+}
+
+/// What a call's future holds of a circuit.
+pub(super) enum Lent {
+    Way(Arc<Way>),
+    /// One of very many circuits, which few threads use at a time.
+    Keyed(Arc<Shared>),
 }
 
 #[repr(align(128))]
 pub(super) struct Way {
     shared: Arc<Shared>,
     ways: OnceLock<[Weak<Way>; WAYS]>,
+}
+
+impl Way {
+    /// The way of the thread that asks.
+    #[inline]
+    fn own(self: &Arc<Self>) -> Arc<Self> {
+        let own = self.ways.get().and_then(|ways| ways[mine()].upgrade());
+        // Where the layer and its first service are gone, so may be the thread's own way: then this one is shared.
+        own.unwrap_or_else(|| Arc::clone(self))
+    }
+}
+
+#[inline]
+fn mine() -> usize {
+    thread_number() % WAYS
 }
 
 impl Owner {
@@ -38,7 +60,7 @@ impl Owner {
         Self::All { shared, ways: Arc::new(ways) }
     }
 
-    /// Another share that keeps all ways open.
+    /// Another share that keeps all ways open, if this one does.
     pub(super) fn all(&self) -> Self {
         match self {
             Self::All { shared, ways } => Self::All { shared: Arc::clone(shared), ways: Arc::clone(ways) },
@@ -46,7 +68,18 @@ impl Owner {
         }
     }
 
+    /// For the future of one call.
+    #[inline]
+    pub(super) fn lend(&self) -> Lent {
+        Lent::Way(match self {
+            Self::All { ways, .. } => Arc::clone(&ways[mine()]),
+            // It was cloned where it is called, most likely; if not, that costs little.
+            Self::One(way) => Arc::clone(way),
+        })
+    }
+
     /// The circuit by its one and only counter, for handles.
+    #[inline]
     pub(super) fn shared(&self) -> &Arc<Shared> {
         match self {
             Self::All { shared, .. } => shared,
@@ -58,11 +91,9 @@ impl Owner {
 impl Clone for Owner {
     #[inline]
     fn clone(&self) -> Self {
-        let mine = thread_number() % WAYS;
         Self::One(match self {
-            Self::All { ways, .. } => Arc::clone(&ways[mine]),
-            // Where the layer and its first service are gone, so may be this thread's way: then this one is shared.
-            Self::One(way) => way.ways.get().and_then(|ways| ways[mine].upgrade()).unwrap_or_else(|| Arc::clone(way)),
+            Self::All { ways, .. } => Arc::clone(&ways[mine()]),
+            Self::One(way) => way.own(),
         })
     }
 }
@@ -76,6 +107,18 @@ impl Deref for Owner {
     }
 }
 
+impl Deref for Lent {
+    type Target = Shared;
+
+    #[inline]
+    fn deref(&self) -> &Shared {
+        match self {
+            Self::Way(way) => &way.shared,
+            Self::Keyed(shared) => shared,
+        }
+    }
+}
+
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shared().fmt(f)
@@ -86,13 +129,13 @@ impl fmt::Debug for Owner {
 mod tests {
     use super::*;
     use crate::{
-        circuit_breaker::{Breaker, CircuitBreakerConfig},
+        circuit_breaker::{Breaker, CircuitBreakerConfig, handle::Surroundings},
         observe::Observers,
     };
 
     fn owner() -> Owner {
         let breaker = Breaker::new(&CircuitBreakerConfig::default(), 1).unwrap();
-        Owner::new(Shared::new(breaker, None, Observers::default()))
+        Owner::new(Shared::new(breaker, Surroundings::new(None, Observers::default())))
     }
 
     #[test]
@@ -103,7 +146,7 @@ mod tests {
             .map(|_| std::thread::scope(|scope| scope.spawn(|| clone.clone()).join().unwrap()))
             .map(|clone| match clone {
                 Owner::One(way) => Arc::as_ptr(&way),
-                Owner::All { .. } => panic!("a clone has one way"),
+                other @ Owner::All { .. } => panic!("a clone has one way: {other:?}"),
             })
             .collect();
         assert!(ways.iter().any(|way| *way != ways[0]), "new threads have numbers of their own");

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::{
     handle::{BreakerHandle, Shared},
-    owner::Owner,
+    owner::{Lent, Owner},
     state::{End, Permit, Tick},
 };
 use crate::{
@@ -52,27 +52,38 @@ impl<S, C> CircuitBreaker<S, C> {
         &self.inner
     }
 
-    fn called<Req>(&mut self, permit: Permit, request: Req) -> CircuitBreakerFuture<S::Future, C, Req>
+    #[inline]
+    fn begin<Req>(&mut self, permit: Permit, request: Req) -> CircuitBreakerFuture<S::Future, C, Req>
     where
         S: Service<Req>,
         C: Classify<Req, S::Response> + Clone,
     {
-        let deadline = self.classifier.context(&request).and_then(CallContext::deadline);
-        let deadline = deadline.map_or(NEVER, |deadline| self.shared.tick(deadline));
-        let guard = PanicGuard { shared: &self.shared, permit };
-        let inner = self.inner.call(request);
-        mem::forget(guard);
-        let stage = Stage::Called {
-            inner,
-            shared: self.shared.clone(),
-            permit,
-            classifier: self.classifier.clone(),
-            deadline,
-            started: NEVER,
-            progress: Progress::Unpolled,
-        };
-        CircuitBreakerFuture { stage, request: PhantomData }
+        begin(&mut self.inner, &self.shared, || self.shared.lend(), permit, &self.classifier, request)
     }
+}
+
+/// Calls the service at once, on the instance that was polled ready.
+#[inline]
+pub(super) fn begin<S, C, Req>(
+    inner: &mut S,
+    shared: &Shared,
+    lend: impl FnOnce() -> Lent,
+    permit: Permit,
+    classifier: &C,
+    request: Req,
+) -> CircuitBreakerFuture<S::Future, C, Req>
+where
+    S: Service<Req>,
+    C: Classify<Req, S::Response> + Clone,
+{
+    let deadline = classifier.context(&request).and_then(CallContext::deadline);
+    let deadline = deadline.map_or(NEVER, |deadline| shared.tick(deadline));
+    let guard = PanicGuard { shared, permit };
+    let inner = inner.call(request);
+    mem::forget(guard);
+    let (classifier, started, progress) = (classifier.clone(), NEVER, Progress::Unpolled);
+    let stage = Stage::Called { inner, shared: lend(), permit, classifier, deadline, started, progress };
+    CircuitBreakerFuture { stage, request: PhantomData }
 }
 
 impl<S, C, Req> Service<Req> for CircuitBreaker<S, C>
@@ -91,10 +102,8 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         match self.shared.admit() {
-            Ok(permit) => self.called(permit, request),
-            Err(rejection) => {
-                CircuitBreakerFuture { stage: Stage::Refused { rejection: Some(rejection) }, request: PhantomData }
-            }
+            Ok(permit) => self.begin(permit, request),
+            Err(rejection) => CircuitBreakerFuture::refused(rejection),
         }
     }
 }
@@ -107,7 +116,7 @@ where
 {
     fn try_call(&mut self, request: Req) -> Result<Self::Future, Refused<Req>> {
         match self.shared.admit() {
-            Ok(permit) => Ok(self.called(permit, request)),
+            Ok(permit) => Ok(self.begin(permit, request)),
             Err(rejection) => Err(Refused { request, rejection }),
         }
     }
@@ -143,7 +152,7 @@ pin_project! {
         Called {
             #[pin]
             inner: F,
-            shared: Owner,
+            shared: Lent,
             permit: Permit,
             classifier: C,
             deadline: Tick,
@@ -168,6 +177,12 @@ pin_project! {
                 shared.settle(*permit, end, || shared.now());
             }
         }
+    }
+}
+
+impl<F, C, Req> CircuitBreakerFuture<F, C, Req> {
+    pub(super) fn refused(rejection: Rejection) -> Self {
+        Self { stage: Stage::Refused { rejection: Some(rejection) }, request: PhantomData }
     }
 }
 

@@ -9,7 +9,10 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use nudj_tower::{
     Availability, Available, BoxError, CallContext, Rejection, TryCall,
-    circuit_breaker::{BreakerHandle, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, State},
+    circuit_breaker::{
+        BreakerHandle, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, KeyedBreakers,
+        KeyedCircuitBreakerLayer, State,
+    },
     classify::Any,
     observe::{Event, Observers},
 };
@@ -501,4 +504,25 @@ fn configuration_errors_name_the_field() {
     assert_eq!(toml::from_str::<CircuitBreakerConfig>("").unwrap(), default);
     assert_eq!(toml::from_str::<CircuitBreakerConfig>(&toml::to_string(&default).unwrap()).unwrap(), default);
     assert!(default.validate().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sick_tenant_opens_no_circuit_but_its_own() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let observers = Observers::new(move |event: &Event<'_>| log.lock().unwrap().push(format!("{event:?}")));
+    let circuits = KeyedBreakers::new(&fail_once(), 100, "a", observers).unwrap();
+    let layer =
+        KeyedCircuitBreakerLayer::new(circuits.clone(), |request: &Request<()>| request.uri().path().to_owned());
+    let service = layer.layer(echo_inner());
+    assert!(service.clone().oneshot(ask(500)).await.is_ok());
+    for _ in 0..20 {
+        assert!(service.clone().oneshot(ask(200)).await.is_ok());
+    }
+    assert_eq!(refusal(service.clone().oneshot(ask(500)).await), Some(Some(Duration::from_secs(60))));
+    assert_eq!(circuits.find(&"/500".to_owned()).unwrap().state(), State::Open);
+    assert_eq!(circuits.find(&"/200".to_owned()).unwrap().state(), State::Closed);
+    assert_eq!(*told.lock().unwrap(), ["BreakerRefused { name: \"a\" }"], "names of keys would be series without end");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(service.oneshot(ask(500)).await.is_ok(), "a probe");
 }

@@ -65,16 +65,16 @@ impl Breaker {
     /// The newest changes of state, at most 32, oldest first.
     #[must_use]
     pub fn history(&self) -> Vec<Change> {
-        self.inner.lock().history.iter().copied().collect()
+        self.inner.lock().history.iter().flat_map(|history| &history.changes).copied().collect()
     }
 
     /// The oldest change that this method has not returned yet, so that each is told once and in order.
     pub fn next_untold(&self) -> Option<Change> {
-        let mut inner = self.inner.lock();
-        let change = inner.history.len().checked_sub(inner.untold).and_then(|at| inner.history.get(at).copied());
-        if change.is_some() {
-            inner.untold -= 1;
-        }
-        change
+        self.inner.lock().history.as_mut()?.next_untold()
+    }
+
+    /// Whether nothing is lost when this breaker is forgotten and made anew: it is closed, and no command put it so.
+    pub(in super::super) fn is_forgettable(&self) -> bool {
+        matches!(self.inner.lock().mode, Mode::Closed)
     }
 }

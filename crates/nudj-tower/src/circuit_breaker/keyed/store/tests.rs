@@ -1,0 +1,143 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::circuit_breaker::State;
+
+fn store(max_keys: usize) -> KeyedBreakers<u32> {
+    let config = CircuitBreakerConfig { failure_threshold: 1, ..Default::default() };
+    KeyedBreakers::new(&config, max_keys, "keys", Observers::default()).unwrap()
+}
+
+#[test]
+fn a_key_keeps_its_circuit_and_no_other_keys_state() {
+    let store = store(100);
+    store.circuit(1).force_open();
+    assert_eq!(store.circuit(1).state(), State::ForcedOpen);
+    assert_eq!(store.circuit(2).state(), State::Closed);
+    assert_eq!(store.find(&1).map(|circuit| circuit.state()), Some(State::ForcedOpen));
+    assert!(store.find(&3).is_none() && store.len() == 2, "looking makes no circuit");
+}
+
+#[test]
+fn there_are_never_more_keys_than_room() {
+    for (max_keys, most) in [(1, 1), (10, 10), (2000, 2000)] {
+        let store = store(max_keys);
+        for key in 0..20_000 {
+            let _ = store.circuit(key);
+        }
+        assert!(store.len() <= most && store.len() > most * 9 / 10, "{} of {max_keys}", store.len());
+        assert!(store.find(&19_999).is_some(), "the newest is kept");
+    }
+}
+
+#[test]
+fn open_circuits_and_busy_keys_outlive_idle_ones() {
+    let store = store(100);
+    store.circuit(0).force_open();
+    let held = store.circuit(1);
+    for key in 2..10_000 {
+        let _ = store.circuit(key);
+        let _ = store.circuit(2);
+    }
+    assert_eq!(store.find(&0).map(|circuit| circuit.state()), Some(State::ForcedOpen));
+    assert!(store.find(&1).is_some_and(|circuit| Arc::ptr_eq(&circuit.0, &held.0)), "a call of it is in flight");
+    assert!(store.find(&2).is_some(), "it is called all the time");
+}
+
+#[test]
+fn even_if_all_are_open_or_in_flight_there_are_never_more_than_room() {
+    let store = store(50);
+    let handles: Vec<_> = (0..500).map(|key| store.circuit(key)).collect();
+    handles.iter().for_each(BreakerHandle::force_open);
+    assert_eq!(store.len(), 50);
+}
+
+#[test]
+fn a_sweep_forgets_what_was_not_called_since_the_one_before() {
+    let store = store(10_000);
+    for key in 0..1000 {
+        let _ = store.circuit(key);
+    }
+    store.circuit(7).force_open();
+    let held = store.circuit(8);
+    store.sweep();
+    assert_eq!(store.len(), 1000, "all were called since the beginning");
+    for key in 0..10 {
+        let _ = store.circuit(key + 100);
+    }
+    store.sweep();
+    assert_eq!(store.len(), 12, "ten were called, one is open, one in flight");
+    drop(held);
+    store.sweep();
+    assert_eq!(store.len(), 1);
+}
+
+#[test]
+fn a_sweep_leaves_room_for_new_keys() {
+    let store = store(1600);
+    for key in 0..10_000 {
+        let _ = store.circuit(key);
+    }
+    store.sweep();
+    assert!(store.len() <= 1500, "{}", store.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweeper_ends_with_the_circuits() {
+    let store = store(100);
+    let sweeper = tokio::spawn(store.sweeper(Duration::from_secs(60)));
+    let _ = store.circuit(1);
+    tokio::time::sleep(Duration::from_secs(121)).await;
+    assert!(store.is_empty() && !sweeper.is_finished());
+    drop(store);
+    assert!(sweeper.await.is_ok());
+}
+
+#[test]
+fn bad_settings_name_the_field() {
+    let new = |config: &CircuitBreakerConfig, max_keys| {
+        KeyedBreakers::<u32>::new(config, max_keys, "keys", Observers::default())
+            .map(|_| ())
+            .unwrap_err()
+            .field()
+            .to_owned()
+    };
+    let window = Some(Duration::from_secs(1));
+    assert_eq!(new(&CircuitBreakerConfig::default(), 0), "max_keys");
+    assert_eq!(new(&CircuitBreakerConfig { failure_rate: Some(0.5), window, ..Default::default() }, 10), "window");
+    assert_eq!(new(&CircuitBreakerConfig { half_open_probes: 0, ..Default::default() }, 10), "half_open_probes");
+}
+
+proptest! {
+    /// A map without bounds is the model: what is still known must be what it says.
+    #[test]
+    fn what_is_known_of_a_key_is_its_own(steps in proptest::collection::vec((0u32..60, 0u8..4), 1..400)) {
+        let store = store(40);
+        let mut model = HashMap::new();
+        for (key, step) in steps {
+            match step {
+                0 => {
+                    store.circuit(key).force_open();
+                    model.insert(key, State::ForcedOpen);
+                }
+                1 => {
+                    store.circuit(key).reset();
+                    model.insert(key, State::Closed);
+                }
+                2 => store.sweep(),
+                _ => {
+                    let _ = store.circuit(key);
+                }
+            }
+            prop_assert!(store.len() <= 40);
+            for (key, state) in &model {
+                if let Some(circuit) = store.find(key) {
+                    let seen = circuit.state();
+                    prop_assert!(seen == *state || seen == State::Closed, "{key}: {seen} is not {state}");
+                }
+            }
+        }
+    }
+}
