@@ -42,14 +42,10 @@ pub(crate) struct Instance {
 
 #[derive(Debug)]
 enum State {
-    Up {
-        stop: oneshot::Sender<()>,
-        serving: JoinHandle<()>,
-    },
+    /// Dropping it stops it as well, since `stop` goes with it.
+    Up { stop: oneshot::Sender<()>, serving: JoinHandle<()> },
     /// Holds the port without listening, so that connections are refused and nobody else takes it. `None` when it could not be held.
-    Down {
-        port: Option<TcpSocket>,
-    },
+    Down { port: Option<TcpSocket> },
 }
 
 impl Instance {
@@ -91,14 +87,6 @@ impl Instance {
         *state = serve(core, self.index, socket.listen(1024)?);
         self.up.store(true, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        if let State::Up { serving, .. } = self.state.get_mut() {
-            serving.abort();
-        }
     }
 }
 
