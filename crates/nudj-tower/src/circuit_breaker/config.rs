@@ -70,8 +70,8 @@ pub struct CircuitBreakerConfig {
     /// How long the probes may take together; a circuit that is half-open for this long opens again. Above 0. Default: `open_for`.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub half_open_for: Option<Duration>,
-    /// A call that is dropped by its caller after this long in flight hung, and is a failure; one dropped earlier says nothing. Set it to
-    /// the attempt timeout if that is shorter. 0: dropped calls count only by their deadline. Default: `slow_call`, else 1 s.
+    /// A call that is dropped by its caller after this long in flight hung, and is a failure; one dropped earlier says nothing. In
+    /// a stack see [`with_attempt_timeout`](Self::with_attempt_timeout). 0: dropped calls count only by their deadline. Default: `slow_call`, else 1 s.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub abandoned_after: Option<Duration>,
 }
@@ -167,6 +167,16 @@ impl CircuitBreakerConfig {
             "must be 1 to half_open_probes, else the circuit could never close",
         )?;
         check(self.half_open_for != Some(Duration::ZERO), "half_open_for", "must be above 0")
+    }
+
+    /// The same, in a stack whose attempts are cut off after `timeout`: where neither `abandoned_after` nor `slow_call` is set, a
+    /// call that is dropped after that long hung.
+    #[must_use]
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        if self.abandoned_after.is_none() && self.slow_call.is_none() {
+            self.abandoned_after = Some(timeout);
+        }
+        self
     }
 
     pub(super) fn resolved_window(&self) -> Window {

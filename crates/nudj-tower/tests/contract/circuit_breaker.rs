@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use nudj_tower::{
     Availability, Available, BoxError, CallContext, Rejection, TryCall,
@@ -153,7 +153,18 @@ async fn abandoned_after_follows_the_slow_call_and_can_be_turned_off() {
     let slow = CircuitBreakerConfig { slow_call: Some(seconds(3)), ..fail_once() };
     let own = CircuitBreakerConfig { abandoned_after: Some(seconds(2)), ..slow.clone() };
     let off = CircuitBreakerConfig { abandoned_after: Some(Duration::ZERO), ..fail_once() };
-    for (config, hung) in [(fail_once(), Some(1)), (slow, Some(3)), (own, Some(2)), (off, None)] {
+    let stack = |config: &CircuitBreakerConfig| config.clone().with_attempt_timeout(seconds(1000));
+    let cases = [
+        (stack(&fail_once()), Some(1000)),
+        (stack(&slow), Some(3)),
+        (stack(&own), Some(2)),
+        (stack(&off), None),
+        (fail_once(), Some(1)),
+        (slow, Some(3)),
+        (own, Some(2)),
+        (off, None),
+    ];
+    for (config, hung) in cases {
         for waited in [1, 2, 3, 1000] {
             let layer = layer(&config);
             let mut call = task::spawn(scripted(&layer).call(Script::Hang));
@@ -200,7 +211,8 @@ async fn a_dropped_probe_gives_its_place_back() {
         let mut probe = task::spawn(service.ready().await.unwrap().call(Script::Hang));
         assert!(probe.poll().is_pending());
         assert_eq!(service.availability(), Availability::Unavailable { retry_after: None });
-        assert!(service.ready().await.unwrap().call(Script::Hang).await.is_err(), "the place is taken");
+        let refused = service.ready().await.unwrap().call(Script::Hang).now_or_never();
+        assert!(refused.is_some_and(|answer| answer.is_err()), "the place is taken");
         drop(probe);
         assert_eq!((handle.state(), service.availability()), (State::HalfOpen, Availability::Available));
     }
