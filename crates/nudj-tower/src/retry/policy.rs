@@ -12,6 +12,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use http::StatusCode;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower::retry::Policy;
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     BoxError, CallContext,
-    classify::{Classify, Http, error_kind},
+    classify::{Classify, Http, Resend, error_kind},
     observe::{Event, Observers},
 };
 
@@ -33,7 +34,8 @@ use crate::{
 pub struct RetryPolicy<C = Http, K = KeepHttp> {
     shared: Arc<Shared<C, K>>,
     context: Option<CallContext>,
-    call: Option<Call>,
+    /// Boxed, since the calls that need it are few and every call's future carries the policy.
+    call: Option<Box<Call>>,
 }
 
 pub(super) struct Shared<C, K> {
@@ -52,6 +54,12 @@ struct Call {
     delays: Delays,
     repeats: u32,
     granted: Option<Granted>,
+}
+
+impl Call {
+    fn new<C, K>(shared: &Shared<C, K>) -> Self {
+        Self { rng: shared.seeds.next(), delays: shared.backoff.start(), repeats: 0, granted: None }
+    }
 }
 
 /// The repeat that has been granted and not been sent.
@@ -84,12 +92,7 @@ impl<C, K> RetryPolicy<C, K> {
     fn plan(&mut self, seen: &Situation, now: Instant) -> Result<Plan, Stop> {
         let shared = &*self.shared;
         let again = decide(&shared.rules, seen)?;
-        let call = self.call.get_or_insert_with(|| Call {
-            rng: shared.seeds.next(),
-            delays: shared.backoff.start(),
-            repeats: 0,
-            granted: None,
-        });
+        let call = self.call.get_or_insert_with(|| Box::new(Call::new(shared)));
         let delay = match again {
             Again::Failover => Duration::ZERO,
             Again::Asked(wait) => spread_asked(wait, call.rng.f64(), seen.time_left),
@@ -105,14 +108,6 @@ impl<C, K> RetryPolicy<C, K> {
         call.granted = Some(Granted(reservation));
         call.repeats = call.repeats.saturating_add(1);
         Ok(Plan { number: call.repeats, delay, failover: again == Again::Failover })
-    }
-
-    /// Gives the repeat back that was just granted.
-    fn withdraw(&mut self) {
-        if let Some(call) = &mut self.call {
-            call.granted = None;
-            call.repeats = call.repeats.saturating_sub(1);
-        }
     }
 
     fn repeats(&self) -> u32 {
@@ -141,7 +136,7 @@ where
             context.set_last_status(status);
         }
         let verdict = classifier.classify(result);
-        if verdict.resend == crate::classify::Resend::Never {
+        if verdict.resend == Resend::Never {
             return None;
         }
         let now = Instant::now();
@@ -155,21 +150,20 @@ where
             elsewhere: context.is_some_and(|context| context.untried_endpoints() > 0),
             time_left: deadline.map(|deadline| deadline.saturating_duration_since(now)),
         };
-        let status = status.map(|status| status.as_u16());
-        let reason = result.err().map(error_kind);
+        let reason = result.err().map(error_kind).or(status.as_ref().map(StatusCode::as_str));
         let plan = match self.plan(&seen, now) {
             Ok(plan) => plan,
             Err(stop) => {
-                self.tell_stop(stop, status, reason);
+                self.tell_stop(stop, reason);
                 return None;
             }
         };
         if !self.shared.keep.claim(request) {
-            self.withdraw();
-            self.tell_stop(Stop::BodyGone, status, reason);
+            // What was granted returns with this policy, which ends with the call.
+            self.tell_stop(Stop::BodyGone, reason);
             return None;
         }
-        self.tell_plan(&plan, status, reason);
+        self.tell_plan(&plan, reason);
         self.shared.keep.attach(request, self.context.get_or_insert_default());
         Some(RetryWait::new(plan.delay, now))
     }
@@ -198,7 +192,7 @@ where
 }
 
 impl<C, K> RetryPolicy<C, K> {
-    fn tell_plan(&self, plan: &Plan, status: Option<u16>, error: Option<&'static str>) {
+    fn tell_plan(&self, plan: &Plan, reason: Option<&str>) {
         self.shared.observers.tell(|| Event::Retried {
             number: plan.number,
             delay: plan.delay,
@@ -211,24 +205,22 @@ impl<C, K> RetryPolicy<C, K> {
             attempt = plan.number,
             delay_ms = plan.delay.as_secs_f64() * 1e3,
             failover = plan.failover,
-            http.response.status_code = status,
-            error.r#type = error,
+            reason,
             "sending again"
         );
     }
 
-    fn tell_stop(&self, stop: Stop, status: Option<u16>, error: Option<&'static str>) {
+    fn tell_stop(&self, stop: Stop, reason: Option<&str>) {
         if stop == Stop::Budget {
             self.shared.observers.tell(|| Event::RetryBudgetExhausted);
         }
-        let Some(reason) = stop.name() else { return };
+        let Some(stopped_by) = stop.name() else { return };
         let id = self.context.as_ref().and_then(CallContext::correlation_id);
         tracing::debug!(
             correlation_id = id.as_ref().and_then(|id| id.to_str().ok()),
             repeats = self.repeats(),
             reason,
-            http.response.status_code = status,
-            error.r#type = error,
+            stopped_by,
             "not sent again"
         );
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
-use nudj_tower::retry::{DEFAULT_REPLAY_CAP, ReplayBody};
+use nudj_tower::retry::{Backoff, DEFAULT_REPLAY_CAP, ReplayBody};
 
 use super::*;
 
@@ -136,6 +136,30 @@ async fn an_upload_that_still_runs_does_not_eat_what_the_repeat_needs() {
     tokio::time::advance(SECOND).await;
     let std::task::Poll::Ready(answer) = call.poll() else { panic!("must be there") };
     assert_eq!(answer.unwrap().into_body(), "one two three");
+}
+
+/// The upload reads past the cap after the answer has been judged and before the repeat takes over.
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_outruns_the_decision_ends_the_call_with_the_first_answer() {
+    let upload: Arc<Mutex<Option<ReplayBody<Streaming>>>> = Arc::default();
+    let (keep, outrun) = (Arc::clone(&upload), Arc::clone(&upload));
+    let service = service_fn(move |request: Request<ReplayBody<Streaming>>| {
+        assert!(keep.lock().replace(request.into_body()).is_none(), "sent once");
+        std::future::ready(Ok::<_, Infallible>(Response::builder().status(503).body(()).unwrap()))
+    });
+    let backoff = Backoff::custom(move || {
+        let mut body = outrun.lock().take().unwrap();
+        let mut read =
+            tokio_test::task::spawn(async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} });
+        assert!(read.poll().is_ready());
+        |_: &mut fastrand::Rng| Some(SECOND)
+    });
+    let layer = layer().backoff(backoff);
+    let budget = layer.handle().unwrap();
+    let before = budget.left();
+    let answer = layer.replaying(8).layer(service).oneshot(put(streaming(&[b"one ", b"two ", b"three"]))).await;
+    assert_eq!(answer.unwrap().status(), 503);
+    assert_eq!(budget.left(), before, "what was granted came back");
 }
 
 #[tokio::test(start_paused = true)]
