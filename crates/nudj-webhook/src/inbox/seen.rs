@@ -1,6 +1,6 @@
 //! The ids seen lately, in bounded memory: the algorithm, without clock or lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 
@@ -24,10 +24,9 @@ pub(super) enum Look {
 /// Ids with the time they came. All times are milliseconds; a clock that goes back makes ids live longer, not shorter.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// Value: the number of its entry in `order`.
-    ids: HashMap<Fingerprint, u64>,
-    order: VecDeque<(i64, Fingerprint, u64)>,
-    next: u64,
+    ids: HashSet<Fingerprint>,
+    /// The same, oldest first.
+    order: VecDeque<(i64, Fingerprint)>,
     capacity: usize,
     retention: i64,
     floor: i64,
@@ -35,20 +34,20 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn new(capacity: usize, retention: i64, floor: i64) -> Self {
-        Self { ids: HashMap::new(), order: VecDeque::new(), next: 0, capacity, retention, floor }
+        Self { ids: HashSet::new(), order: VecDeque::new(), capacity, retention, floor }
     }
 
     /// Looks `id` up, and makes room for it if it is new.
     pub(super) fn look(&mut self, id: &Fingerprint, now: i64) -> Look {
         self.expire(now);
-        if self.ids.contains_key(id) {
+        if self.ids.contains(id) {
             return Look::Seen;
         }
         if self.ids.len() < self.capacity {
             return Look::Fresh;
         }
         match self.order.front() {
-            Some((came, ..)) if now.saturating_sub(*came) > self.floor => {
+            Some((came, _)) if now.saturating_sub(*came) > self.floor => {
                 self.drop_oldest();
                 Look::Fresh
             }
@@ -58,21 +57,19 @@ impl Seen {
 
     /// Notes that `id` came.
     pub(super) fn insert(&mut self, id: Fingerprint, now: i64) {
-        self.ids.insert(id, self.next);
-        self.order.push_back((now, id, self.next));
-        self.next = self.next.wrapping_add(1);
+        if self.ids.insert(id) {
+            self.order.push_back((now, id));
+        }
     }
 
     fn expire(&mut self, now: i64) {
-        while self.order.front().is_some_and(|(came, ..)| now.saturating_sub(*came) > self.retention) {
+        while self.order.front().is_some_and(|(came, _)| now.saturating_sub(*came) > self.retention) {
             self.drop_oldest();
         }
     }
 
     fn drop_oldest(&mut self) {
-        if let Some((_, id, number)) = self.order.pop_front()
-            && self.ids.get(&id) == Some(&number)
-        {
+        if let Some((_, id)) = self.order.pop_front() {
             self.ids.remove(&id);
         }
     }
@@ -80,6 +77,8 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;

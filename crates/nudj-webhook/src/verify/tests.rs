@@ -173,6 +173,10 @@ fn missing_repeated_and_mixed_headers_are_refused() {
         map.append(&name, value);
         assert_eq!(verifier.verify(&map, b"{}", at(NOW)), Err(Refusal::RepeatedHeader(name)));
     }
+    // The standard's own names count where both are there.
+    let mut map = whole.clone();
+    map.insert("svix-id", HeaderValue::from_static("other"));
+    assert_eq!(verifier.verify(&map, b"{}", at(NOW)).unwrap().delivery_id.as_deref(), Some("d1"));
     assert!(matches!(nudj().verify(&HeaderMap::new(), b"{}", at(NOW)), Err(Refusal::MissingHeader(_))));
 }
 

@@ -102,6 +102,24 @@ async fn two_receivers_share_what_they_have_seen() {
     assert_eq!((ids.len(), notes.len()), (30, 30));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn repeats_at_one_receiver_wait_for_the_first_and_are_all_answered() {
+    let Some(redis) = Redis::start("repeats_at_one_receiver_wait_for_the_first_and_are_all_answered") else { return };
+    let notes = Notes::default();
+    let receiver = receiver(redis.ready().await, &notes);
+    for number in 0..30 {
+        let sends = (0..32).map(|_| {
+            let service = receiver.service();
+            tokio::spawn(async move { send(&service, delivery(&format!("d{number}"), USER_UPDATED)).await })
+        });
+        for sent in sends.collect::<Vec<_>>() {
+            assert_eq!(sent.await.unwrap(), StatusCode::OK);
+        }
+    }
+    receiver.shutdown(Duration::from_secs(10)).await;
+    assert_eq!((notes.len(), receiver.snapshot().duplicate), (30, 31 * 30));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_hangs_nothing_is_accepted_and_nothing_is_lost() {
     let Some(redis) = Redis::start("while_redis_hangs_nothing_is_accepted_and_nothing_is_lost") else { return };
@@ -125,6 +143,7 @@ async fn reservation_is_ours_until_it_is_confirmed_or_given_back() {
     let guard = redis.ready().await;
     let ask = async |id: &str, token: &str| guard.reserve(id, token).await.unwrap();
     assert_eq!(ask("d1", "a").await, Reservation::Fresh);
+    assert_eq!(ask("d1", "a").await, Reservation::Fresh, "the command was sent twice");
     assert_eq!(ask("d1", "b").await, Reservation::Reserved);
     guard.release("d1", "b").await.unwrap();
     assert_eq!(ask("d1", "b").await, Reservation::Reserved, "only its holder gives it back");
