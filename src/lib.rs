@@ -1,1 +1,16 @@
-//! Resilient calls to the Nudj engagement API.
+//! Resilient calls to the Nudj engagement API: Tower layers, a typed client and the patterns around them.
+//!
+//! | module | crate | what is there |
+//! |---|---|---|
+//! | [`tower`] | `nudj-tower` | the layers, each usable alone in any tower or axum service |
+#![cfg_attr(feature = "client", doc = "| [`client`] | `nudj-client` | the typed client and the composed stack |")]
+#![cfg_attr(feature = "mock", doc = "| [`mock`] | `nudj-mock` | an in-process Nudj API with scriptable faults |")]
+#![cfg_attr(feature = "cache", doc = "| [`cache`] | `nudj-cache` | an HTTP caching layer and the levels behind it |")]
+
+#[cfg(feature = "cache")]
+pub use nudj_cache as cache;
+#[cfg(feature = "client")]
+pub use nudj_client as client;
+#[cfg(feature = "mock")]
+pub use nudj_mock as mock;
+pub use nudj_tower as tower;

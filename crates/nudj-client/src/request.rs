@@ -42,6 +42,7 @@ impl RequestBuilder {
     }
 
     /// Adds `name=value` to the query, encoded.
+    #[expect(clippy::needless_pass_by_value, reason = "`query(\"limit\", 5)` reads better than with a reference")]
     pub fn query(mut self, name: &str, value: impl ToString) -> Self {
         if let Ok(path) = &mut self.path {
             path::append_query(path, [(name, value.to_string())]);

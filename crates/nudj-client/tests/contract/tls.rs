@@ -1,8 +1,73 @@
 //! TLS: the provider passed explicitly, certificates checked, ALPN choosing the version.
+//!
+//! The mock brings ring and the client aws-lc into one binary: with a provider taken from the process, this would panic.
 
 use std::io::Write;
 
-use nudj_client::Client;
+use futures_util::future::join_all;
+use nudj_client::{Client, Config, config::HttpVersion};
 use nudj_mock::MockNudj;
+use tempfile::NamedTempFile;
 
-use super::quick;
+use super::{client_over, quick};
+
+fn trusting(mock: &MockNudj) -> (Config, NamedTempFile) {
+    let mut ca = NamedTempFile::new().unwrap();
+    ca.write_all(mock.ca_pem().unwrap().as_bytes()).unwrap();
+    let mut config = quick(mock);
+    config.http.ca_file = Some(ca.path().to_owned());
+    (config, ca)
+}
+
+async fn thirty_two_at_once(client: &Client) {
+    client.integration().me().get().await.unwrap();
+    for result in join_all((0..32).map(|_| client.integration().me().get())).await {
+        result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn alpn_chooses_http2_and_one_connection_serves_all() {
+    let mock = MockNudj::builder().tls().start().await.unwrap();
+    assert!(mock.url().starts_with("https://"));
+    let (config, _ca) = trusting(&mock);
+    thirty_two_at_once(&client_over(&mock, config)).await;
+    assert_eq!(mock.accepted_connections(), 1);
+}
+
+#[tokio::test]
+async fn alpn_chooses_http1_where_the_server_speaks_nothing_else() {
+    let mock = MockNudj::builder().tls().tls_alpn(["http/1.1"]).start().await.unwrap();
+    let (config, _ca) = trusting(&mock);
+    thirty_two_at_once(&client_over(&mock, config)).await;
+    assert!(mock.accepted_connections() > 1);
+}
+
+#[tokio::test]
+async fn http1_can_be_asked_for() {
+    let mock = MockNudj::builder().tls().start().await.unwrap();
+    let (mut config, _ca) = trusting(&mock);
+    config.http.version = HttpVersion::Http1;
+    thirty_two_at_once(&client_over(&mock, config)).await;
+    assert!(mock.accepted_connections() > 1);
+}
+
+#[tokio::test]
+async fn a_certificate_nobody_vouches_for_gets_no_request() {
+    let mock = MockNudj::builder().tls().start().await.unwrap();
+    let error = client_over(&mock, quick(&mock)).integration().me().get().await.unwrap_err();
+    assert_eq!((error.kind().name(), mock.request_count()), ("connect", 0));
+}
+
+#[tokio::test]
+async fn a_ca_file_that_is_none_is_refused_before_the_first_call() {
+    let mut config = Config::with_endpoints(["https://localhost"]);
+    config.http.ca_file = Some("does/not/exist.pem".into());
+    let error = Client::builder().config(config.clone()).token("t").build().unwrap_err();
+    assert!(error.to_string().starts_with("http.ca_file: "), "{error}");
+    let mut empty = NamedTempFile::new().unwrap();
+    empty.write_all(b"no certificate in here").unwrap();
+    config.http.ca_file = Some(empty.path().to_owned());
+    let error = Client::builder().config(config).token("t").build().unwrap_err();
+    assert!(error.to_string().starts_with("http.ca_file: "), "{error}");
+}

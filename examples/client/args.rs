@@ -1,0 +1,113 @@
+//! What may stand on the command line.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use http::{HeaderName, HeaderValue, Method};
+
+/// Calls the Nudj API through the whole stack. The token comes from NUDJ_API_TOKEN, never from an argument.
+#[derive(Debug, Parser)]
+#[command(name = "client", arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// An origin to call, such as https://acme.nudj.cx; repeat it for several. Replaces the file's list.
+    #[arg(long = "endpoint", value_name = "URL", global = true)]
+    pub(crate) endpoints: Vec<String>,
+    /// A TOML file; every field can also be set as NUDJ_RETRY__MAX_RETRIES and the like.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows every layer at work, on an API inside this process or on the one at --endpoint.
+    Demo(Demo),
+    /// Sends one request, or many, through the whole stack.
+    Call(Call),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Ends with one line of JSON on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Agrees to creating and deleting users on an API that is not on this machine.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Call {
+    /// GET, POST, …
+    #[arg(value_parser = method)]
+    pub(crate) method: Method,
+    /// What follows the endpoint, percent-encoded: /api/v2/integration/me
+    #[arg(value_parser = path)]
+    pub(crate) path: String,
+    /// The body, as JSON.
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub(crate) body: Option<serde_json::Value>,
+    /// A header; may be repeated.
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = Header::from_str)]
+    pub(crate) headers: Vec<Header>,
+    /// How many calls to make.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) repeat: u64,
+    /// How many calls may be under way at once.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) concurrency: u32,
+    /// Time between the starts of calls, such as 100ms.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub(crate) interval: Duration,
+    /// Prints one line of JSON per call, as it ends.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) name: HeaderName,
+    pub(crate) value: HeaderValue,
+}
+
+impl FromStr for Header {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once(':').ok_or("expected `name: value`")?;
+        let name: HeaderName = name.trim().parse().map_err(|_| format!("`{}` is not a header name", name.trim()))?;
+        let value = value.trim().parse().map_err(|_| format!("the value of `{name}` cannot stand in a header"))?;
+        Ok(Self { name, value })
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let method: Method = text.to_uppercase().parse().map_err(|_| "not an HTTP method".to_owned())?;
+    if method == Method::CONNECT { Err("CONNECT opens a tunnel and is no API call".to_owned()) } else { Ok(method) }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("must begin with `/`; the endpoint's origin comes from --endpoint".to_owned());
+    }
+    let uri: http::Uri = text.parse().map_err(|error| format!("{error}; percent-encode it"))?;
+    if uri.path().split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err("has a `.` or `..` segment, which servers read as another path".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,47 @@
+//! From arguments, file and environment to a client.
+
+use std::sync::Arc;
+
+use nudj::client::{Client, Config, Error};
+use nudj::tower::observe::Observer;
+use secrecy::SecretString;
+
+use crate::args::Global;
+
+/// The configuration that arguments, file and environment give together.
+pub(crate) fn config(global: &Global) -> Result<Config, Error> {
+    let loaded = Config::load(global.config.as_deref())?;
+    for name in &loaded.unknown_variables {
+        eprintln!("warning: {name} is no setting; is it misspelt?");
+    }
+    let mut config = loaded.config;
+    if !global.endpoints.is_empty() {
+        config.endpoints.clone_from(&global.endpoints);
+    }
+    Ok(config)
+}
+
+/// The token from the environment.
+pub(crate) fn token() -> Option<SecretString> {
+    ["NUDJ_API_TOKEN", "NUDJ_API_KEY"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|token| !token.is_empty())
+        .map(SecretString::from)
+}
+
+/// A client over that configuration.
+pub(crate) fn client(
+    config: Config,
+    token: Option<SecretString>,
+    observer: Option<Arc<dyn Observer>>,
+) -> Result<Client, Error> {
+    let mut builder = Client::builder().config(config);
+    if let Some(token) = token {
+        builder = builder.token(token);
+    }
+    if let Some(observer) = observer {
+        builder = builder.observer(observer);
+    }
+    builder.build()
+}

@@ -1,0 +1,92 @@
+//! `client demo`: the main job, with every layer at work.
+//!
+//! Without `--endpoint` it starts three endpoints of an in-process API over the same data, breaks them on purpose, and shows
+//! what the layers made of it. All figures are counted by an observer of the stack.
+
+mod load;
+mod scenario;
+mod summary;
+mod tally;
+
+use std::{sync::Arc, time::Duration};
+
+use nudj::{
+    client::{Client, Config, Error},
+    mock::{Fault, MockNudj},
+    tower::{observe::Observer, round_robin::Origin},
+};
+
+use self::{scenario::Scenario, tally::Tally};
+use crate::{
+    args::{Demo, Global},
+    connect,
+};
+
+/// Users imported, and how many at once.
+const IMPORT: usize = 400;
+/// Requests per second while the demo runs on its own API: low enough that the import has to wait.
+const QUOTA: u32 = 250;
+
+pub(crate) async fn run(global: &Global, args: &Demo) -> Result<bool, Error> {
+    let mut config = connect::config(global)?;
+    let tally = Arc::new(Tally::default());
+    let observer: Arc<dyn Observer> = Arc::clone(&tally) as _;
+    let (client, mock) = if config.endpoints.is_empty() {
+        let mock = embedded().await?;
+        config = small_numbers(config);
+        config.endpoints = mock.urls();
+        (connect::client(config, Some(mock.token().to_owned().into()), Some(observer))?, Some(mock))
+    } else {
+        agreed(&config, args)?;
+        (connect::client(config, connect::token(), Some(observer))?, None)
+    };
+    let failed = play(&client, mock.as_ref(), &tally).await;
+    summary::print(&client, &tally, failed, args.json);
+    Ok(failed == 0)
+}
+
+/// Three endpoints over the same data.
+async fn embedded() -> Result<MockNudj, Error> {
+    let mock = MockNudj::start_many(3).await;
+    mock.map_err(|error| Error::usage("demo", format!("the embedded API could not be started: {error}")))
+}
+
+/// The defaults wait for seconds where a demonstration has moments.
+fn small_numbers(mut config: Config) -> Config {
+    config.retry.base_delay = Duration::from_millis(50);
+    config.retry.max_delay = Duration::from_secs(1);
+    config.circuit_breaker.open_for = Duration::from_millis(1500);
+    config.rate_limit.max_requests = QUOTA;
+    config.timeout.attempt = Duration::from_secs(2);
+    config.timeout.total = Duration::from_secs(15);
+    config
+}
+
+/// A real organisation gets users created and deleted only when its operator says so.
+fn agreed(config: &Config, args: &Demo) -> Result<(), Error> {
+    let local = config.origins()?.iter().all(Origin::is_loopback);
+    if local || args.yes {
+        return Ok(());
+    }
+    Err(Error::usage("--yes", "the demo creates and deletes users there; add --yes if that is what you want"))
+}
+
+/// Plays all scenes; how many calls failed that should not have.
+async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally) -> u64 {
+    let mut scenario = Scenario::new(client);
+    if let Some(mock) = mock {
+        // The next reads meet a sick server twice, the next write a busy one once.
+        mock.inject(Fault::statuses([503, 500]).on(http::Method::GET, "/api/v2/admin/users/{id}"));
+        mock.inject(
+            Fault::statuses([429]).retry_after(Duration::from_secs(1)).on(http::Method::POST, "/api/v2/admin/users"),
+        );
+    }
+    scenario.users().await;
+    scenario.challenge().await;
+    scenario.import(if mock.is_some() { IMPORT } else { 20 }).await;
+    if let Some(mock) = mock {
+        load::kill_and_revive(&mut scenario, mock, tally).await;
+    }
+    scenario.clean_up().await;
+    scenario.failed()
+}

@@ -1,0 +1,135 @@
+//! The calls of the demonstration: users, a challenge, an import.
+
+use futures_util::{StreamExt, stream};
+use http::StatusCode;
+use indicatif::{ProgressBar, ProgressStyle};
+use nudj::client::{
+    Client, Error,
+    model::{NewChallenge, NewUser, User, UserUpdate},
+};
+
+/// Calls of the import that may be under way at once.
+const IN_FLIGHT: usize = 32;
+
+pub(crate) struct Scenario<'c> {
+    client: &'c Client,
+    run: String,
+    created: Vec<String>,
+    failed: u64,
+}
+
+impl<'c> Scenario<'c> {
+    pub(crate) fn new(client: &'c Client) -> Self {
+        // Names differ from run to run, so that a real API does not refuse them as known.
+        Self { client, run: format!("{:08x}", fastrand::u32(..)), created: Vec::new(), failed: 0 }
+    }
+
+    pub(crate) fn client(&self) -> &'c Client {
+        self.client
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    pub(crate) fn count_failures(&mut self, failures: u64) {
+        self.failed += failures;
+    }
+
+    /// A user is created, read, changed and deleted, and is then not found.
+    pub(crate) async fn users(&mut self) {
+        println!("users");
+        let users = self.client.admin().users();
+        let Some(user) = self.step("create", users.create(&self.new_user("ada")).await) else { return };
+        self.step("read", users.get(&user.id).await);
+        let update = UserUpdate { display_name: Some("Ada Lovelace".to_owned()), ..UserUpdate::default() };
+        if let Some(user) = self.step("update", users.update(&user.id, &update).await) {
+            println!("    now called {}", user.display_name.as_deref().unwrap_or("(nothing)"));
+        }
+        self.step("delete", users.delete(&user.id).await);
+        match users.get(&user.id).await {
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => println!("  read again: {error}"),
+            // The public reference promises only that the personal data is gone.
+            Ok(user) => println!("  read again: the record {} stays, anonymised", user.id),
+            Err(error) => drop(self.step::<User>("read again", Err(error))),
+        }
+    }
+
+    /// A challenge is created, started and completed with a score of 100.
+    pub(crate) async fn challenge(&mut self) {
+        println!("challenge");
+        let (admin, mine) = (self.client.admin().challenges(), self.client.integration().challenges());
+        let new = NewChallenge::titled("First steps", "test-community");
+        let Some(challenge) = self.step("create", admin.create(&new).await) else { return };
+        self.step("start", mine.start(&challenge.id, None).await);
+        if let Some(completion) = self.step("complete", mine.complete(&challenge.id, None, 100.0).await) {
+            println!("    completed: {:?}, score: {:?}", completion.completed, completion.score);
+        }
+    }
+
+    /// Many users are created, one documented call each, as fast as the limiter lets them through.
+    pub(crate) async fn import(&mut self, count: usize) {
+        println!("import of {count} users");
+        let bar = ProgressBar::new(count as u64);
+        if let Ok(style) = ProgressStyle::with_template("  {bar:40} {pos}/{len}  {per_sec}  {eta} left") {
+            bar.set_style(style);
+        }
+        let users: Vec<NewUser> = (0..count).map(|number| self.new_user(&format!("import{number}"))).collect();
+        let client = self.client;
+        let mut results = stream::iter(users)
+            .map(|user| async move { client.admin().users().create(&user).await })
+            .buffer_unordered(IN_FLIGHT);
+        let (mut created, mut failures) = (Vec::with_capacity(count), 0);
+        while let Some(result) = results.next().await {
+            bar.inc(1);
+            match result {
+                Ok(user) => created.push(user.id),
+                Err(error) => {
+                    failures += 1;
+                    bar.suspend(|| eprintln!("  failed: {error}"));
+                }
+            }
+        }
+        bar.finish();
+        println!("  {} created, {failures} failed", created.len());
+        self.created.extend(created);
+        self.failed += failures;
+    }
+
+    /// Deletes what the import created.
+    pub(crate) async fn clean_up(&mut self) {
+        let ids = std::mem::take(&mut self.created);
+        let client = self.client;
+        let failures = stream::iter(&ids)
+            .map(|id| async move { client.admin().users().delete(id).await })
+            .buffer_unordered(IN_FLIGHT)
+            .filter(|result| std::future::ready(result.is_err()))
+            .count()
+            .await;
+        println!("clean-up\n  {} imported users deleted, {failures} failed", ids.len() - failures);
+        self.failed += failures as u64;
+    }
+
+    fn new_user(&self, name: &str) -> NewUser {
+        NewUser {
+            email: Some(format!("{name}-{}@example.org", self.run)),
+            username: Some(format!("{name}-{}", self.run)),
+            external_user_id: Some(format!("demo-{}-{name}", self.run)),
+            ..NewUser::default()
+        }
+    }
+
+    fn step<T>(&mut self, name: &str, result: Result<T, Error>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                println!("  {name}: ok");
+                Some(value)
+            }
+            Err(error) => {
+                println!("  {name}: failed ({}): {error}", error.kind().name());
+                self.failed += 1;
+                None
+            }
+        }
+    }
+}
