@@ -9,8 +9,18 @@ mod invalidation;
 mod key;
 mod level;
 mod multi;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 mod stats;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisChannel, RedisConfig, RedisLevel, Subscription};
+#[cfg(feature = "postgres")]
+pub use self::sql::{PostgresConfig, PostgresLevel};
+#[cfg(feature = "sqlite")]
+pub use self::sql::{SqliteConfig, SqliteLevel};
 pub use self::{
     clock::WallClock,
     entry::{Entry, Kind},
@@ -18,6 +28,6 @@ pub use self::{
     http::{Cache, CacheBody, CacheFuture, CacheLayer, HttpCacheConfig, RouteRule},
     invalidation::{Invalidation, InvalidationChannel},
     level::{AsOf, CacheLevel, Found, LevelConfig, LevelError, MemoryConfig, MemoryLevel, Usage, Write},
-    multi::{CacheConfig, MultiLevelCache, MultiLevelCacheBuilder, SetOptions, WeakCache},
+    multi::{CacheConfig, ChannelNews, MultiLevelCache, MultiLevelCacheBuilder, SetOptions, WeakCache},
     stats::{CacheStats, LevelStats},
 };

@@ -16,16 +16,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    CacheLevel, Found, LevelError, Write,
+    CacheLevel, Found, LevelConfig, LevelError, Write,
     breaker::{Breaker, Outcome, Permit},
 };
 use crate::{
     entry::Entry,
-    error::CacheError,
     stats::{LevelCounters, LevelStats},
 };
 
@@ -33,46 +31,6 @@ use crate::{
 const MAX_PENDING: usize = 1024;
 /// Deletes repeated before one operation, so that no single caller pays for a long outage.
 const REPAIRS_PER_CALL: usize = 32;
-
-/// How a level outside this process is treated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LevelConfig {
-    /// Longest time an entry is kept there. Default 3600 s for L2 and 86400 s for L3 (the seed's).
-    #[serde(with = "humantime_serde")]
-    pub ttl: Duration,
-    /// Longest time one operation may take. Default 50 ms. A slower one is a miss.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
-    /// Failures in a row after which the level is left alone. Default 5, at least 1.
-    pub failure_threshold: u32,
-    /// How long it is left alone; then one operation tries again. Default 1 s.
-    #[serde(with = "humantime_serde")]
-    pub open_for: Duration,
-}
-
-impl Default for LevelConfig {
-    fn default() -> Self {
-        Self {
-            ttl: Duration::from_secs(3600),
-            timeout: Duration::from_millis(50),
-            failure_threshold: 5,
-            open_for: Duration::from_secs(1),
-        }
-    }
-}
-
-impl LevelConfig {
-    pub(crate) fn validate(&self, ttl: &'static str, timeout: &'static str) -> Result<(), CacheError> {
-        if self.ttl.is_zero() {
-            return Err(CacheError::config(ttl, "must be above 0"));
-        }
-        if self.timeout.is_zero() {
-            return Err(CacheError::config(timeout, "must be above 0"));
-        }
-        Ok(())
-    }
-}
 
 /// What a delete names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -150,7 +108,9 @@ impl Guarded {
         // A write whose end is not known may still arrive, after a delete that it must not survive, or long after its
         // TTL began. It is undone.
         let mut unknown = Unknown { guarded: self, key, armed: true };
-        match self.run(self.level.set(key, entry, Write { ttl, ..write })).await {
+        // The level compares by its own clock, to which the write is under way for up to the timeout.
+        let as_of = write.as_of.map(|as_of| as_of.earlier(self.config.timeout));
+        match self.run(self.level.set(key, entry, Write { ttl, as_of })).await {
             Ok(()) | Err(Failed::NotTried) => unknown.armed = false,
             Err(Failed::Unreadable | Failed::Unknown) => {}
         }

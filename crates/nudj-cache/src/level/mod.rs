@@ -11,6 +11,7 @@
 //! and makes a miss of every failure.
 
 pub(crate) mod breaker;
+mod config;
 pub(crate) mod guarded;
 pub(crate) mod memory;
 pub(crate) mod sequence;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::{
-    guarded::LevelConfig,
+    config::LevelConfig,
     memory::{MemoryConfig, MemoryLevel},
     sequence::AsOf,
 };

@@ -22,6 +22,16 @@ impl AsOf {
         Self { deletes: DELETES.load(Ordering::SeqCst), at: Instant::now() }
     }
 
+    /// The same moment, but earlier by the clock (not among this process's deletes).
+    ///
+    /// A level with a clock of its own, such as Redis, counts back from when a write arrives. Who writes to one directly
+    /// moves the moment back by what the write may take to get there; the
+    /// [`MultiLevelCache`](crate::MultiLevelCache) does so by the level's timeout.
+    #[must_use]
+    pub fn earlier(self, by: std::time::Duration) -> Self {
+        Self { at: self.at.checked_sub(by).unwrap_or(self.at), ..self }
+    }
+
     /// Time since then.
     #[must_use]
     pub fn elapsed(&self) -> std::time::Duration {

@@ -1,14 +1,12 @@
 use std::{
     any::Any,
     fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::config::{CacheConfig, jittered};
 use crate::{
@@ -36,7 +34,7 @@ pub(super) struct Inner {
     /// L2 before L3.
     pub(super) shared: Vec<Guarded>,
     pub(super) channel: Option<Arc<dyn InvalidationChannel>>,
-    channel_state: AtomicU8,
+    news: watch::Sender<ChannelNews>,
     pub(super) counters: Counters,
     pub(super) flights: Flights<Loaded>,
     rng: Mutex<fastrand::Rng>,
@@ -60,9 +58,16 @@ impl fmt::Debug for WeakCache {
     }
 }
 
-const NO_CHANNEL: u8 = 0;
-const CHANNEL_UP: u8 = 1;
-const CHANNEL_LOST: u8 = 2;
+/// What the invalidation channel has brought, for those who watch it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ChannelNews {
+    /// Whether invalidations of other processes arrive. `None` without a channel.
+    pub up: Option<bool>,
+    /// Counts the times something was removed from this process's memory because of other processes, each after it was
+    /// done: their invalidations, and the emptying after the channel was lost.
+    pub removals: u64,
+}
 
 impl MultiLevelCache {
     /// Starts to build a cache. Without a further level it is the memory level alone.
@@ -107,10 +112,7 @@ impl MultiLevelCache {
             invalidations: counters.invalidations.get(),
             remote_invalidations: counters.remote_invalidations.get(),
             memory_dropped: counters.memory_dropped.get(),
-            channel_up: match inner.channel_state.load(Ordering::Relaxed) {
-                NO_CHANNEL => None,
-                state => Some(state == CHANNEL_UP),
-            },
+            channel_up: inner.news.borrow().up,
         }
     }
 
@@ -126,21 +128,41 @@ impl MultiLevelCache {
         self.0.counters.memory_dropped.one();
     }
 
+    /// Watches the invalidation channel: for health checks, or to drop what an application derived from cached values.
+    #[must_use]
+    pub fn channel_news(&self) -> watch::Receiver<ChannelNews> {
+        self.0.news.subscribe()
+    }
+
     /// To be called by whatever serves the invalidation channel when it lost it: from now on entries are kept in
     /// memory for at most `isolated_ttl`.
     pub fn channel_lost(&self) {
-        self.0.channel_state.store(CHANNEL_LOST, Ordering::SeqCst);
+        self.0.news.send_modify(|news| news.up = Some(false));
     }
 
     /// To be called when the channel is there (again), subscribed: empties the memory level, since what was sent
     /// before did not arrive, and finishes deletes that a level missed.
     pub async fn channel_ready(&self) {
-        self.0.channel_state.store(CHANNEL_UP, Ordering::SeqCst);
+        // While it is still short-lived; what is stored from here on is reached by every invalidation.
         self.drop_memory();
+        self.0.news.send_modify(|news| {
+            news.up = Some(true);
+            news.removals = news.removals.wrapping_add(1);
+        });
+        self.catch_up().await;
+    }
+
+    /// Finishes deletes that a level missed while it was down, and tells the other processes. Every operation on that
+    /// level does a part of it; this is for when there are none, and is called by the channel once a second.
+    pub async fn catch_up(&self) {
         for level in &self.0.shared {
             level.repair(true).await;
         }
         self.tell_repaired().await;
+    }
+
+    pub(super) fn removed_for_others(&self) {
+        self.0.news.send_modify(|news| news.removals = news.removals.wrapping_add(1));
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -150,9 +172,9 @@ impl MultiLevelCache {
     /// TTL for the memory level.
     pub(super) fn memory_ttl(&self) -> Duration {
         let config = &self.0.config;
-        let ttl = match self.0.channel_state.load(Ordering::SeqCst) {
-            CHANNEL_LOST => config.memory.ttl.min(config.isolated_ttl),
-            _ => config.memory.ttl,
+        let ttl = match self.0.news.borrow().up {
+            Some(false) => config.memory.ttl.min(config.isolated_ttl),
+            Some(true) | None => config.memory.ttl,
         };
         self.jittered(ttl)
     }
@@ -219,13 +241,13 @@ impl MultiLevelCacheBuilder {
         let l2 = self.l2.map(|level| Guarded::new(level, self.config.l2.clone()));
         let l3 = self.l3.map(|level| Guarded::new(level, self.config.l3.clone()));
         // Until the subscription stands, invalidations of others do not arrive.
-        let channel_state = if self.channel.is_some() { CHANNEL_LOST } else { NO_CHANNEL };
+        let up = self.channel.is_some().then_some(false);
         Ok(MultiLevelCache(Arc::new(Inner {
             memory: MemoryLevel::new(self.config.memory.max_bytes),
             memory_counters: LevelCounters::default(),
             shared: l2.into_iter().chain(l3).collect(),
             channel: self.channel,
-            channel_state: AtomicU8::new(channel_state),
+            news: watch::Sender::new(ChannelNews { up, removals: 0 }),
             counters: Counters::default(),
             flights: Flights::new(),
             rng: Mutex::new(self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),

@@ -53,6 +53,7 @@ impl MultiLevelCache {
     pub fn invalidated_elsewhere(&self, invalidation: &Invalidation) {
         self.0.counters.remote_invalidations.add(invalidation.len());
         self.remove_from_memory(&self.targets(invalidation));
+        self.removed_for_others();
     }
 
     /// Tells the other processes of deletes that got through late: until then they could read the old value again.

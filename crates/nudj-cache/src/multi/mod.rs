@@ -39,7 +39,7 @@ mod read;
 mod typed;
 
 pub use self::{
-    cache::{MultiLevelCache, MultiLevelCacheBuilder, WeakCache},
+    cache::{ChannelNews, MultiLevelCache, MultiLevelCacheBuilder, WeakCache},
     config::CacheConfig,
     typed::SetOptions,
 };

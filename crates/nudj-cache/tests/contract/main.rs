@@ -5,6 +5,20 @@ mod changes;
 mod flights;
 mod http_rules;
 mod layer_shape;
+mod level_contract;
 mod levels;
 mod origin;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod typed;
+
+/// Says that a test needs what is not here; in CI that is a failure.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+fn left_out(test: &str, variable: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{test}: {variable} must be set in CI");
+    eprintln!("left out: {test}: set {variable} or run cargo xtask test");
+}

@@ -1,0 +1,259 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use redis::{Client, Msg, aio::ConnectionManager, cmd};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    RedisConfig,
+    connection::{client, manager},
+};
+use crate::{
+    error::CacheError,
+    invalidation::{Invalidation, InvalidationChannel},
+    level::LevelError,
+    multi::{MultiLevelCache, WeakCache},
+};
+
+/// Messages kept while the channel is lost. Beyond it the oldest is given up: what it names lives to its TTL in the
+/// other processes' memory, or until they lose the channel too.
+const MAX_PENDING: usize = 1024;
+/// Names in one message.
+const NAMES: usize = 256;
+/// Longest time a publish may take its caller.
+const PUBLISH: Duration = Duration::from_millis(50);
+/// This often the connection is asked whether it is still there, and what did not get through is tried again.
+const TICK: Duration = Duration::from_secs(1);
+const PING: Duration = Duration::from_secs(1);
+/// Pauses between attempts to connect: from the first, doubled, to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Brings invalidations to the other processes by Redis pub/sub.
+///
+/// Given to the cache's builder it sends; [`subscribe`](Self::subscribe) receives. Pub/sub delivers at most once, so a
+/// process that lost the connection empties its memory level when it has it again, and sends what it could not send.
+#[derive(Clone)]
+pub struct RedisChannel(Arc<Inner>);
+
+struct Inner {
+    first: Client,
+    others: Vec<Client>,
+    /// Counts up; picks the node in use.
+    node: AtomicUsize,
+    channel: String,
+    connect_timeout: Duration,
+    /// Who sent a message: one's own are not for oneself.
+    me: String,
+    sender: tokio::sync::Mutex<Option<ConnectionManager>>,
+    pending: Mutex<VecDeque<Bytes>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Message {
+    from: String,
+    #[serde(flatten)]
+    gone: Invalidation,
+}
+
+impl RedisChannel {
+    /// A channel through one server, or through any of the nodes of a cluster. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`CacheError::Config`] when an address cannot be read, there is none, or a field is out of range.
+    pub fn new(urls: &[&str], config: &RedisConfig) -> Result<Self, CacheError> {
+        config.validate()?;
+        let Some((first, others)) = urls.split_first() else {
+            return Err(CacheError::config("redis.url", "at least one address is needed"));
+        };
+        let first = client(first)?;
+        let others = others.iter().map(|url| client(url)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self(Arc::new(Inner {
+            first,
+            others,
+            node: AtomicUsize::new(0),
+            channel: config.channel.clone(),
+            connect_timeout: config.connect_timeout,
+            me: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
+            sender: tokio::sync::Mutex::default(),
+            pending: Mutex::default(),
+        })))
+    }
+
+    /// Receives for `cache` until the returned subscription, or the cache, is dropped. Must be called within a tokio
+    /// runtime; connects, and connects again, in the background.
+    #[must_use = "dropping it ends the subscription"]
+    pub fn subscribe(&self, cache: &MultiLevelCache) -> Subscription {
+        Subscription(tokio::spawn(receive(Arc::clone(&self.0), cache.downgrade())))
+    }
+
+    /// Invalidations waiting to be sent.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.0.pending.lock().len()
+    }
+}
+
+/// A running reception of invalidations. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Subscription(JoinHandle<()>);
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[async_trait]
+impl InvalidationChannel for RedisChannel {
+    async fn publish(&self, invalidation: &Invalidation) -> Result<(), LevelError> {
+        self.0.queue(invalidation)?;
+        // In a task of its own: a caller that leaves must not cut a message off, and connecting may take longer.
+        let inner = Arc::clone(&self.0);
+        let sent = tokio::spawn(async move { inner.send_pending().await });
+        match timeout(PUBLISH, sent).await {
+            Ok(sent) => sent.map_err(LevelError::backend)?,
+            Err(elapsed) => Err(LevelError::backend(elapsed)),
+        }
+    }
+}
+
+impl Inner {
+    fn client(&self) -> Client {
+        let node = self.node.load(Ordering::Relaxed) % self.others.len().saturating_add(1);
+        node.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.first).clone()
+    }
+
+    fn next_node(&self) {
+        self.node.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn queue(&self, invalidation: &Invalidation) -> Result<(), LevelError> {
+        let keys = invalidation.keys.chunks(NAMES).map(|keys| Invalidation { keys: keys.to_vec(), tags: Vec::new() });
+        let tags = invalidation.tags.chunks(NAMES).map(|tags| Invalidation { keys: Vec::new(), tags: tags.to_vec() });
+        for gone in keys.chain(tags) {
+            let message = Message { from: self.me.clone(), gone };
+            let message = serde_json::to_vec(&message).map_err(LevelError::backend)?;
+            let mut pending = self.pending.lock();
+            if pending.len() >= MAX_PENDING {
+                pending.pop_front();
+                tracing::warn!("an invalidation was given up: the channel has been lost for too long");
+            }
+            pending.push_back(message.into());
+        }
+        Ok(())
+    }
+
+    /// Sends what is waiting, in order; what could not be sent goes on waiting.
+    async fn send_pending(&self) -> Result<(), LevelError> {
+        let mut sender = self.sender.lock().await;
+        loop {
+            let Some(message) = self.pending.lock().front().cloned() else { return Ok(()) };
+            let sent = async {
+                let connection = match &mut *sender {
+                    Some(connection) => connection,
+                    none => none.insert(manager(self.client(), self.connect_timeout).await?),
+                };
+                cmd("PUBLISH").arg(&self.channel).arg(&message[..]).query_async::<i64>(connection).await
+            };
+            // The driver bounds the reply at half a second and the connection as configured.
+            if let Err(error) = sent.await {
+                *sender = None;
+                self.next_node();
+                return Err(LevelError::backend(error));
+            }
+            let mut pending = self.pending.lock();
+            if pending.front() == Some(&message) {
+                pending.pop_front();
+            }
+        }
+    }
+
+    /// Tries again what did not get through. In the background: receiving must not wait for it.
+    fn catch_up(self: &Arc<Self>, cache: &WeakCache) {
+        if !self.pending.lock().is_empty() {
+            let inner = Arc::clone(self);
+            drop(tokio::spawn(async move { inner.send_pending().await }));
+        }
+        if let Some(cache) = cache.upgrade() {
+            drop(tokio::spawn(async move { cache.catch_up().await }));
+        }
+    }
+
+    async fn subscription(&self) -> redis::RedisResult<(redis::aio::PubSubSink, redis::aio::PubSubStream)> {
+        let mut connection = self.client().get_async_pubsub().await?;
+        connection.subscribe(&self.channel).await?;
+        Ok(connection.split())
+    }
+
+    fn take(&self, message: &Msg, cache: &MultiLevelCache) {
+        match serde_json::from_slice::<Message>(message.get_payload_bytes()) {
+            Ok(message) if message.from == self.me => {}
+            Ok(message) => cache.invalidated_elsewhere(&message.gone),
+            // Something was invalidated, and nobody knows what.
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "unreadable invalidation: memory is emptied");
+                cache.drop_memory();
+            }
+        }
+    }
+}
+
+async fn receive(inner: Arc<Inner>, cache: WeakCache) {
+    let mut pause = PAUSE.0;
+    loop {
+        if let Ok(Ok((mut sink, mut stream))) = timeout(inner.connect_timeout, inner.subscription()).await {
+            pause = PAUSE.0;
+            let Some(ready) = cache.upgrade() else { return };
+            // Subscribed first, emptied then: what is invalidated from here on arrives.
+            ready.channel_ready().await;
+            drop(ready);
+            tracing::info!("invalidation channel up");
+            let mut tick = interval(TICK);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    message = stream.next() => {
+                        let (Some(message), Some(cache)) = (message, cache.upgrade()) else { break };
+                        inner.take(&message, &cache);
+                    }
+                    _ = tick.tick() => {
+                        inner.catch_up(&cache);
+                        // A peer that is frozen or gone without a word closes nothing.
+                        if !matches!(timeout(PING, sink.ping::<redis::Value>()).await, Ok(Ok(_))) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        inner.next_node();
+        let Some(lost) = cache.upgrade() else { return };
+        lost.channel_lost();
+        drop(lost);
+        tracing::warn!("invalidation channel lost");
+        // Half of it at random, so that many processes do not come back in the same moment.
+        sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause = pause.saturating_mul(2).min(PAUSE.1);
+    }
+}
+
+impl fmt::Debug for RedisChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisChannel").field("channel", &self.0.channel).finish_non_exhaustive()
+    }
+}

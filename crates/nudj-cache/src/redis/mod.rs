@@ -1,0 +1,73 @@
+//! The level in Redis, and invalidation across processes by its pub/sub.
+//!
+//! ```text
+//! <prefix>e:<key>   the entry                          TTL: its own
+//! <prefix>t:<tag>   set of the keys that have the tag  TTL: the longest an entry may have
+//! <prefix>x:<key>   the key was deleted lately         TTL: a minute
+//! <prefix>y:<tag>   the tag was deleted lately         TTL: a minute
+//! ```
+//! What was read from the origin before a delete that is still remembered is refused. On one server a write is one
+//! script, so nobody sees a state in between. In a cluster the keys lie on different nodes: a write checks before and
+//! after, and takes itself back.
+
+mod channel;
+mod commands;
+mod connection;
+mod level;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    channel::{RedisChannel, Subscription},
+    level::RedisLevel,
+};
+use crate::error::CacheError;
+
+/// Names and limits in Redis. The addresses are given apart, since they may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// Begins every key. Default `nudj:`.
+    pub prefix: String,
+    /// The pub/sub channel for invalidations; the same in all processes that share the cache. Default
+    /// `nudj:invalidate`.
+    pub channel: String,
+    /// Longest time an entry is kept, whatever is asked for. Default 24 h.
+    #[serde(with = "humantime_serde")]
+    pub max_ttl: Duration,
+    /// Longest time to connect, in the background. Default 1 s.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            prefix: "nudj:".into(),
+            channel: "nudj:invalidate".into(),
+            max_ttl: Duration::from_secs(86_400),
+            connect_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+impl RedisConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`CacheError::Config`] naming the first field out of range.
+    pub fn validate(&self) -> Result<(), CacheError> {
+        if self.channel.is_empty() {
+            return Err(CacheError::config("redis.channel", "must not be empty"));
+        }
+        if self.max_ttl < Duration::from_secs(1) || self.max_ttl > Duration::from_secs(365 * 86_400) {
+            return Err(CacheError::config("redis.max_ttl", "must be between 1 s and 365 days"));
+        }
+        if self.connect_timeout.is_zero() {
+            return Err(CacheError::config("redis.connect_timeout", "must be above 0"));
+        }
+        Ok(())
+    }
+}
