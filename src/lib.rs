@@ -4,8 +4,12 @@
 //! |---|---|---|
 //! | [`tower`] | `nudj-tower` | the layers, each usable alone in any tower or axum service |
 #![cfg_attr(feature = "client", doc = "| [`client`] | `nudj-client` | the typed client and the composed stack |")]
-#![cfg_attr(feature = "mock", doc = "| [`mock`] | `nudj-mock` | an in-process Nudj API with scriptable faults |")]
 #![cfg_attr(feature = "cache", doc = "| [`cache`] | `nudj-cache` | an HTTP caching layer and the levels behind it |")]
+#![cfg_attr(
+    feature = "webhook",
+    doc = "| [`webhook`] | `nudj-webhook` | receives webhooks: verified, recorded, handled |"
+)]
+#![cfg_attr(feature = "mock", doc = "| [`mock`] | `nudj-mock` | an in-process Nudj API with scriptable faults |")]
 
 #[cfg(feature = "cache")]
 pub use nudj_cache as cache;
@@ -14,3 +18,5 @@ pub use nudj_client as client;
 #[cfg(feature = "mock")]
 pub use nudj_mock as mock;
 pub use nudj_tower as tower;
+#[cfg(feature = "webhook")]
+pub use nudj_webhook as webhook;

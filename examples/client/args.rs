@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
 /// Calls the Nudj API through the whole stack. The token comes from NUDJ_API_TOKEN, never from an argument.
@@ -31,6 +31,42 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Sends one request, or many, through the whole stack.
     Call(Call),
+    /// Receives webhooks.
+    #[command(subcommand)]
+    Webhooks(Webhooks),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Webhooks {
+    /// Prints one line per verified event, once per delivery; Ctrl-C and SIGTERM drain.
+    Listen(Listen),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Where to listen, such as 127.0.0.1:8080.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: String,
+    /// The path that deliveries come to.
+    #[arg(long, default_value = "/webhooks", value_parser = path)]
+    pub(crate) path: String,
+    /// The environment variable that holds the endpoint's secret.
+    #[arg(long, value_name = "VAR")]
+    pub(crate) secret_env: String,
+    /// How deliveries are signed.
+    #[arg(long, value_enum, default_value_t = SchemeName::Nudj)]
+    pub(crate) scheme: SchemeName,
+    /// Prints {"event":…,"delivery_id":…,"data":…}.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SchemeName {
+    /// X-Nudj-Signature: sha256=<hex>
+    Nudj,
+    /// Standard Webhooks: webhook-id, webhook-timestamp, webhook-signature
+    Standard,
 }
 
 #[derive(Debug, Args)]

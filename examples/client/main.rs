@@ -9,13 +9,14 @@ mod call;
 mod connect;
 mod demo;
 mod report;
+mod webhooks;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Webhooks};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -27,6 +28,7 @@ async fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Demo(args) => demo::run(&cli.global, args).await,
         Command::Call(args) => call::run(&cli.global, args).await,
+        Command::Webhooks(Webhooks::Listen(args)) => webhooks::listen(args).await,
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
