@@ -98,6 +98,32 @@ fn a_clock_read_too_early_by_another_thread_does_not_turn_time_back() {
     limiter.take(990).unwrap();
     assert!(limiter.take(1099).is_none());
     assert!(limiter.take(1100).is_some());
+    let early = limiter.take(1050).expect("seen as at 1100");
+    assert!(limiter.take(1100).is_none());
+    limiter.give_back(early, 1060);
+    assert!(limiter.take(1070).is_some(), "found again although it was read early");
+}
+
+#[test]
+fn a_head_whose_turn_comes_earlier_is_told() {
+    let mut limiter = limiter(1, 100 * MS);
+    limiter.take(0).unwrap();
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let Admission::Waits { ticket, alarm: Some(alarm) } = limiter.admit(0, patience(500 * MS, 9), None, &waker) else {
+        panic!("it is the head");
+    };
+    assert_eq!(alarm, 100 * MS);
+    limiter.pause(300 * MS, 0);
+    advance(&mut limiter, 0);
+    assert_eq!(bell.0.load(Ordering::Relaxed), 0, "its timer rings early enough");
+    assert_eq!(limiter.check(ticket, 100 * MS, &waker), Admission::Waits { ticket, alarm: Some(300 * MS) });
+    limiter.resume();
+    let quota = Quota { max_requests: 1, window: Duration::from_millis(200) };
+    assert!(limiter.change(quota, 100 * MS).is_empty());
+    advance(&mut limiter, 100 * MS);
+    assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+    assert_eq!(limiter.check(ticket, 100 * MS, &waker), Admission::Waits { ticket, alarm: Some(200 * MS) });
 }
 
 #[test]
@@ -117,7 +143,7 @@ enum Step {
     Leave(usize),
     Pause(Nanos),
     Resume,
-    Change(u32),
+    Change(u32, Nanos),
     /// One task is polled without need.
     Poll(usize),
 }
@@ -129,7 +155,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..12_usize).prop_map(Step::Leave),
         1 => (0..200_u64).prop_map(Step::Pause),
         1 => Just(Step::Resume),
-        1 => (1..5_u32).prop_map(Step::Change),
+        1 => (1..5_u32, 20..300_u64).prop_map(|(max, window)| Step::Change(max, window)),
         2 => (0..12_usize).prop_map(Step::Poll),
     ];
     prop::collection::vec(step, 0..120)
@@ -262,8 +288,8 @@ proptest! {
                     world.limiter.resume();
                     advance(&mut world.limiter, world.now);
                 }
-                Step::Change(max) => {
-                    let quota = Quota { max_requests: max, window: Duration::from_nanos(100) };
+                Step::Change(max, window) => {
+                    let quota = Quota { max_requests: max, window: Duration::from_nanos(window) };
                     world.limiter.change(quota, world.now).into_iter().for_each(Waker::wake);
                     advance(&mut world.limiter, world.now);
                 }
@@ -276,8 +302,9 @@ proptest! {
                 prop_assert!(world.now - task.arrived <= max_wait, "waits longer than it may");
             }
             if !world.tasks.is_empty() {
-                let timers = world.tasks.iter().filter(|task| world.limiter.is_head(task.ticket) && task.timer.is_some());
-                prop_assert_eq!(timers.count(), 1, "the head has a timer");
+                let head = world.tasks.iter().find(|task| world.limiter.is_head(task.ticket)).unwrap();
+                let turn = world.limiter.turn(0, world.now);
+                prop_assert!(head.timer.is_some_and(|at| at <= turn), "the head has a timer that rings in time");
                 prop_assert_eq!(world.limiter.available(world.now), 0);
             }
         }
