@@ -56,3 +56,61 @@ async fn event_without_a_user_and_forged_event_invalidate_nothing() {
     receiver.shutdown(Duration::from_secs(10)).await;
     assert_eq!(read(&cache, "user:u-1", 2).await, 1);
 }
+
+/// The integration page's flow, whole: two processes with a memory each, one Redis, one SQLite file.
+#[cfg(all(feature = "redis", feature = "sqlite"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_user_is_gone_from_all_levels_of_two_processes() {
+    use nudj_cache::{LevelConfig, RedisChannel, RedisConfig, RedisLevel, SqliteConfig, SqliteLevel, Subscription};
+
+    let Some(redis) = crate::redis_server::Redis::start("changed_user_is_gone_from_all_levels_of_two_processes") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let process = async || -> (MultiLevelCache, Subscription) {
+        let channel = RedisChannel::new(&[&redis.url], &RedisConfig::default()).unwrap();
+        let file = SqliteConfig { path: Some(folder.path().join("cache.db")), ..SqliteConfig::default() };
+        let patient = || LevelConfig { timeout: Duration::from_secs(10), ..LevelConfig::default() };
+        let settings = CacheConfig { l2: patient(), l3: patient(), ..CacheConfig::default() };
+        let cache = MultiLevelCache::builder(settings)
+            .l2(RedisLevel::new(&redis.url, &RedisConfig::default()).unwrap())
+            .l3(SqliteLevel::open(file).await.unwrap())
+            .channel(channel.clone())
+            .build()
+            .unwrap();
+        let subscription = channel.subscribe(&cache);
+        let mut news = cache.channel_news();
+        tokio::time::timeout(Duration::from_secs(30), news.wait_for(|news| news.up == Some(true)))
+            .await
+            .unwrap()
+            .unwrap();
+        (cache, subscription)
+    };
+    let ((here, _one), (there, _two)) = (process().await, process().await);
+    let receiver = receiver(here.clone());
+
+    assert_eq!(read(&here, "user:profile:u-1", 1).await, 1);
+    assert_eq!(read(&there, "user:profile:u-1", 2).await, 1, "shared");
+    for cache in [&here, &there] {
+        cache.drop_memory();
+        assert_eq!(read(cache, "user:profile:u-1", 2).await, 1, "in the shared levels as well");
+    }
+    assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
+    eventually("handled", async || receiver.snapshot().handled == 1).await;
+    assert_eq!(here.get::<u32>("user:profile:u-1").await, None);
+    eventually("the other process heard of it", async || there.stats().remote_invalidations > 0).await;
+    assert_eq!(there.get::<u32>("user:profile:u-1").await, None);
+    // Not in any level: with both memories empty the shared ones are asked.
+    for cache in [&here, &there] {
+        cache.drop_memory();
+        assert_eq!(cache.get::<u32>("user:profile:u-1").await, None);
+    }
+    for (cache, origin) in [(&there, 3), (&here, 4)] {
+        // So soon after the delete the shared levels need not take it yet; old it is not.
+        assert!([3, origin].contains(&read(cache, "user:profile:u-1", origin).await));
+    }
+    // The sender's repeat does nothing more.
+    assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
+    receiver.shutdown(Duration::from_secs(10)).await;
+    assert_eq!((receiver.snapshot().handled, here.stats().invalidations), (1, 1));
+}

@@ -158,6 +158,10 @@ async fn keeps_its_promises(make: impl AsyncFn(WebhookConfig) -> Arc<dyn Inbox>)
         assert_eq!(inbox.record(again).await.unwrap(), recorded, "{later}");
     }
 
+    // What was not handled yet is never swept.
+    inbox.sweep(NOW + 36_000_000).await.unwrap();
+    assert_eq!((inbox.depth(), claim(inbox, 10, NOW + 36_000_000).await.len()), (1, 1));
+
     // Many at once: each new once, each given out once.
     let inbox = make(limits("many")).await;
     let tasks: Vec<_> = (0..8)
@@ -310,8 +314,12 @@ async fn keeps_what_only_a_store_can(make: impl AsyncFn(WebhookConfig) -> Arc<dy
     let taken = claim(&*two, 10, NOW + lease_ms).await.remove(0);
     assert_eq!(taken.attempt, 2, "an attempt that ended with its process counts");
     // The late one comes back: the delivery is no longer its own.
-    settle(&*one, &late, Settlement::Retry { due_at: NOW, handled: Vec::new(), reason: String::new() }).await;
-    assert!(claim(&*one, 10, NOW).await.is_empty());
+    let retry = Settlement::Retry { due_at: NOW, handled: Vec::new(), reason: String::new() };
+    for settlement in [retry, Settlement::Release, dead(), Settlement::Done] {
+        settle(&*one, &late, settlement).await;
+        assert!(claim(&*one, 10, NOW).await.is_empty());
+        assert_eq!(one.next_due().await.unwrap(), Some(taken.lease));
+    }
     settle(&*two, &taken, Settlement::Done).await;
 
     // Ids are forgotten early only when there are too many, and none younger than the floor.

@@ -12,6 +12,8 @@ mod inboxes;
 mod official_signers;
 #[cfg(feature = "redis")]
 mod redis_guard;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod repeats;
 #[cfg(feature = "sqlite")]
 mod restarts;

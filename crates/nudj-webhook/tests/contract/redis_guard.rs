@@ -1,59 +1,18 @@
 //! Repeats known to several receivers by Redis.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use http::StatusCode;
 use nudj_webhook::Receiver;
 use nudj_webhook::inbox::{MemoryInbox, RedisGuard, ReplayGuard, Reservation};
 
-use crate::harness::{Clock, NUDJ_SECRET, Notes, USER_UPDATED, config, delivery, environment, eventually, send};
+use crate::harness::{Clock, NUDJ_SECRET, Notes, USER_UPDATED, config, delivery, eventually, send};
+use crate::redis_server::Redis;
 
-/// A server of our own; ended when dropped.
-struct Redis {
-    child: Child,
-    url: String,
-    folder: tempfile::TempDir,
-}
-
-impl Redis {
-    /// `None` after saying what is left out.
-    fn start(test: &str) -> Option<Self> {
-        let binary = std::env::var("NUDJ_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-        if Command::new(&binary).arg("--version").stdout(Stdio::null()).status().is_err() {
-            environment("NUDJ_TEST_REDIS_SERVER", test)?;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("redis.sock");
-        let child = Command::new(binary)
-            .args(["--port", "0", "--save", "", "--unixsocket"])
-            .arg(&socket)
-            .arg("--dir")
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Some(Self { child, url: format!("redis+unix://{}", socket.display()), folder })
-    }
-
-    async fn ready(&self) -> RedisGuard {
-        let guard = RedisGuard::new(self.url.as_str(), "nudj:webhook:").unwrap();
-        eventually("redis is up", async || guard.reserve("ping", "t").await.is_ok()).await;
-        guard
-    }
-
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = &self.folder;
-    }
+async fn ready(redis: &Redis) -> RedisGuard {
+    let guard = RedisGuard::new(redis.url.as_str(), "nudj:webhook:").unwrap();
+    eventually("redis is up", async || guard.reserve("ping", "t").await.is_ok()).await;
+    guard
 }
 
 fn receiver(guard: RedisGuard, notes: &Notes) -> Receiver {
@@ -71,7 +30,7 @@ fn receiver(guard: RedisGuard, notes: &Notes) -> Receiver {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_receivers_share_what_they_have_seen() {
     let Some(redis) = Redis::start("two_receivers_share_what_they_have_seen") else { return };
-    let guard = redis.ready().await;
+    let guard = ready(&redis).await;
     let notes = Notes::default();
     let receivers = [receiver(guard.clone(), &notes), receiver(guard, &notes)];
     let tasks: Vec<_> = (0..32)
@@ -106,7 +65,7 @@ async fn two_receivers_share_what_they_have_seen() {
 async fn repeats_at_one_receiver_wait_for_the_first_and_are_all_answered() {
     let Some(redis) = Redis::start("repeats_at_one_receiver_wait_for_the_first_and_are_all_answered") else { return };
     let notes = Notes::default();
-    let receiver = receiver(redis.ready().await, &notes);
+    let receiver = receiver(ready(&redis).await, &notes);
     for number in 0..30 {
         let sends = (0..32).map(|_| {
             let service = receiver.service();
@@ -124,7 +83,7 @@ async fn repeats_at_one_receiver_wait_for_the_first_and_are_all_answered() {
 async fn while_redis_hangs_nothing_is_accepted_and_nothing_is_lost() {
     let Some(redis) = Redis::start("while_redis_hangs_nothing_is_accepted_and_nothing_is_lost") else { return };
     let notes = Notes::default();
-    let receiver = receiver(redis.ready().await, &notes);
+    let receiver = receiver(ready(&redis).await, &notes);
     let send = async |id: &str| send(&receiver.service(), delivery(id, USER_UPDATED)).await;
     assert_eq!(send("d1").await, StatusCode::OK);
     redis.signal("-STOP");
@@ -140,7 +99,7 @@ async fn while_redis_hangs_nothing_is_accepted_and_nothing_is_lost() {
 #[tokio::test]
 async fn reservation_is_ours_until_it_is_confirmed_or_given_back() {
     let Some(redis) = Redis::start("reservation_is_ours_until_it_is_confirmed_or_given_back") else { return };
-    let guard = redis.ready().await;
+    let guard = ready(&redis).await;
     let ask = async |id: &str, token: &str| guard.reserve(id, token).await.unwrap();
     assert_eq!(ask("d1", "a").await, Reservation::Fresh);
     assert_eq!(ask("d1", "a").await, Reservation::Fresh, "the command was sent twice");
