@@ -80,7 +80,7 @@ mod tests {
         let stopped = stop(&run);
         assert!(stopped.len() == 1 && stopped[0].ends_with(&format!("({id})")), "{stopped:?}");
         let status = wait_at_most(child, Duration::from_secs(60)).expect("it ended");
-        assert!(status.signal().is_some());
+        assert_eq!(status.signal(), Some(15), "asked before it is killed");
         assert_eq!(stop(&run), Vec::<String>::new());
     }
 }

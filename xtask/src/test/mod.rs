@@ -19,7 +19,7 @@ mod user;
 
 use std::{collections::BTreeMap, ffi::OsString};
 
-use self::{arguments::Arguments, folder::Folder, report::Report, server::Running, tools::Tools};
+use self::{arguments::Arguments, folder::Folder, report::Report, server::Server, tools::Tools};
 use crate::{
     clock, signals,
     workspace::{Workspace, in_ci},
@@ -73,8 +73,8 @@ fn start(
     folder: &Folder,
     variables: &mut Variables,
     report: &mut Report,
-) -> Result<Running, String> {
-    let mut running = Running::default();
+) -> Result<Vec<Server>, String> {
+    let mut running = Vec::new();
     let mut begun = Vec::new();
     for recipe in recipes {
         signals::check()?;
@@ -89,7 +89,7 @@ fn start(
                 let port = server.port();
                 report.servers.push(format!("{} {} on port {port}", recipe.name, recipe.version));
                 variables.insert(recipe.variable, (recipe.url)(port).into());
-                running.add(server);
+                running.push(server);
             }
             Err(error) => {
                 signals::check()?;

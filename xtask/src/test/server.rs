@@ -111,40 +111,16 @@ impl Server {
             Some(Err(error)) => Err(error.to_string()),
         }
     }
-
-    /// Asks it to end.
-    fn ask_to_stop(&self) {
-        if let Some(child) = &self.child {
-            process::signal_group(child.id(), self.stop);
-        }
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.ask_to_stop();
         let Some(child) = self.child.take() else { return };
         let group = child.id();
+        process::signal_group(group, self.stop);
         process::wait_at_most(child, TO_STOP);
         // It did not end in time, or a child of its own did not.
         process::signal_group(group, "KILL");
-    }
-}
-
-/// Servers that answer. Dropping it stops them all.
-#[derive(Default)]
-pub(super) struct Running(Vec<Server>);
-
-impl Running {
-    pub(super) fn add(&mut self, server: Server) {
-        self.0.push(server);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // All are asked before the first is waited for.
-        self.0.iter().for_each(Server::ask_to_stop);
     }
 }
 
@@ -186,17 +162,16 @@ mod tests {
     #[test]
     fn dropped_servers_are_gone_with_their_children() {
         let folder = Folder::create().expect("a folder");
-        // The child shrugs off the polite signal.
-        let script = "(trap '' TERM; exec sleep 600) >pipe & wait";
+        // The server notes the polite signal; its child shrugs it off.
+        let script = "trap 'echo > stopped; exit' TERM; (trap '' TERM; exec sleep 600 >pipe) & wait";
         let mut recipe = recipe(script, |_| true);
         recipe.prepare = Some(Box::new(|own| process::run(Command::new("mkfifo").arg(own.join("pipe"))).map(drop)));
         let server = begin(&recipe, &folder).expect("started");
         let server = ready(&recipe, server, &folder).expect("ready");
         // Opening waits for the child; the pipe ends when it is gone.
         let mut pipe = fs::File::open(own_folder(&recipe, &folder).join("pipe")).expect("opened");
-        let mut running = Running::default();
-        running.add(server);
-        drop(running);
+        drop(server);
+        assert!(own_folder(&recipe, &folder).join("stopped").exists());
         assert_eq!(pipe.read(&mut [0]).expect("read"), 0);
     }
 }

@@ -190,9 +190,8 @@ fn given(variable: Option<&str>) -> Result<Option<PathBuf>, String> {
     let Some((name, value)) = variable.and_then(|name| Some((name, env::var_os(name)?))) else {
         return Ok(None);
     };
-    let path = PathBuf::from(&value);
-    let found = if path.components().count() > 1 {
-        path.exists().then_some(path)
+    let found = if value.as_encoded_bytes().contains(&b'/') {
+        Some(PathBuf::from(&value)).filter(|path| path.exists())
     } else {
         value.to_str().and_then(process::find_program)
     };
