@@ -22,7 +22,10 @@ async fn main() -> Result<(), BoxError> {
     let observers = Observers::new(|event: &Event<'_>| {
         if let Event::CallEnded { context, status, error, duration, .. } = event {
             let operation = context.route().map(|route| route.operation);
-            println!("{operation:?} ended: status {status:?}, error {error:?}, {} repeats, {duration:?}", context.resends());
+            println!(
+                "{operation:?} ended: status {status:?}, error {error:?}, {} repeats, {duration:?}",
+                context.resends()
+            );
         }
     });
     let config = RetryConfig { base_delay: Duration::from_millis(50), max_retries: 2, ..RetryConfig::default() };
@@ -39,7 +42,8 @@ async fn main() -> Result<(), BoxError> {
 
     let mut request = Request::get("/users/4711").body(())?;
     // The template names the series; the path, which names a person, stands in no metric and no log line.
-    CallContext::get_or_insert(request.extensions_mut()).set_route(Route { operation: "users.get", template: "/users/{id}" });
+    CallContext::get_or_insert(request.extensions_mut())
+        .set_route(Route { operation: "users.get", template: "/users/{id}" });
     service.oneshot(request).await?;
     Ok(())
 }

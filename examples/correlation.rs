@@ -22,11 +22,12 @@ async fn handler(State(upstream): State<Upstream>) -> &'static str {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     // The client half, around any service that is called.
-    let upstream = ServiceBuilder::new().layer(CorrelationLayer::new()).service_fn(|request: Request<Body>| async move {
-        println!("  the upstream sees      {:?}", request.headers().get("x-correlation-id"));
-        println!("  as part of the trace   {:?}", request.headers().get("traceparent"));
-        Ok::<_, BoxError>(Response::new(Body::empty()))
-    });
+    let upstream =
+        ServiceBuilder::new().layer(CorrelationLayer::new()).service_fn(|request: Request<Body>| async move {
+            println!("  the upstream sees      {:?}", request.headers().get("x-correlation-id"));
+            println!("  as part of the trace   {:?}", request.headers().get("traceparent"));
+            Ok::<_, BoxError>(Response::new(Body::empty()))
+        });
     // The server half, around the routes whose handlers call it.
     let app = Router::new()
         .route("/", get(handler))

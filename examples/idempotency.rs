@@ -28,13 +28,15 @@ async fn main() -> Result<(), BoxError> {
         .layer(RetryLayer::new(config)?)
         .service_fn(move |request: Request<&'static str>| {
             let key = request.headers().get(IDEMPOTENCY_KEY).cloned();
-            let new = key.clone().is_some_and(|key| {
-                server.lock().unwrap_or_else(PoisonError::into_inner).insert(key)
-            });
+            let new = key.clone().is_some_and(|key| server.lock().unwrap_or_else(PoisonError::into_inner).insert(key));
             println!("the server gets {:?} with key {key:?}: {}", request.body(), if new { "done" } else { "known" });
             async move {
                 // The first answer is lost on its way.
-                if new { Err(BoxError::from(TransportError::Exchange("connection reset".into()))) } else { Ok(Response::new(())) }
+                if new {
+                    Err(BoxError::from(TransportError::Exchange("connection reset".into())))
+                } else {
+                    Ok(Response::new(()))
+                }
             }
         });
     let answer = service.oneshot(Request::post("/rewards/7/claim").body("claim")?).await?;

@@ -39,7 +39,7 @@ async fn main() -> Result<(), BoxError> {
         println!("{method}");
         let request = Request::builder().method(&method).body(())?;
         let answer = service.clone().oneshot(request).await?;
-        println!("  {} after {} attempts", answer.status(), attempts.load(Ordering::Relaxed) - before);
+        println!("  {}, attempts: {}", answer.status(), attempts.load(Ordering::Relaxed) - before);
     }
     println!("A POST that failed with a 500 may have taken effect, so it is not sent again.");
     Ok(())

@@ -18,9 +18,8 @@ async fn main() -> Result<(), BoxError> {
     let endpoints = origins.into_iter().map(|origin| origin.map(Endpoint::at)).collect::<Result<Vec<_>, _>>()?;
     let breaker = CircuitBreakerLayer::new(&CircuitBreakerConfig { failure_threshold: 2, ..Default::default() })?;
     // Made once per endpoint. `fresh`, or all would share one circuit.
-    let layers = move |endpoint: &Endpoint| {
-        (breaker.fresh().named(Arc::clone(endpoint.name())), OriginLayer::of(endpoint))
-    };
+    let layers =
+        move |endpoint: &Endpoint| (breaker.fresh().named(Arc::clone(endpoint.name())), OriginLayer::of(endpoint));
     let layer = RoundRobinLayer::new(&RoundRobinConfig::default(), endpoints, layers)?;
     let handle = layer.handle();
 

@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
         });
         Ok::<_, BoxError>(Response::new(Body::from_stream(drops)))
     });
-    let mut body = dripping.oneshot(Request::new(())).await?.into_body();
+    let mut body = Box::pin(dripping.oneshot(Request::new(())).await?.into_body());
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => println!("a frame of {} bytes", frame.data_ref().map_or(0, Bytes::len)),
