@@ -33,7 +33,8 @@ pub(super) fn run(
             report.notes.push("cargo-nextest is missing; `cargo test` ran the tests".to_owned());
             let mut command = command(&["test"])?;
             command.args(&arguments.selection);
-            command.args(["--lib", "--bins", "--tests", "--examples"]);
+            // `--tests` means libraries and programs too; `--lib` would fail for a package that has none.
+            command.args(["--tests", "--examples"]);
             let fail_fast = arguments.filters.iter().take_while(|word| *word != "--");
             if !fail_fast.into_iter().any(|word| word == "--no-fail-fast") {
                 command.arg("--no-fail-fast");
