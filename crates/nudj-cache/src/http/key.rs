@@ -26,8 +26,11 @@ const CREDENTIALS: [HeaderName; 5] = [
 #[derive(Clone)]
 pub(super) enum Partition {
     Fixed(Arc<str>),
-    By(Arc<dyn Fn(&Extensions, &HeaderMap) -> Option<String> + Send + Sync>),
+    By(Arc<Identify>),
 }
+
+/// Finds a request's identity.
+type Identify = dyn Fn(&Extensions, &HeaderMap) -> Option<String> + Send + Sync;
 
 impl Partition {
     fn of<B>(&self, request: &Request<B>) -> Option<Cow<'_, str>> {

@@ -109,7 +109,10 @@ pub(super) struct Received<'a> {
     pub(super) answer: Answer,
 }
 
-const FORMAT: Format<fn(&Bytes) -> Option<(Cached, usize)>> = Format {
+/// Reads a payload, and says what it takes in memory.
+type Decode = fn(&Bytes) -> Option<(Cached, usize)>;
+
+const FORMAT: Format<Decode> = Format {
     kind: Kind::Http,
     schema: SCHEMA,
     decode: |payload| {

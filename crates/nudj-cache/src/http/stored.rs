@@ -12,6 +12,7 @@ pub(super) const SCHEMA: u32 = 1;
 
 /// What lies under an HTTP key.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "always behind an Arc, and nearly always an answer")]
 pub(super) enum Cached {
     Answer(Answer),
     /// The answers differ by these request headers; each lies under a key of its own.

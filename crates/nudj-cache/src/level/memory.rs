@@ -64,7 +64,7 @@ const CELLS: usize = 4096;
 pub struct MemoryLevel(Arc<Inner>);
 
 struct Inner {
-    slots: moka::sync::Cache<Box<str>, Arc<Slot>>,
+    slots: moka::sync::Cache<Arc<str>, Arc<Slot>>,
     cells: Box<[AtomicU64]>,
     /// Number of the last delete of everything.
     floor: AtomicU64,
@@ -86,7 +86,7 @@ impl MemoryLevel {
     pub fn new(max_bytes: u64) -> Self {
         let slots = moka::sync::Cache::builder()
             .max_capacity(max_bytes)
-            .weigher(|key: &Box<str>, slot: &Arc<Slot>| slot.weight(key))
+            .weigher(|key: &Arc<str>, slot: &Arc<Slot>| slot.weight(key))
             .expire_after(ByTtl)
             .build();
         let cells = (0..CELLS).map(|_| AtomicU64::new(0)).collect();
@@ -180,14 +180,14 @@ impl Slot {
 /// clock.
 struct ByTtl;
 
-impl moka::Expiry<Box<str>, Arc<Slot>> for ByTtl {
-    fn expire_after_create(&self, _: &Box<str>, slot: &Arc<Slot>, _: StdInstant) -> Option<Duration> {
+impl moka::Expiry<Arc<str>, Arc<Slot>> for ByTtl {
+    fn expire_after_create(&self, _: &Arc<str>, slot: &Arc<Slot>, _: StdInstant) -> Option<Duration> {
         Some(slot.expires.saturating_duration_since(Instant::now()))
     }
 
     fn expire_after_update(
         &self,
-        _: &Box<str>,
+        _: &Arc<str>,
         slot: &Arc<Slot>,
         _: StdInstant,
         _: Option<Duration>,

@@ -22,9 +22,9 @@ pub(super) enum Link {
 /// Where to connect to.
 #[derive(Clone)]
 pub(super) enum Address {
-    Single(Client),
+    Single(Box<Client>),
     #[cfg(feature = "redis-cluster")]
-    Cluster(redis::cluster::ClusterClient),
+    Cluster(Box<redis::cluster::ClusterClient>),
 }
 
 /// A link that is there, or being made.
@@ -53,7 +53,7 @@ impl Lazy {
 
     async fn connect(&self) -> RedisResult<Link> {
         match &self.address {
-            Address::Single(client) => manager(client.clone(), self.connect_timeout).await.map(Link::Single),
+            Address::Single(client) => manager(Client::clone(client), self.connect_timeout).await.map(Link::Single),
             #[cfg(feature = "redis-cluster")]
             Address::Cluster(client) => client.get_async_connection().await.map(Link::Cluster),
         }

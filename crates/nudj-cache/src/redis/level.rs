@@ -32,7 +32,7 @@ impl RedisLevel {
     /// [`CacheError::Config`] when the address cannot be read or a field is out of range.
     pub fn new(url: &str, config: &RedisConfig) -> Result<Self, CacheError> {
         config.validate()?;
-        Ok(Self::at(Address::Single(client(url)?), config))
+        Ok(Self::at(Address::Single(Box::new(client(url)?)), config))
     }
 
     /// A level over a client of your own, with the TLS settings it has.
@@ -41,7 +41,7 @@ impl RedisLevel {
     /// [`CacheError::Config`] when a field is out of range.
     pub fn with_client(client: Client, config: &RedisConfig) -> Result<Self, CacheError> {
         config.validate()?;
-        Ok(Self::at(Address::Single(client), config))
+        Ok(Self::at(Address::Single(Box::new(client)), config))
     }
 
     /// A level in a cluster, of which `urls` are some nodes.
@@ -58,7 +58,7 @@ impl RedisLevel {
             .connection_timeout(config.connect_timeout)
             .build()
             .map_err(|_unread| super::connection::unreadable())?;
-        Ok(Self::at(Address::Cluster(client), config))
+        Ok(Self::at(Address::Cluster(Box::new(client)), config))
     }
 
     fn at(address: Address, config: &RedisConfig) -> Self {

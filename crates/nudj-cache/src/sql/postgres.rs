@@ -83,7 +83,7 @@ impl PostgresLevel {
                 migrator.run(&self.pool).await.map_err(failed)
             })
             .await
-            .map(|()| ())
+            .copied()
     }
 
     async fn ready(&self) -> Result<(), LevelError> {

@@ -19,12 +19,13 @@ use tower::{Layer, Service, ServiceExt};
 
 pub(crate) type Req = Request<Full<Bytes>>;
 pub(crate) type Res = Response<Full<Bytes>>;
+type Script = dyn Fn(u32, &Req) -> Answer + Send + Sync;
 type Answer = Pin<Box<dyn Future<Output = Result<Res, BoxError>> + Send>>;
 
 /// Answers by a script, and remembers what it was asked.
 #[derive(Clone)]
 pub(crate) struct Origin {
-    script: Arc<dyn Fn(u32, &Req) -> Answer + Send + Sync>,
+    script: Arc<Script>,
     pub(crate) calls: Arc<AtomicU32>,
     pub(crate) seen: Arc<Mutex<Vec<Request<()>>>>,
 }

@@ -3,13 +3,14 @@
 mod processes;
 mod server;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use nudj_cache::{
     AsOf, CacheConfig, CacheLevel, Entry, Invalidation, Kind, LevelConfig, MultiLevelCache, RedisChannel, RedisConfig,
     RedisLevel, SetOptions, Subscription, Write,
 };
+use tokio::time::Instant;
 
 use self::server::Server;
 use crate::level_contract;

@@ -1,15 +1,13 @@
 //! Two processes, one Redis. The second is this test binary again, in the role of `child_role`, told what to do by lines
 //! on its standard input.
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, time::Duration};
 
 use nudj_cache::{Invalidation, SetOptions};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
+    time::Instant,
 };
 
 use super::{PATIENT, Server, cache, down, up};
