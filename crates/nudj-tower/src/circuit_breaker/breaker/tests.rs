@@ -78,19 +78,42 @@ fn ten_thousand_successes_do_not_delay_the_opening() {
 
 #[test]
 fn rates_are_met_at_exactly_their_number() {
-    for hundredths in 1..=100u32 {
-        let config = CircuitBreakerConfig {
-            failure_threshold: 0,
-            failure_rate: Some(f64::from(hundredths) / 100.0),
-            minimum_calls: Some(100),
-            ..Default::default()
-        };
-        let breaker = breaker(&config);
-        for number in 1..=100 {
-            assert_eq!(state(&breaker, at(0)), State::Closed, "{hundredths} % after {number}");
-            call(&breaker, if number <= hundredths { Outcome::Failure } else { Outcome::Success }, at(0));
+    for calls in (1..=50).chain([100]) {
+        for limit in 1..=calls {
+            let config = CircuitBreakerConfig {
+                failure_threshold: 0,
+                failure_rate: Some(f64::from(limit) / f64::from(calls)),
+                minimum_calls: Some(calls),
+                ..Default::default()
+            };
+            let breaker = breaker(&config);
+            for number in 1..=calls {
+                assert_eq!(state(&breaker, at(0)), State::Closed, "{limit} of {calls}, after {number}");
+                call(&breaker, if number <= limit { Outcome::Failure } else { Outcome::Success }, at(0));
+            }
+            assert_eq!(state(&breaker, at(0)), State::Open, "{limit} of {calls}, when the minimum is complete");
         }
-        assert_eq!(state(&breaker, at(0)), State::Open, "{hundredths} %, on the success that completes the minimum");
+    }
+}
+
+#[test]
+fn a_window_of_time_starts_anew_after_recovery_even_in_the_same_slice() {
+    let config = CircuitBreakerConfig {
+        failure_threshold: 0,
+        failure_rate: Some(0.5),
+        window: Some(SECOND * 1000),
+        minimum_calls: Some(4),
+        open_for: SECOND,
+        ..Default::default()
+    };
+    let breaker = breaker(&config);
+    let ends = [Outcome::Failure, Outcome::Failure, Outcome::Success, Outcome::Success];
+    for _ in 0..2 {
+        ends.iter().for_each(|&end| call(&breaker, end, at(1)));
+        assert_eq!(state(&breaker, at(1)), State::Open, "on the success that completes the minimum");
+        call(&breaker, Outcome::Success, at(2));
+        (0..4).for_each(|_| call(&breaker, Outcome::Success, at(2)));
+        breaker.reset(at(2));
     }
 }
 
@@ -169,6 +192,14 @@ fn open_time_grows_with_jitter_up_to_the_cap_and_starts_anew_once_closed() {
         assert!((SECOND * 60.max(full / 2)..=SECOND * full).contains(wait), "{wait:?} of {full} s");
     }
     assert!(grown[3] != grown[4], "two draws of one seed");
+    for seed in 0..50 {
+        let config = CircuitBreakerConfig { open_growth: 1.1, ..fail_once() };
+        let breaker = Breaker::new(&config, seed).unwrap();
+        call(&breaker, Outcome::Failure, at(0));
+        call(&breaker, Outcome::Failure, at(60));
+        let wait = breaker.view(at(60)).until_probe.unwrap();
+        assert!((SECOND * 60..=SECOND * 66).contains(&wait), "never below open_for: {wait:?}");
+    }
     now = now.after(SECOND * 200);
     call(&breaker, Outcome::Success, now);
     call(&breaker, Outcome::Failure, now);
