@@ -133,5 +133,6 @@ mod tests {
         store.forget("name");
         assert!(store.is_empty());
         assert_eq!(ask("3"), "3");
+        assert_eq!(store.kept.lock().oldest_first.len(), 1);
     }
 }

@@ -89,3 +89,22 @@ where
         move |_: &mut Rng| backoff.next_backoff()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retry::Jitter;
+
+    #[test]
+    fn decorrelated_waits_grow_from_the_one_before() {
+        let schedule = Exponential::new(Duration::from_secs(1), Duration::from_secs(60), Jitter::Decorrelated);
+        let longest = |n: usize| {
+            let nth = |seed| {
+                let (mut delays, mut rng) = (Backoff::from(schedule).start(), Rng::with_seed(seed));
+                (0..n).filter_map(|_| delays.next(&mut rng)).last()
+            };
+            (0..200).filter_map(nth).max().unwrap_or_default().as_secs()
+        };
+        assert_eq!((longest(1), longest(2).clamp(6, 8), longest(9)), (2, longest(2), 60));
+    }
+}

@@ -97,6 +97,15 @@ async fn a_derived_key_depends_on_method_path_and_name_and_on_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_name_itself_goes_no_further() {
+    let service = IdempotencyLayer::on().source(Derived).layer(service_fn(|request: Request<()>| {
+        assert!(request.extensions().is_empty(), "and costs retry's copy nothing");
+        ready(Ok::<_, Infallible>(Response::new(())))
+    }));
+    service.oneshot(named("order-42")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stored_key_is_the_one_of_the_first_try() {
     let store = MemoryKeys::new(NonZeroUsize::new(8).unwrap());
     let first = key(&IdempotencyLayer::on().source(Stored::new(store.clone())), named("order-42")).await.unwrap();

@@ -107,14 +107,18 @@ async fn an_endless_wait_does_not_overflow() {
 #[cfg(feature = "backoff")]
 #[tokio::test(start_paused = true)]
 async fn types_of_the_backoff_crate_give_the_waits() {
-    use backoff::{ExponentialBackoffBuilder, backoff::Stop};
+    use backoff::{
+        ExponentialBackoffBuilder,
+        backoff::{Backoff as _, Stop},
+    };
     use nudj_tower::retry::from_backoff;
-    let exponential = ExponentialBackoffBuilder::new()
+    let mut exponential = ExponentialBackoffBuilder::new()
         .with_initial_interval(2 * SECOND)
         .with_multiplier(3.0)
         .with_randomization_factor(0.0)
         .with_max_elapsed_time(None)
         .build();
+    exponential.next_backoff();
     for _ in 0..2 {
         let server = Server::new([Say::Status(500)]);
         call(layer().backoff(from_backoff(exponential.clone())), &server, get()).await.unwrap();

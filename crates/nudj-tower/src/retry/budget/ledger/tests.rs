@@ -18,6 +18,8 @@ fn the_ratio_is_taken_as_it_is_written() {
         (0.2, 9, 1),
         (1.0, 7, 7),
         (2.5, 4, 10),
+        (2.01, 100, 201),
+        (1.001, 1000, 1001),
         (0.0, 1000, 0),
         (1.0 / 3.0, 3, 0),
         (1e300, 1, 18_446_744_073),
@@ -59,6 +61,37 @@ fn calls_of_unknown_time_are_dated_back() {
     ledger.count(5, 0, now + Duration::from_secs(4));
     assert_eq!(ledger.left(now + Duration::from_secs(9)), 5);
     assert_eq!(ledger.left(now + Duration::from_secs(10)), 0, "the four may be as old as the first");
+}
+
+#[test]
+fn in_a_bucket_repeats_stay_for_the_last_and_calls_leave_with_the_first() {
+    let (start, soon) = (start(), Duration::from_millis(100));
+    let (mut repeats, mut calls) = (Ledger::new(0.0, 1), Ledger::new(1.0, 0));
+    for (n, at) in [start, start + soon].into_iter().enumerate() {
+        for _ in 0..5 {
+            assert!(repeats.reserve(at));
+            repeats.spend(at);
+        }
+        calls.count(5 * (n as u64 + 1), 5, at);
+    }
+    assert_eq!(calls.left(start + WINDOW - Duration::from_nanos(1)), 10);
+    let between = start + WINDOW + soon / 2;
+    assert_eq!((repeats.left(between), calls.left(between)), (0, 0));
+    assert_eq!(repeats.left(start + WINDOW + soon), 10);
+}
+
+#[test]
+fn memory_does_not_grow_however_many_events_there_are() {
+    let (mut ledger, mut now) = (Ledger::new(1.0, 1000), start());
+    let capacity = |ledger: &Ledger| (ledger.calls.buckets.capacity(), ledger.sent.buckets.capacity());
+    let before = capacity(&ledger);
+    for n in 1..25_000 {
+        now += Duration::from_millis(1);
+        ledger.count(n, 1, now);
+        assert!(ledger.reserve(now));
+        ledger.spend(now);
+    }
+    assert_eq!(capacity(&ledger), before);
 }
 
 /// One thing that happens to a budget.
