@@ -15,6 +15,7 @@ mod deadline;
 mod idempotency;
 #[cfg(any(feature = "metrics", feature = "retry"))]
 mod log;
+mod matrix;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "rate-limit")]
