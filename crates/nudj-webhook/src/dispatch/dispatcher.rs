@@ -50,7 +50,7 @@ pub(crate) struct Dispatcher {
 type Ended = Result<(Id, Attempt), JoinError>;
 
 impl Dispatcher {
-    /// Works until it is told to drain, or nobody is left who could tell. Returns how many attempts were cut off.
+    /// Works until it is told to drain; when nobody is left who could tell, it drains without a deadline. Returns how many attempts were cut off.
     pub(crate) async fn run(mut self) -> u64 {
         let mut running: JoinSet<Attempt> = JoinSet::new();
         let mut leases: HashMap<Id, Claimed> = HashMap::new();
@@ -63,10 +63,9 @@ impl Dispatcher {
             {
                 break;
             }
-            let started = if orphaned { Ok(0) } else { self.start_due(&mut running, &mut leases).await };
-            if running.is_empty()
-                && (orphaned || (matches!(phase, Phase::Draining(_)) && self.is_drained(&started).await))
-            {
+            let started = self.start_due(&mut running, &mut leases).await;
+            let ending = orphaned || matches!(phase, Phase::Draining(_));
+            if running.is_empty() && ending && self.is_drained(&started).await {
                 return 0;
             }
             let wait = self.next_look(&started, running.len(), next_sweep).await;

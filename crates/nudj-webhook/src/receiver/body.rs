@@ -11,11 +11,7 @@ use super::answer::Answer;
 
 /// The whole body, or the answer to give instead. Keeps at most `limit` bytes beside the chunk that goes over it.
 pub(super) async fn read<B: Body>(body: B, limit: usize, deadline: Instant) -> Result<Bytes, Answer> {
-    let limit_reached = |length: usize| length > limit;
     let mut body = pin!(body);
-    if usize::try_from(body.size_hint().lower()).map_or(true, limit_reached) {
-        return Err(Answer::TooLarge);
-    }
     let mut whole = BytesMut::new();
     loop {
         let frame = match timeout_at(deadline, body.frame()).await {
@@ -26,7 +22,7 @@ pub(super) async fn read<B: Body>(body: B, limit: usize, deadline: Instant) -> R
             Ok(Some(Ok(frame))) => frame,
         };
         if let Ok(mut data) = frame.into_data() {
-            if limit_reached(whole.len().saturating_add(data.remaining())) {
+            if whole.len().saturating_add(data.remaining()) > limit {
                 return Err(Answer::TooLarge);
             }
             if whole.is_empty() && body.is_end_stream() {

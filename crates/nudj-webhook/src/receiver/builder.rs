@@ -82,8 +82,8 @@ impl ReceiverBuilder {
         self
     }
 
-    /// Starts the task that calls the handlers. It ends with [`Receiver::shutdown`], or when the receiver and all its
-    /// services are dropped.
+    /// Starts the task that calls the handlers. It ends with [`Receiver::shutdown`], or, once the receiver and all its
+    /// services are dropped, when it has handled what is there.
     ///
     /// # Errors
     /// [`Error::Config`] for a setting out of range or an unusable secret, [`Error::NoRuntime`] outside tokio.

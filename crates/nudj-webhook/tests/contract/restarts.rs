@@ -179,14 +179,7 @@ async fn delivery_that_ends_the_process_each_time_is_given_up() {
     let first = receiver(&path, 0, notes.succeeding()).await;
     first.shutdown(Duration::ZERO).await;
     let inbox = nudj_webhook::inbox::SqliteInbox::open(&path, &crate::harness::config()).await.unwrap();
-    let arrival = nudj_webhook::inbox::Arrival {
-        id: "d1".into(),
-        body_key: None,
-        event: "user.updated".into(),
-        body: bytes::Bytes::from_static(USER_UPDATED),
-        received_at: START * 1000,
-    };
-    inbox.record(arrival).await.unwrap();
+    inbox.record(arrival("d1")).await.unwrap();
     // Five processes took it, and none came back.
     for attempt in 1..=5 {
         assert_eq!(inbox.claim(1, START * 1000, Duration::ZERO).await.unwrap()[0].attempt, attempt);
@@ -196,4 +189,29 @@ async fn delivery_that_ends_the_process_each_time_is_given_up() {
     let letter = second.dead_letters(1).await.unwrap().remove(0);
     assert!(letter.reason.contains("process ended"), "{}", letter.reason);
     assert_eq!(notes.len(), 0);
+}
+
+#[tokio::test]
+async fn what_another_process_recorded_is_found() {
+    use nudj_webhook::inbox::Inbox as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let notes = crate::harness::Notes::default();
+    let _receiver = receiver(&path, 1, notes.succeeding()).await;
+    let other = nudj_webhook::inbox::SqliteInbox::open(&path, &crate::harness::config()).await.unwrap();
+    for number in 1..=2 {
+        other.record(arrival(&format!("d{number}"))).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), notes.reached(number)).await.unwrap();
+    }
+}
+
+fn arrival(id: &str) -> nudj_webhook::inbox::Arrival {
+    nudj_webhook::inbox::Arrival {
+        id: id.to_owned(),
+        body_key: None,
+        event: "user.updated".into(),
+        body: bytes::Bytes::from_static(USER_UPDATED),
+        received_at: START * 1000,
+    }
 }

@@ -78,7 +78,7 @@ async fn request_under_way_when_the_shutdown_begins_is_still_handled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn task_ends_when_receiver_and_services_are_dropped() {
+async fn task_ends_with_its_work_when_receiver_and_services_are_dropped() {
     struct Dropped(std::sync::Arc<tokio::sync::Notify>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -86,16 +86,25 @@ async fn task_ends_when_receiver_and_services_are_dropped() {
         }
     }
     let gone = std::sync::Arc::new(tokio::sync::Notify::new());
+    let notes = Notes::default();
     let held = Dropped(std::sync::Arc::clone(&gone));
-    let receiver = receiver(move |_: Delivery| {
-        let _ = &held;
-        async { Ok::<(), std::io::Error>(()) }
+    let handler = std::sync::Arc::new(notes.succeeding());
+    let receiver = receiver(move |delivery: Delivery| {
+        let (_, handler) = (&held, std::sync::Arc::clone(&handler));
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            nudj_webhook::Handler::handle(&*handler, delivery).await
+        }
     });
     let service = receiver.service();
     drop(receiver);
-    assert_eq!(send(&service, delivery("d1", USER_UPDATED)).await, StatusCode::OK, "a service alone goes on");
+    for number in 0..20 {
+        let status = send(&service, delivery(&format!("d{number}"), USER_UPDATED)).await;
+        assert_eq!(status, StatusCode::OK, "a service alone goes on");
+    }
     drop(service);
     tokio::time::timeout(Duration::from_secs(100), gone.notified()).await.unwrap();
+    assert_eq!(notes.len(), 20, "what was answered is handled first");
 }
 
 /// An inbox whose store never answers.
