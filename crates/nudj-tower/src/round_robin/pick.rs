@@ -124,7 +124,7 @@ impl Picker {
     /// The same for another list: it goes on where `self` stands. `moved` gives the new place of an old one that is still there.
     pub(super) fn resume(&self, weights: impl Into<Box<[u32]>>, moved: impl Fn(usize) -> Option<usize>) -> Self {
         let weights = weights.into();
-        let turns = |turns: &Turns| turns.resume(self.weights.len(), &weights, &moved);
+        let turns = |turns: &Turns| turns.resume(&self.weights, &weights, &moved);
         Self { first: turns(&self.first), again: turns(&self.again), weights }
     }
 
@@ -155,19 +155,21 @@ impl Turns {
         }
     }
 
-    fn resume(&self, old: usize, weights: &[u32], moved: impl Fn(usize) -> Option<usize>) -> Self {
+    fn resume(&self, old: &[u32], weights: &[u32], moved: impl Fn(usize) -> Option<usize>) -> Self {
         let mut new = Self::new(weights);
         match (self, &mut new) {
             (Self::Even(next), Self::Even(new)) => {
                 let start = next.load(Ordering::Relaxed);
-                let survivor = (start..old).chain(0..start.min(old)).find_map(moved);
+                let survivor = (start..old.len()).chain(0..start.min(old.len())).find_map(moved);
                 *new.get_mut() = survivor.unwrap_or(0);
             }
             (Self::Weighted(credits), Self::Weighted(new)) => {
                 let new = new.get_mut();
+                // The same part of a turn, however large the weights are now.
+                let (from, to) = (sum(old).max(1), sum(weights));
                 for (place, credit) in credits.lock().iter().enumerate() {
                     if let Some(slot) = moved(place).and_then(|place| new.get_mut(place)) {
-                        *slot = *credit;
+                        *slot = i64::try_from(i128::from(*credit) * i128::from(to) / i128::from(from)).unwrap_or(0);
                     }
                 }
             }
@@ -175,6 +177,10 @@ impl Turns {
         }
         new
     }
+}
+
+fn sum(weights: &[u32]) -> i64 {
+    weights.iter().map(|weight| i64::from(*weight)).sum()
 }
 
 /// One ring, whatever is skipped: what stands behind a sick endpoint gets no second share. Exact among any number of callers,
@@ -197,8 +203,7 @@ fn weighted(credits: &mut [i64], weights: &[u32], places: &Places) -> Option<usi
     let mut best: Option<Claim> = None;
     for place in places.iter() {
         let (Some(credit), Some(&weight)) = (credits.get_mut(place), weights.get(place)) else { continue };
-        // Within a constant list this clamps nothing. It bounds what was earned in another company.
-        *credit = credit.saturating_add(i64::from(weight)).clamp(-sum, sum);
+        *credit = credit.saturating_add(i64::from(weight));
         let claim = Claim { place, weight, credit: *credit, missing: sum - *credit };
         if best.as_ref().is_none_or(|best| claim.goes_before(best)) {
             best = Some(claim);

@@ -8,16 +8,16 @@ use tower::{Layer, service_fn};
 
 use super::*;
 
-/// Answers with the endpoint's name and how many of its kind were made before.
+/// Answers with the endpoint's name, how many layers were made before, and in capitals when its service was made a second time.
 #[derive(Clone)]
-struct Named(String);
+struct Named(String, Arc<AtomicU32>);
 
 impl Named {
     fn maker() -> impl Fn(&Endpoint) -> Self + Send + Sync + 'static {
         let made = AtomicU32::new(0);
         move |endpoint| {
             let number = made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            Self(format!("{}{number}", endpoint.name()))
+            Self(format!("{}{number}", endpoint.name()), Arc::default())
         }
     }
 }
@@ -26,7 +26,8 @@ impl<S> Layer<S> for Named {
     type Service = Plain<NamedService>;
 
     fn layer(&self, _: S) -> Self::Service {
-        Plain(NamedService(self.0.clone()))
+        let again = self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0;
+        Plain(NamedService(if again { self.0.to_uppercase() } else { self.0.clone() }))
     }
 }
 
@@ -70,7 +71,7 @@ async fn endpoints_come_and_go_and_what_is_known_of_the_others_stays() {
     assert_eq!(names(&service, 3).await, ["b1", "c2", "a0"], "the turns go on");
     assert_eq!(
         names(&other, 3).await,
-        ["b1", "c2", "a0"],
+        ["B1", "C2", "A0"],
         "the other service learned it too, and no layer was made twice"
     );
 

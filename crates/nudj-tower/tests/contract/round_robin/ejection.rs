@@ -71,6 +71,22 @@ async fn a_failure_rate_ejects_without_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_says_nothing_about_the_endpoint_is_no_call_of_the_rate() {
+    let fakes = [fake("a"), fake("b")];
+    let outlier = OutlierConfig { consecutive_failures: 0, ..OutlierConfig::default() };
+    let endpoints = fakes.iter().map(|fake| (fake.name, 1, fake.clone()));
+    let service = RoundRobin::new(&ejecting(outlier), endpoints).unwrap();
+    fakes[0].tell(|a| a.fails = true);
+    calls(&service, 38).await;
+    for _ in 0..100 {
+        drop(service.clone().call(Request::new(())));
+    }
+    assert_eq!(ejected(&service.handle()), [None; 2]);
+    calls(&service, 2).await;
+    assert_eq!(ejected(&service.handle()), [Some(30 * SECOND), None], "twenty of twenty");
+}
+
+#[tokio::test(start_paused = true)]
 async fn never_the_last_and_never_more_than_the_share() {
     let fakes = [fake("a"), fake("b"), fake("c"), fake("d")];
     let service = over_ejecting(&fakes);
@@ -220,7 +236,8 @@ async fn an_active_check_marks_endpoints_down_and_up() {
     }
     handle.mark_up("a");
     assert_eq!(ejected(&handle), [None; 2], "up ends an ejection");
-    assert!(calls(&service, 2).await.contains('a'));
+    assert_eq!(calls(&service, 10).await.matches('a').count(), 5);
+    assert_eq!(ejected(&handle), [Some(60 * SECOND), None], "and five more failures begin the next");
 }
 
 #[test]

@@ -128,9 +128,9 @@ async fn when_all_races_are_lost_the_soonest_hint_is_told() {
     let fakes = [fake("a"), fake("b"), fake("c")];
     let service = over(&fakes);
     fakes[0].tell(|a| a.lost_race = Some(4 * SECOND));
-    fakes[1].tell(|b| b.open = Some(3 * SECOND));
+    fakes[1].tell(|b| b.open = Some(6 * SECOND));
     fakes[2].tell(|c| c.lost_race = Some(5 * SECOND));
-    let all_open = Rejection::CircuitOpen { endpoint: None, retry_after: Some(3 * SECOND) };
+    let all_open = Rejection::CircuitOpen { endpoint: None, retry_after: Some(4 * SECOND) };
     assert_eq!(rejection(&service).await, all_open);
     assert!(service.handle().endpoints().iter().all(|view| view.calls == 0 && view.in_flight == 0));
 }
