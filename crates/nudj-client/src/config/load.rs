@@ -1,6 +1,7 @@
 use std::{collections::HashMap, path::Path};
 
 use config::{Environment, File, FileFormat};
+use nudj_tower::round_robin::OutlierConfig;
 use serde_json::Value;
 
 use super::Config;
@@ -107,6 +108,9 @@ fn field_names() -> Vec<String> {
         }
     }
     let mut names = Vec::new();
-    walk("", &serde_json::to_value(Config::default()).unwrap_or_default(), &mut names);
+    let mut every = Config::default();
+    // A section that is off by default has names too.
+    every.round_robin.outlier = Some(OutlierConfig::default());
+    walk("", &serde_json::to_value(every).unwrap_or_default(), &mut names);
     names
 }

@@ -29,25 +29,21 @@ pub struct CircuitBreakerConfig {
     /// Failures in a row that open the circuit; 0 turns this rule off. Default: 5.
     pub failure_threshold: u32,
     /// The share of failures and throttled calls (429) in the window that opens the circuit; above 0, up to 1. Default: rule off.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_rate: Option<f64>,
     /// From which duration on a call counts as slow, whatever it ended in. Default: none is slow.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "humantime_serde")]
     pub slow_call: Option<Duration>,
     /// The share of slow calls in the window that opens the circuit; above 0, up to 1; needs `slow_call`. Default: rule off.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub slow_call_rate: Option<f64>,
     /// The rates are taken over this many last calls, 1 to 1 000 000 (2 bits each). Not together with `window`. Default: 100 when a
     /// rate is set and `window` is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub window_calls: Option<u32>,
     /// The rates are taken over the calls that ended in this last time, at least 10 ms, kept in ten slices: a call counts for
     /// nine tenths of it to the whole. Not together with `window_calls`. Default: none.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "humantime_serde")]
     pub window: Option<Duration>,
     /// The rates are not looked at before the window holds this many calls; at least 1, at most `window_calls`. Default: 20,
     /// or `window_calls` where that is less.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum_calls: Option<u32>,
     /// How long the circuit stays open before it probes; above 0. Default: 60 s.
     #[serde(with = "humantime_serde")]
@@ -65,14 +61,13 @@ pub struct CircuitBreakerConfig {
     /// How many calls pass a half-open circuit, however many ask; at least 1. Default: 1.
     pub half_open_probes: u32,
     /// How many of the probes must succeed to close the circuit, 1 to `half_open_probes`. Default: all of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub success_threshold: Option<u32>,
     /// How long the probes may take together; a circuit that is half-open for this long opens again. Above 0. Default: `open_for`.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "humantime_serde")]
     pub half_open_for: Option<Duration>,
     /// A call that is dropped by its caller after this long in flight hung, and is a failure; one dropped earlier says nothing. In
     /// a stack see [`with_attempt_timeout`](Self::with_attempt_timeout). 0: dropped calls count only by their deadline. Default: `slow_call`, else 1 s.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "humantime_serde")]
     pub abandoned_after: Option<Duration>,
 }
 
