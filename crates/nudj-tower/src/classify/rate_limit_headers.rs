@@ -234,6 +234,12 @@ mod tests {
         assert_eq!(read(&[("ratelimit", "?"), ("x-ratelimit-remaining", "9")]), Some((Some(9), None)));
     }
 
+    #[test]
+    fn reads_so_many_members_and_no_more() {
+        let many = ["\"a\";r=1"; MAX_MEMBERS].join(",");
+        assert_eq!(read(&[("ratelimit", &format!("{many},\"b\";r=0"))]), Some((Some(1), None)));
+    }
+
     proptest! {
         #[test]
         fn never_panics(

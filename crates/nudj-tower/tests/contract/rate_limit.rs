@@ -371,6 +371,17 @@ async fn while_no_endpoint_is_there_nobody_waits_or_pays() {
         assert_eq!(refused(assert_ready!(call.poll())), open);
     }
     assert_eq!((handle.available(), handle.queue_depth()), (1, 0));
+
+    // Who becomes the head asks, long before its turn.
+    endpoints.away.store(false, Ordering::Relaxed);
+    service.call(6).await.unwrap();
+    let (mut head, mut next) = (task::spawn(service.call(7)), task::spawn(service.call(8)));
+    assert_pending!(head.poll());
+    assert_pending!(next.poll());
+    endpoints.away.store(true, Ordering::Relaxed);
+    drop(head);
+    assert!(next.is_woken());
+    assert_eq!(refused(assert_ready!(next.poll())), open);
 }
 
 /// Answers with the given status and headers.
@@ -452,6 +463,9 @@ async fn a_pause_is_over_in_time_and_those_who_cannot_wait_for_it_hear_at_once()
     assert_eq!(refused(assert_ready!(hurried.poll())), Rejection::RateLimited { retry_after: Some(11 * SECOND) });
     advance(9 * SECOND).await;
     assert_pending!(patient.poll());
+    // A task that used up its budget is woken when the runtime gets to it.
+    tokio::task::yield_now().await;
+    assert!(!patient.is_woken(), "its timer is set anew, it does not spin");
     handle.resume();
     assert!(patient.is_woken());
     assert!(assert_ready!(patient.poll()).is_ok());
@@ -513,6 +527,8 @@ async fn each_key_has_a_quota_of_its_own() {
     advance(10 * SECOND).await;
     assert_eq!(handle.evict_idle(), 2);
     assert_eq!((handle.keys(), handle.of(&0).is_none()), (0, true));
+    service.call(0).await.unwrap();
+    assert_eq!(handle.of(&0).unwrap().available(), 4, "new keys have the new quota");
 }
 
 #[tokio::test(start_paused = true)]
@@ -526,6 +542,20 @@ async fn holds_no_slot_of_an_inner_limit_while_it_waits() {
     inner.oneshot(9).await.unwrap();
     advance(SECOND).await;
     assert_eq!(assert_ready!(waits.poll()).unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_leaves_no_place_in_an_inner_limits_queue() {
+    let layer = RateLimitLayer::new(&config(9)).unwrap().for_any();
+    let inner = ConcurrencyLimitLayer::new(1).layer(service_fn(|_: u32| pending::<Result<u32, BoxError>>()));
+    let mut service = layer.layer(inner.clone());
+    let hangs = service.call(0);
+    let mut unready = task::spawn(service.call(1));
+    assert_pending!(unready.poll());
+    drop(unready);
+    drop(hangs);
+    let mut inner = task::spawn(inner);
+    assert!(assert_ready!(inner.enter(|cx, mut inner| Service::<u32>::poll_ready(&mut *inner, cx))).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,6 +127,19 @@ fn a_head_whose_turn_comes_earlier_is_told() {
 }
 
 #[test]
+fn who_moved_to_another_task_is_woken_there() {
+    let mut limiter = limiter(1, 100 * MS);
+    let grant = limiter.take(0).unwrap();
+    let (old, new) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let admission = limiter.admit(0, patience(500 * MS, 9), None, &Waker::from(Arc::clone(&old)));
+    let Admission::Waits { ticket, .. } = admission else { panic!("it waits") };
+    limiter.check(ticket, 0, &Waker::from(Arc::clone(&new)));
+    limiter.give_back(grant, 0);
+    advance(&mut limiter, 0);
+    assert_eq!((old.0.load(Ordering::Relaxed), new.0.load(Ordering::Relaxed)), (0, 1));
+}
+
+#[test]
 fn a_fork_remembers_what_was_granted() {
     let mut parent = limiter(2, 100);
     parent.take(1).unwrap();
