@@ -36,21 +36,21 @@ pub trait Keep<Req> {
 }
 
 /// Keeps an HTTP request whose body is `Clone`. The call's context is left out of the copy's extensions and put back when it is
-/// sent, which saves six allocations per call where nothing else is in there.
+/// sent, which saves three allocations per call where nothing else is in there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeepHttp;
 
 impl<B: Clone> Keep<Request<B>> for KeepHttp {
     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
+        let extensions = request.extensions();
+        if extensions.len() != 1 || CallContext::find(extensions).is_none() {
+            return Some(request.clone());
+        }
         let mut copy = Request::new(request.body().clone());
         *copy.method_mut() = request.method().clone();
         *copy.uri_mut() = request.uri().clone();
         *copy.version_mut() = request.version();
         *copy.headers_mut() = request.headers().clone();
-        let extensions = request.extensions();
-        if extensions.len() > usize::from(CallContext::find(extensions).is_some()) {
-            *copy.extensions_mut() = extensions.clone();
-        }
         Some(copy)
     }
 
