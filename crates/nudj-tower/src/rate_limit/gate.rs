@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use super::{
     config::{Algorithm, Quota, RateLimitConfig},
-    limiter::{Admission, Counts, Limiter, Patience, Wakes},
+    limiter::{Admission, Counts, Limiter, Patience},
     meter::{Grant, Nanos, nanos},
     queue::Ticket,
+    wakes::Wakes,
 };
 use crate::ConfigError;
 

@@ -1,13 +1,14 @@
 //! One key's limiter: who passes, who waits, who is refused. Times and readiness are arguments; nothing here sleeps.
 
-use std::{task::Waker, time::Duration};
+use std::task::Waker;
 
 use super::{
     config::{Algorithm, Quota, RateLimitConfig},
     meter::{Grant, Meter, Nanos, nanos},
     queue::{Place, Queue, Ticket},
+    refusal::Refusal,
+    wakes::Wakes,
 };
-use crate::Rejection;
 
 /// The state of one key.
 #[derive(Debug)]
@@ -48,15 +49,6 @@ pub struct Counts {
     pub given_back: u64,
 }
 
-/// Why a call does not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// It would have to wait longer than it may.
-    Late { retry_after: Option<Duration> },
-    /// As many wait as may.
-    Full { limit: usize, retry_after: Option<Duration> },
-}
-
 /// Who may wait, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -76,45 +68,9 @@ pub(super) enum Admission {
     Refused(Refusal),
 }
 
-/// Whom to wake, once the lock is open again. Not all at once where there are many: `more` says that another turn is needed.
-#[derive(Debug, Default)]
-pub(super) struct Wakes {
-    wakers: [Option<Waker>; 16],
-    len: usize,
-    pub(super) more: bool,
-}
-
-impl Wakes {
-    fn add(&mut self, waker: Option<Waker>) {
-        if let (Some(waker), Some(slot)) = (waker, self.wakers.get_mut(self.len)) {
-            *slot = Some(waker);
-            self.len += 1;
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        // One more is kept for the new head.
-        self.len + 1 < self.wakers.len()
-    }
-
-    pub(super) fn wake_all(&mut self) {
-        self.wakers[..self.len].iter_mut().filter_map(Option::take).for_each(Waker::wake);
-        self.len = 0;
-    }
-}
-
 impl Patience {
     pub(super) fn new(config: &RateLimitConfig) -> Self {
         Self { max_wait: nanos(config.max_wait), max_queue: config.max_queue }
-    }
-}
-
-impl Refusal {
-    pub(super) fn rejection(self) -> Rejection {
-        match self {
-            Self::Late { retry_after } => Rejection::RateLimited { retry_after },
-            Self::Full { limit, retry_after } => Rejection::QueueFull { limit, retry_after },
-        }
     }
 }
 
@@ -170,9 +126,9 @@ impl Limiter {
         let turn = self.turn(ahead, now);
         let until = now.saturating_add(patience.max_wait).min(deadline.unwrap_or(Nanos::MAX));
         let refusal = if turn > until {
-            late_by(turn, now)
+            Refusal::late(turn, now)
         } else if ahead >= patience.max_queue {
-            Refusal::Full { limit: patience.max_queue, retry_after: wait(turn, now) }
+            Refusal::full(patience.max_queue, turn, now)
         } else {
             let ticket = self.queue.get_or_insert_default().join(until, waker.clone());
             return Admission::Waits { ticket, alarm: self.set_alarm(ticket, now) };
@@ -221,7 +177,7 @@ impl Limiter {
                 if turn <= until {
                     return self.tell_head(ticket, turn, wakes);
                 }
-                Place::Refused(late_by(turn, now))
+                Place::Refused(Refusal::late(turn, now))
             };
             wakes.add(self.serve(ticket, word));
         }
@@ -322,7 +278,9 @@ impl Limiter {
                 stay += 1;
             }
         }
-        late.into_iter().filter_map(|(ticket, turn)| self.serve(ticket, Place::Refused(late_by(turn, now)))).collect()
+        late.into_iter()
+            .filter_map(|(ticket, turn)| self.serve(ticket, Place::Refused(Refusal::late(turn, now))))
+            .collect()
     }
 
     /// Sees to it that the head's timer goes off at `turn`.
@@ -347,14 +305,6 @@ impl Limiter {
         self.alarm = Alarm::Set(ticket, turn);
         Some(turn)
     }
-}
-
-fn late_by(turn: Nanos, now: Nanos) -> Refusal {
-    Refusal::Late { retry_after: wait(turn, now) }
-}
-
-fn wait(turn: Nanos, now: Nanos) -> Option<Duration> {
-    Some(Duration::from_nanos(turn.saturating_sub(now)))
 }
 
 #[cfg(test)]

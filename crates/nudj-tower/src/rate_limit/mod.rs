@@ -83,8 +83,10 @@ mod layer;
 mod limiter;
 mod meter;
 mod queue;
+mod refusal;
 mod rules;
 mod service;
+mod wakes;
 
 pub use self::{
     config::{Algorithm, Quota, RateLimitConfig},

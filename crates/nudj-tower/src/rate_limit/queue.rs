@@ -4,8 +4,8 @@
 use std::task::Waker;
 
 use super::{
-    limiter::Refusal,
     meter::{Grant, Nanos},
+    refusal::Refusal,
 };
 
 /// A place in the queue; good until it is given up.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{guard::Guard, limiter::Refusal};
+use super::{guard::Guard, refusal::Refusal};
 use crate::{
     Availability, Available, BoxError, Rejection,
     classify::{Classify, Http, Outcome, parse_rate_limit, wall_clock},

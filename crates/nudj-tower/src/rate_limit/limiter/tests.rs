@@ -5,6 +5,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::Wake,
+    time::Duration,
 };
 
 use proptest::prelude::*;

@@ -1,0 +1,34 @@
+use std::time::Duration;
+
+use super::meter::Nanos;
+use crate::Rejection;
+
+/// Why a call does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It would have to wait longer than it may.
+    Late { retry_after: Option<Duration> },
+    /// As many wait as may.
+    Full { limit: usize, retry_after: Option<Duration> },
+}
+
+impl Refusal {
+    pub(super) fn rejection(self) -> Rejection {
+        match self {
+            Self::Late { retry_after } => Rejection::RateLimited { retry_after },
+            Self::Full { limit, retry_after } => Rejection::QueueFull { limit, retry_after },
+        }
+    }
+
+    pub(super) fn late(turn: Nanos, now: Nanos) -> Self {
+        Self::Late { retry_after: wait(turn, now) }
+    }
+
+    pub(super) fn full(limit: usize, turn: Nanos, now: Nanos) -> Self {
+        Self::Full { limit, retry_after: wait(turn, now) }
+    }
+}
+
+fn wait(turn: Nanos, now: Nanos) -> Option<Duration> {
+    Some(Duration::from_nanos(turn.saturating_sub(now)))
+}
