@@ -466,8 +466,33 @@ fn many_threads_leave_observers_with_the_last_state() {
             });
         }
     });
-    handle.metrics_only();
     assert_eq!(*told.lock().unwrap(), handle.state().as_str());
+}
+
+#[test]
+fn more_changes_than_are_kept_still_end_in_the_last_state() {
+    let handle = Arc::new(OnceLock::<BreakerHandle>::new());
+    let (own, told) = (Arc::clone(&handle), Arc::new(Mutex::new(vec!["closed"])));
+    let log = Arc::clone(&told);
+    let observers = Observers::new(move |event: &Event<'_>| {
+        if let Event::BreakerChanged { from, to, .. } = event {
+            let first = log.lock().unwrap().len() == 1;
+            assert_eq!(log.lock().unwrap().last(), Some(from), "each change starts where the one before ended");
+            log.lock().unwrap().push(to);
+            if first {
+                for _ in 0..33 {
+                    own.get().unwrap().reset();
+                    own.get().unwrap().disable();
+                    own.get().unwrap().metrics_only();
+                }
+            }
+        }
+    });
+    let layer = layer(&fail_once()).observers(observers);
+    handle.set(layer.handle()).unwrap();
+    layer.handle().force_open();
+    assert_eq!(told.lock().unwrap().last(), Some(&"metrics_only"));
+    assert_eq!(told.lock().unwrap().len(), 2 + 32, "so many are kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -526,7 +551,8 @@ async fn a_sick_tenant_opens_no_circuit_but_its_own() {
     let circuits = KeyedBreakers::new(&fail_once(), 100, "a", observers).unwrap();
     let layer =
         KeyedCircuitBreakerLayer::new(circuits.clone(), |request: &Request<()>| request.uri().path().to_owned());
-    let service = layer.layer(echo_inner());
+    // Panics when it is called without having been polled ready.
+    let service = layer.layer(tower::limit::ConcurrencyLimit::new(echo_inner(), 1));
     assert!(service.clone().oneshot(ask(500)).await.is_ok());
     for _ in 0..20 {
         assert!(service.clone().oneshot(ask(200)).await.is_ok());

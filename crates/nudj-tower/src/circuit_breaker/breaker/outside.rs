@@ -12,7 +12,6 @@ impl Breaker {
     fn command(&self, mode: Mode, now: Tick) {
         let mut inner = self.inner.lock();
         self.end_overdue_probing(&mut inner, now);
-        inner.retrips = 0;
         self.enter(&mut inner, mode, now, Cause::Command);
     }
 

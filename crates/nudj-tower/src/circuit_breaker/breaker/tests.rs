@@ -325,6 +325,11 @@ fn a_healthy_call_reads_no_clock() {
             let permit = breaker.admit(clock).permit.unwrap();
             breaker.settle(permit, outcome.into(), clock);
         }
+        for command in [Breaker::disable, Breaker::metrics_only] {
+            command(&breaker, at(0));
+            let permit = breaker.admit(clock).permit.unwrap();
+            breaker.settle(permit, Outcome::Failure.into(), clock);
+        }
     }
 }
 

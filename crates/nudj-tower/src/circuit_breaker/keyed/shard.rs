@@ -73,12 +73,30 @@ impl<K: Eq> Shard<K> {
         }
     }
 
-    /// Forgets one key: the first that the hand finds unused, closed and without a call in flight, else the best it saw.
-    pub(super) fn make_room(&mut self) {
-        let mut best = None;
+    /// Forgets one key at all costs.
+    fn make_room(&mut self) {
+        if let Some((_, hash)) = self.least() {
+            self.remove(hash);
+        }
+    }
+
+    /// Forgets one key with which nothing is lost, though it was called; whether it found one.
+    pub(super) fn spare(&mut self) -> bool {
+        match self.least() {
+            Some((0, hash)) => {
+                self.remove(hash);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The first that the hand finds unused, closed and without a call in flight, else the best it saw; and what is lost with it.
+    fn least(&mut self) -> Option<(u8, u64)> {
+        let mut best: Option<((u8, bool), u64)> = None;
         for _ in 0..LOOKS {
             self.hand = if self.hand + 1 < self.round.len() { self.hand + 1 } else { 0 };
-            let Some((hash, kept)) = self.at(self.hand) else { return };
+            let (hash, kept) = self.at(self.hand)?;
             let loss = (kept.loss(), std::mem::take(&mut kept.used));
             if best.is_none_or(|(least, _)| loss < least) {
                 best = Some((loss, hash));
@@ -87,9 +105,7 @@ impl<K: Eq> Shard<K> {
                 break;
             }
         }
-        if let Some((_, hash)) = best {
-            self.remove(hash);
-        }
+        best.map(|((loss, _), hash)| (loss, hash))
     }
 
     /// Looks at up to `count` places from `from` on and forgets those that nobody used since the last time, if nothing is lost

@@ -118,7 +118,7 @@ impl<K: Hash + Eq> KeyedBreakers<K> {
     }
 
     /// Forgets the keys that were not called since the sweep before, whose circuit is closed and that have no call in flight; and
-    /// some more if there is little room left. Calls wait for no more than 256 keys to be looked at.
+    /// some more of the closed ones if there is little room left. Calls wait for no more than 256 keys to be looked at.
     pub fn sweep(&self) {
         self.0.sweep();
     }
@@ -155,10 +155,9 @@ impl<K: Hash + Eq> Inner<K> {
             let keep = self.room - self.room / SPARE;
             loop {
                 let mut shard = shard.lock();
-                if shard.len() <= keep {
+                if shard.len() <= keep || !shard.spare() {
                     break;
                 }
-                shard.make_room();
             }
         }
     }
