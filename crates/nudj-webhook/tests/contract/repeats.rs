@@ -7,7 +7,8 @@ use http::StatusCode;
 use nudj_webhook::{Receiver, Scheme, Verifier};
 
 use crate::harness::{
-    Clock, NUDJ_SECRET, Notes, START, USER_UPDATED, config, delivery, nudj, request, send, signed_head,
+    Clock, NUDJ_SECRET, Notes, STANDARD_SECRET, START, USER_UPDATED, config, delivery, nudj, request, send,
+    signed_head, standard,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -145,8 +146,24 @@ async fn delivery_without_an_id_is_known_by_its_body() {
         (br#"{"event":"a","id":"e1"}"#, 2),
         (br#"{"event":"a","id":"e1","retry":1}"#, 2),
         (br#"{"event":"a","id":"e 2"}"#, 3),
+        // An id that no id can be stands for nothing.
+        (br#"{"event":"a","id":"e 2","other":1}"#, 4),
     ] {
         assert_eq!(send(&receiver.service(), anonymous(body)).await, StatusCode::OK);
         assert_eq!(receiver.snapshot().accepted, accepted, "{body:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn signed_id_is_enough_where_there_is_one() {
+    let mut config = config();
+    config.scheme = Scheme::Standard;
+    config.replay.bind_body = true;
+    let receiver = Receiver::builder().config(config).secret(STANDARD_SECRET).clock(Clock::start()).build().unwrap();
+    for id in ["m1", "m2"] {
+        let head = signed_head(&standard(), id, START, USER_UPDATED);
+        let body = http_body_util::Full::new(bytes::Bytes::from_static(USER_UPDATED));
+        assert_eq!(send(&receiver.service(), request(head, body)).await, StatusCode::OK);
+    }
+    assert_eq!(receiver.snapshot().accepted, 2);
 }
