@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nudj::client::{Client, Config, Error};
+use nudj::client::{Client, ClientBuilder, Config, Error};
 use nudj::tower::observe::Observer;
 use secrecy::SecretString;
 
@@ -30,12 +30,12 @@ pub(crate) fn token() -> Option<SecretString> {
         .map(SecretString::from)
 }
 
-/// A client over that configuration.
-pub(crate) fn client(
+/// The builder of a client over that configuration.
+pub(crate) fn builder(
     config: Config,
     token: Option<SecretString>,
     observer: Option<Arc<dyn Observer>>,
-) -> Result<Client, Error> {
+) -> ClientBuilder {
     let mut builder = Client::builder().config(config);
     if let Some(token) = token {
         builder = builder.token(token);
@@ -43,5 +43,5 @@ pub(crate) fn client(
     if let Some(observer) = observer {
         builder = builder.observer(observer);
     }
-    builder.build()
+    builder
 }

@@ -3,6 +3,7 @@
 //! Without `--endpoint` it starts three endpoints of an in-process API over the same data, breaks them on purpose, and shows
 //! what the layers made of it. All figures are counted by an observer of the stack.
 
+mod cache;
 mod load;
 mod scenario;
 mod summary;
@@ -31,17 +32,19 @@ pub(crate) async fn run(global: &Global, args: &Demo) -> Result<bool, Error> {
     let mut config = connect::config(global)?;
     let tally = Arc::new(Tally::default());
     let observer: Arc<dyn Observer> = Arc::clone(&tally) as _;
+    let cache = cache::in_memory()?;
     let (client, mock) = if config.endpoints.is_empty() {
         let mock = embedded().await?;
         config = small_numbers(config);
         config.endpoints = mock.urls();
-        (connect::client(config, Some(mock.token().to_owned().into()), Some(observer))?, Some(mock))
+        let token = Some(mock.token().to_owned().into());
+        (connect::builder(config, token, Some(observer)).cache(cache::layer(&cache)?).build()?, Some(mock))
     } else {
         agreed(&config, args)?;
-        (connect::client(config, connect::token(), Some(observer))?, None)
+        (connect::builder(config, connect::token(), Some(observer)).cache(cache::layer(&cache)?).build()?, None)
     };
     let failed = play(&client, mock.as_ref(), &tally).await;
-    summary::print(&client, &tally, failed, args.json);
+    summary::print(&client, &tally, &cache.stats(), failed, args.json);
     Ok(failed == 0)
 }
 
@@ -83,6 +86,7 @@ async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally) -> u64 {
     }
     scenario.users().await;
     scenario.challenge().await;
+    scenario.rewards().await;
     scenario.import(if mock.is_some() { IMPORT } else { 20 }).await;
     if let Some(mock) = mock {
         load::kill_and_revive(&mut scenario, mock, tally).await;

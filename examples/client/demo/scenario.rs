@@ -1,6 +1,6 @@
 //! The calls of the demonstration: users, a challenge, an import.
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 use http::StatusCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use nudj::client::{
@@ -10,6 +10,8 @@ use nudj::client::{
 
 /// Calls of the import that may be under way at once.
 const IN_FLIGHT: usize = 32;
+/// Readers of the catalogue at once.
+const READERS: usize = 50;
 
 pub(crate) struct Scenario<'c> {
     client: &'c Client,
@@ -65,6 +67,19 @@ impl<'c> Scenario<'c> {
         if let Some(completion) = self.step("complete", mine.complete(&challenge.id, None, 100.0).await) {
             println!("    completed: {:?}, score: {:?}", completion.completed, completion.score);
         }
+    }
+
+    /// Many read the same catalogue at once, and again: one call to the API.
+    pub(crate) async fn rewards(&mut self) {
+        println!("catalogue of rewards, read {READERS} times at once and {READERS} times after");
+        let client = self.client;
+        let mut failures = 0;
+        for _ in 0..2 {
+            let pages = join_all((0..READERS).map(|_| async { client.integration().rewards().list().page().await }));
+            failures += pages.await.iter().filter(|page| page.is_err()).count();
+        }
+        println!("  {} answered, {failures} failed", 2 * READERS - failures);
+        self.failed += failures as u64;
     }
 
     /// Many users are created, one documented call each, as fast as the limiter lets them through.

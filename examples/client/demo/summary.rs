@@ -1,11 +1,11 @@
 //! What every layer did, as a table and as a line of JSON.
 
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
-use nudj::client::Client;
+use nudj::{cache::CacheStats, client::Client};
 
 use super::tally::{Tally, read};
 
-pub(crate) fn print(client: &Client, tally: &Tally, failed: u64, json: bool) {
+pub(crate) fn print(client: &Client, tally: &Tally, cache: &CacheStats, failed: u64, json: bool) {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY).set_header(["layer", "what it did", "count"]);
     let rows = [
@@ -23,6 +23,18 @@ pub(crate) fn print(client: &Client, tally: &Tally, failed: u64, json: bool) {
     ];
     for (layer, what, counter) in rows {
         table.add_row([layer.to_owned(), what.to_owned(), read(counter).to_string()]);
+    }
+    let cached = [
+        ("hits", cache.hits),
+        ("misses", cache.misses),
+        ("loads from the API", cache.loads),
+        ("calls that shared another's load", cache.coalesced),
+    ];
+    for (what, count) in cached {
+        table.add_row(["cache".to_owned(), what.to_owned(), count.to_string()]);
+    }
+    for level in &cache.levels {
+        table.add_row([format!("cache, {}", level.name), "hits".to_owned(), level.hits.to_string()]);
     }
     for endpoint in client.handles().endpoints().endpoints() {
         table.add_row(["endpoint".to_owned(), endpoint.name.to_string(), endpoint.calls.to_string()]);
@@ -46,6 +58,10 @@ pub(crate) fn print(client: &Client, tally: &Tally, failed: u64, json: bool) {
                     "breaker_opened": read(&tally.breaker_opened),
                     "breaker_closed": read(&tally.breaker_closed),
                     "breaker_refused": read(&tally.breaker_refused),
+                    "cache_hits": cache.hits,
+                    "cache_misses": cache.misses,
+                    "cache_loads": cache.loads,
+                    "cache_coalesced": cache.coalesced,
                 },
             })
         );

@@ -63,6 +63,12 @@ impl<'c> Admin<'c> {
         Leaderboards { client: self.client }
     }
 
+    /// Webhooks: where Nudj sends which events.
+    #[must_use]
+    pub fn webhooks(self) -> Webhooks<'c> {
+        Webhooks { client: self.client }
+    }
+
     /// Custom events.
     #[must_use]
     pub fn events(self) -> Events<'c> {
@@ -404,5 +410,36 @@ impl Events<'_> {
     pub async fn link(self, body: &NewEventLink) -> Result<EventLink, Error> {
         let route = route("createCustomEventLink", "/api/v2/admin/events/custom/link");
         self.client.typed(Method::POST, route, &[]).body_json(body).json().await
+    }
+}
+
+resource! {
+    /// Webhooks: where Nudj sends which events.
+    Webhooks
+}
+
+impl Webhooks<'_> {
+    /// All configurations of the organisation.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn configs(self) -> Result<Vec<WebhookConfig>, Error> {
+        let route = route("getWebhookConfigs", "/api/v2/admin/webhooks/configs");
+        let page: Page<WebhookConfig> = self.client.typed(Method::GET, route, &[]).json().await?;
+        Ok(page.edges)
+    }
+
+    /// Replaces all configurations of the organisation by these: there is no call that adds one. Sent as the bare array of most pages.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn put_configs(self, configs: &[WebhookConfig]) -> Result<(), Error> {
+        let route = route("updateWebhookConfigs", "/api/v2/admin/webhooks/configs");
+        self.client.typed(Method::PUT, route, &[]).body_json(configs).send().await.map(drop)
+    }
+
+    /// What became of deliveries. Filters differ between pages: `event`, `status`, `since` or `eventSubCategory`, `success`.
+    pub fn logs(self) -> List<WebhookLog> {
+        List::new(self.client, route("getWebhookLogs", "/api/v2/admin/webhooks/logs"))
     }
 }

@@ -14,7 +14,9 @@ mod page;
 mod reward;
 mod shared;
 mod user;
+mod webhook;
 
 pub use self::{
     achievement::*, action::*, challenge::*, community::*, event::*, page::Page, reward::*, shared::*, user::*,
+    webhook::*,
 };

@@ -47,7 +47,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PageVisitor<T> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "totalCount" => page.total_count = map.next_value()?,
-                "edges" | "items" => page.edges = map.next_value::<Option<Vec<T>>>()?.unwrap_or_default(),
+                "edges" | "items" | "configs" | "logs" => {
+                    page.edges = map.next_value::<Option<Vec<T>>>()?.unwrap_or_default()
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }

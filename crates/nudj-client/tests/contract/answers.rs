@@ -172,3 +172,25 @@ async fn content_is_asked_for_in_the_language_that_was_set() {
     let requests = mock.requests();
     assert_eq!(requests.iter().map(|request| request.header("x-language")).collect::<Vec<_>>(), [Some("de"), None]);
 }
+
+#[tokio::test]
+async fn webhook_configurations_are_replaced_and_their_secrets_hidden() {
+    use nudj_client::model::{WebhookConfig, WebhookSecret};
+    let (_mock, client) = start().await;
+    let webhooks = client.admin().webhooks();
+    let config = WebhookConfig {
+        url: Some("https://example.org/hooks".into()),
+        events: Some(vec!["reward.earned".into()]),
+        secret: Some(WebhookSecret::new("canary".to_owned())),
+        active: Some(true),
+        ..WebhookConfig::default()
+    };
+    webhooks.put_configs(std::slice::from_ref(&config)).await.unwrap();
+    let stored = webhooks.configs().await.unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!((&stored[0].url, &stored[0].events), (&config.url, &config.events));
+    assert!(!format!("{config:?} {stored:?}").contains("canary"));
+    webhooks.put_configs(&[]).await.unwrap();
+    assert!(webhooks.configs().await.unwrap().is_empty());
+    assert!(webhooks.logs().limit(5).page().await.unwrap().edges.is_empty());
+}
