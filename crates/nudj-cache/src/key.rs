@@ -13,7 +13,7 @@ pub(crate) const MAX_TAGS: usize = 64;
 
 /// The name itself, or, where it is too long or holds a NUL (which PostgreSQL refuses), its beginning and its hash.
 pub(crate) fn normal(name: &str) -> Cow<'_, str> {
-    if name.len() <= MAX_LENGTH && !name.bytes().any(|byte| byte == 0) {
+    if name.len() <= MAX_LENGTH && !name.as_bytes().contains(&0) {
         return Cow::Borrowed(name);
     }
     let mut out: String = name.chars().filter(|char| *char != '\0').take(READABLE).collect();

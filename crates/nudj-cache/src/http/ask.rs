@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::{
     body::{Carry, Passed, collect},
     directives::Directives,
-    exchange::{Exchange, Landed, Stale, is_conditional},
-    headers,
+    exchange::{Exchange, Landed, Stale},
+    headers::{self, Traits},
     layer::State,
     origin::Origin,
     policy::{self, Freshness, Rules},
@@ -27,6 +27,7 @@ use crate::{
 struct Question {
     names: Names,
     headers: HeaderMap,
+    traits: Traits,
     wishes: Directives,
     rules: Rules,
     tags: Vec<String>,
@@ -49,11 +50,11 @@ impl<S, C> Exchange<S, C> {
         let state = self.state;
         let (rules, tags) = state.rules(request.uri().path());
         let headers = request.headers().clone();
-        let wishes = Directives::read(&headers);
-        let question = Question { names, headers, wishes, rules, tags, as_of: AsOf::now() };
+        let (traits, wishes) = (Traits::of(&headers), Directives::read(&headers));
+        let question = Question { names, headers, traits, wishes, rules, tags, as_of: AsOf::now() };
         let known = stale.as_ref().and_then(|stale| stale.stored.answer());
         // A caller with conditions of its own wants the answer to those.
-        let confirming = !is_conditional(&question.headers)
+        let confirming = !question.traits.conditional
             && known.is_some_and(|known| headers::ask_if_changed(request.headers_mut(), &known.headers));
 
         state.cache.counters().loads.one();
@@ -63,8 +64,9 @@ impl<S, C> Exchange<S, C> {
             && answer.as_ref().map_or(true, |answer| is_failure(answer.status()))
         {
             state.cache.counters().stale.one();
-            land_stored(lead, stored, &question.names.name, question.as_of);
-            return Ok(stored.respond::<C, S::Body>(Instant::now(), false, &question.headers));
+            land_stored(lead, stored, question.names.name(), question.as_of);
+            let known = question.traits.conditional.then_some(&question.headers);
+            return Ok(stored.respond::<C, S::Body>(Instant::now(), false, known));
         }
         let (parts, body) = match answer {
             Ok(answer) => answer.into_parts(),
@@ -148,7 +150,7 @@ impl State {
         lead: Option<Lead<Landed>>,
     ) -> Result<Answer, BoxError> {
         if !headers::confirms(&known.headers, &confirmation.headers) {
-            self.cache.delete(&question.names.name).await;
+            self.cache.delete(question.names.name()).await;
             return Err(CacheError::ValidatorMismatch.into());
         }
         self.cache.counters().revalidated.one();
@@ -162,7 +164,7 @@ impl State {
             }
             // Confirmed, and not to be stored any longer.
             None => {
-                self.cache.delete(&question.names.name).await;
+                self.cache.delete(question.names.name()).await;
                 land(lead, &Landed::Private);
                 Ok(Answer::new(known.status, headers, known.body.clone(), known.freshness.clone()))
             }
@@ -182,7 +184,7 @@ impl State {
 
     /// Not stored. The next calls for it need not wait for each other.
     fn not_kept(&self, question: &Question, answer: &response::Parts, lead: Option<Lead<Landed>>) {
-        let ordinary = !question.wishes.present && !is_conditional(&question.headers);
+        let ordinary = !question.wishes.present && !question.traits.conditional;
         if ordinary && (answer.status.is_success() || answer.status.is_redirection()) {
             self.cache.counters().passed.one();
             self.remember_uncacheable(&question.names.primary);

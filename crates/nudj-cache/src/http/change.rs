@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use super::{
     body::{Carry, Passed},
     exchange::Exchange,
+    headers::Traits,
     key,
     layer::State,
     origin::Origin,
@@ -69,7 +70,7 @@ impl State {
         *request.uri_mut() = target;
         let route = self.route(request.uri().path());
         let route = route.as_ref().map(|(route, values)| (*route, values));
-        key::primary(&request, &self.partition, &self.credentials, route)
+        key::primary(&request, Traits::of(request.headers()), &self.partition, &self.credentials, route)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header, response};
+use http::{Method, Request, Response, response};
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     body::Carry,
     directives::Directives,
+    headers::Traits,
     layer::State,
     origin::Origin,
     policy::Verdict,
@@ -59,16 +60,21 @@ impl<S, C> Exchange<S, C> {
         C: Carry<S::Body>,
     {
         let state = Arc::clone(&self.state);
+        let traits = Traits::of(request.headers());
         let wishes = Directives::read(request.headers());
         let head_only = request.method() == Method::HEAD;
         let uncacheable = state.is_uncacheable(&lookup.names.primary, lookup.now);
         let lookup = if lookup.found.is_none() && !uncacheable {
-            state.in_shared(lookup.names, request.headers()).await
+            state.in_shared(lookup.names, request.headers(), traits).await
         } else {
             lookup
         };
         if let Some(stored) = lookup.fresh() {
-            return Ok(stored.respond::<C, S::Body>(lookup.now, head_only, request.headers()));
+            return Ok(stored.respond::<C, S::Body>(
+                lookup.now,
+                head_only,
+                traits.conditional.then_some(request.headers()),
+            ));
         }
         if wishes.only_if_cached {
             return Ok(not_cached::<C, S::Body>());
@@ -80,7 +86,8 @@ impl<S, C> Exchange<S, C> {
         let stale = match lookup.found {
             Some((stored, Verdict::StaleWhileRevalidate)) => {
                 state.cache.counters().stale.one();
-                let response = stored.respond::<C, S::Body>(lookup.now, false, request.headers());
+                let response =
+                    stored.respond::<C, S::Body>(lookup.now, false, traits.conditional.then_some(request.headers()));
                 self.revalidate(request, names, stored);
                 return Ok(response);
             }
@@ -88,12 +95,13 @@ impl<S, C> Exchange<S, C> {
             Some((_, Verdict::Fresh)) | None => None,
         };
         // A request with wishes or conditions of its own gets an answer of its own.
-        if uncacheable || wishes.present || is_conditional(request.headers()) {
+        if uncacheable || wishes.present || traits.conditional {
             return self.ask(request, names, stale, None).await;
         }
         self.wait_or_lead(request, names, stale).await
     }
 
+    /// Only for requests without wishes and conditions.
     async fn wait_or_lead<A>(
         self,
         request: Request<A>,
@@ -110,17 +118,17 @@ impl<S, C> Exchange<S, C> {
         // Twice: the first answer may show that there are variants, and then this request's variant has its own flight.
         for _ in 0..2 {
             let joined = AsOf::now();
-            let landing = match state.flights.join(&names.name) {
+            let landing = match state.flights.join(names.name()) {
                 Role::Lead(lead) => Some(Landing::Lead(lead)),
                 Role::Wait(wait) => wait.await,
             };
-            let again = state.in_memory(names.primary.clone(), request.headers());
-            let respond = |stored: &Stored| stored.respond::<C, S::Body>(again.now, false, request.headers());
+            let again = state.in_memory(names.primary.clone(), request.headers(), Traits::default());
+            let respond = |stored: &Stored| stored.respond::<C, S::Body>(again.now, false, None);
             match landing {
                 Some(Landing::Lead(lead)) => {
                     // Somebody may have stored it between the miss and the lead.
                     if let Some(stored) = again.fresh() {
-                        let landed = Landed::Stored(stored.clone(), again.names.name.as_str().into(), joined);
+                        let landed = Landed::Stored(stored.clone(), again.names.name().into(), joined);
                         lead.land(|| landed.clone());
                         return Ok(respond(stored));
                     }
@@ -129,7 +137,7 @@ impl<S, C> Exchange<S, C> {
                 Some(Landing::Answer(Landed::Stored(stored, name, as_of))) => {
                     // An answer the origin was asked for before a change that this call comes after is not its answer,
                     // unless it still counts in memory.
-                    if *again.names.name == *name && as_of.deletes >= joined.deletes {
+                    if *again.names.name() == *name && as_of.deletes >= joined.deletes {
                         coalesced();
                         return Ok(respond(&stored));
                     }
@@ -167,7 +175,7 @@ impl<S, C> Exchange<S, C> {
         else {
             return;
         };
-        let Some(lead) = state.flights.try_lead(&names.name) else { return };
+        let Some(lead) = state.flights.try_lead(names.name()) else { return };
         let limit = state.config.revalidation_timeout;
         runtime.spawn(async move {
             let stale = Stale { stored, on_error: false };
@@ -176,9 +184,4 @@ impl<S, C> Exchange<S, C> {
             drop(permit);
         });
     }
-}
-
-/// Whether the caller compares with a version of its own.
-pub(super) fn is_conditional(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::IF_NONE_MATCH) || headers.contains_key(header::IF_MODIFIED_SINCE)
 }

@@ -1,6 +1,6 @@
 //! Header lists of stored answers.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
 
 /// Hop-by-hop: they concern one connection and are not stored (RFC 9110, 7.6.1).
@@ -132,15 +132,51 @@ pub(super) enum Handling {
     Pass,
 }
 
-pub(super) fn handling<B>(request: &Request<B>) -> Handling {
-    match *request.method() {
-        Method::GET | Method::HEAD => {}
-        Method::OPTIONS | Method::TRACE | Method::CONNECT => return Handling::Pass,
-        _ => return Handling::Change,
+pub(super) fn handling(method: &Method, traits: Traits) -> Handling {
+    match *method {
+        Method::GET | Method::HEAD if traits.partial => Handling::Pass,
+        Method::GET | Method::HEAD => Handling::Read,
+        Method::OPTIONS | Method::TRACE | Method::CONNECT => Handling::Pass,
+        _ => Handling::Change,
     }
-    let headers = request.headers();
-    let partial = [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
-    if partial.iter().any(|name| headers.contains_key(name)) { Handling::Pass } else { Handling::Read }
+}
+
+/// Request headers that tell one identity from another.
+pub(super) const CREDENTIALS: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("x-api-token"),
+    HeaderName::from_static("x-api-key"),
+];
+
+/// What a request's headers hold, found in one pass: a dozen lookups would cost as much as the rest of a hit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Traits {
+    /// Cache-Control or Pragma.
+    pub(super) directives: bool,
+    /// A version of the caller's own to compare with.
+    pub(super) conditional: bool,
+    /// A range, or conditions that only the origin can judge.
+    pub(super) partial: bool,
+    /// One of [`CREDENTIALS`].
+    pub(super) credential: bool,
+}
+
+impl Traits {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut traits = Self::default();
+        for name in headers.keys() {
+            traits.directives |= *name == header::CACHE_CONTROL || *name == header::PRAGMA;
+            traits.conditional |= *name == header::IF_NONE_MATCH || *name == header::IF_MODIFIED_SINCE;
+            traits.partial |= *name == header::RANGE
+                || *name == header::IF_RANGE
+                || *name == header::IF_MATCH
+                || *name == header::IF_UNMODIFIED_SINCE;
+            traits.credential |= CREDENTIALS.contains(name);
+        }
+        traits
+    }
 }
 
 #[cfg(test)]

@@ -10,17 +10,11 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use http::{Extensions, HeaderMap, HeaderName, Request, header};
 use sha2::{Digest, Sha256};
 
-use super::route::{self, Route, Values};
+use super::{
+    headers::{CREDENTIALS, Traits},
+    route::{self, Route, Values},
+};
 use crate::key;
-
-/// Request headers that tell one identity from another.
-const CREDENTIALS: [HeaderName; 5] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("x-api-token"),
-    HeaderName::from_static("x-api-key"),
-];
 
 /// Whose answers these are.
 #[derive(Clone)]
@@ -54,12 +48,13 @@ impl fmt::Debug for Partition {
 /// The key of a request, or `None` when it has no partition and so must not meet the cache.
 pub(super) fn primary<B>(
     request: &Request<B>,
+    traits: Traits,
     partition: &Partition,
     extra: &[HeaderName],
     route: Option<(&Route, &Values<'_>)>,
 ) -> Option<String> {
     let partition = partition.of(request)?;
-    let mut out = prefix(&partition, request.headers(), extra);
+    let mut out = prefix(&partition, request.headers(), traits, extra);
     let uri = request.uri();
     match route.and_then(|(route, values)| Some((route.rule.key.as_ref()?, values))) {
         Some((template, values)) => {
@@ -89,7 +84,7 @@ fn finish(out: String) -> String {
     }
 }
 
-fn prefix(partition: &str, headers: &HeaderMap, extra: &[HeaderName]) -> String {
+fn prefix(partition: &str, headers: &HeaderMap, traits: Traits, extra: &[HeaderName]) -> String {
     let mut out = String::with_capacity(160);
     out.push_str("http|");
     out.push_str(itoa(partition.len(), &mut [0; 20]));
@@ -97,7 +92,8 @@ fn prefix(partition: &str, headers: &HeaderMap, extra: &[HeaderName]) -> String 
     out.push_str(partition);
     out.push('|');
     let mut hash: Option<Sha256> = None;
-    for name in CREDENTIALS.iter().chain(extra) {
+    let credentials: &[HeaderName] = if traits.credential { &CREDENTIALS } else { &[] };
+    for name in credentials.iter().chain(extra) {
         for value in headers.get_all(name) {
             let hash = hash.get_or_insert_with(Sha256::new);
             hash.update(name.as_str());
@@ -119,7 +115,11 @@ fn push_uri<B>(out: &mut String, request: &Request<B>) {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     // Host names are the same in any case.
     let authority = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
-    out.extend(authority.chars().map(|char| char.to_ascii_lowercase()));
+    let start = out.len();
+    out.push_str(authority);
+    if let Some(authority) = out.get_mut(start..) {
+        authority.make_ascii_lowercase();
+    }
     out.push_str(uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
 }
 
@@ -155,12 +155,21 @@ mod tests {
         request.body(()).unwrap()
     }
 
+    fn primary_of(
+        request: &Request<()>,
+        partition: &Partition,
+        extra: &[HeaderName],
+        route: Option<(&Route, &Values<'_>)>,
+    ) -> Option<String> {
+        primary(request, Traits::of(request.headers()), partition, extra, route)
+    }
+
     fn fixed(partition: &str) -> Partition {
         Partition::Fixed(partition.into())
     }
 
     fn key(partition: &str, uri: &str, headers: &[(&str, &str)]) -> String {
-        primary(&request(uri, headers), &fixed(partition), &[], None).unwrap()
+        primary_of(&request(uri, headers), &fixed(partition), &[], None).unwrap()
     }
 
     #[test]
@@ -191,7 +200,7 @@ mod tests {
     #[test]
     fn header_of_your_own_can_tell_identities_apart() {
         let names = [HeaderName::from_static("x-tenant")];
-        let of = |tenant| primary(&request("/x", &[("x-tenant", tenant)]), &fixed("a"), &names, None);
+        let of = |tenant| primary_of(&request("/x", &[("x-tenant", tenant)]), &fixed("a"), &names, None);
         assert_ne!(of("1"), of("2"));
     }
 
@@ -199,9 +208,9 @@ mod tests {
     fn request_without_a_partition_has_no_key() {
         let by = Partition::By(Arc::new(|extensions: &Extensions, _: &HeaderMap| extensions.get::<String>().cloned()));
         let mut request = request("/x", &[]);
-        assert_eq!(primary(&request, &by, &[], None), None);
+        assert_eq!(primary_of(&request, &by, &[], None), None);
         request.extensions_mut().insert("me".to_owned());
-        assert_eq!(primary(&request, &by, &[], None), primary(&request, &fixed("me"), &[], None));
+        assert_eq!(primary_of(&request, &by, &[], None), primary_of(&request, &fixed("me"), &[], None));
     }
 
     #[test]
@@ -210,7 +219,7 @@ mod tests {
         let key = |partition: &str, uri: &str| {
             let request = request(uri, &[]);
             let values = route.matches(request.uri().path()).unwrap();
-            primary(&request, &fixed(partition), &[], Some((&route, &values))).unwrap()
+            primary_of(&request, &fixed(partition), &[], Some((&route, &values))).unwrap()
         };
         assert_eq!(key("a", "/users/7"), "http|1:a||=user:7");
         assert_ne!(key("a", "/users/7"), key("b", "/users/7"));

@@ -15,7 +15,7 @@ use tower::Service;
 use super::{
     body::{Carry, Whole},
     exchange::Exchange,
-    headers::{Handling, handling},
+    headers::{Handling, Traits, handling},
     key,
     layer::State,
 };
@@ -61,22 +61,24 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let state = &self.state;
         let exchange = || Exchange::<S, C>::new(self.inner.clone(), Arc::clone(state));
-        let handling = handling(&request);
+        let traits = Traits::of(request.headers());
+        let handling = handling(request.method(), traits);
         if handling == Handling::Pass {
             return CacheFuture::boxed(exchange().pass(request));
         }
         let route = state.route(request.uri().path());
         let route = route.as_ref().map(|(route, values)| (*route, values));
-        let key = key::primary(&request, &state.partition, &state.credentials, route);
+        let key = key::primary(&request, traits, &state.partition, &state.credentials, route);
         match key {
             key if handling == Handling::Change => CacheFuture::boxed(exchange().change(request, key)),
             None => CacheFuture::boxed(exchange().pass(request)),
             Some(key) => {
-                let lookup = state.in_memory(key, request.headers());
+                let lookup = state.in_memory(key, request.headers(), traits);
                 match lookup.fresh() {
                     Some(stored) => {
                         let head_only = request.method() == Method::HEAD;
-                        CacheFuture::ready(stored.respond::<C, B>(lookup.now, head_only, request.headers()))
+                        let known = traits.conditional.then_some(request.headers());
+                        CacheFuture::ready(stored.respond::<C, B>(lookup.now, head_only, known))
                     }
                     None => CacheFuture::boxed(exchange().read(request, lookup)),
                 }

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::{
     body::Carry,
     directives::Directives,
-    headers, key,
+    headers::{self, Traits},
+    key,
     layer::State,
     policy::{self, Verdict},
     stored::{Answer, Cached, SCHEMA, Variants},
@@ -40,18 +41,19 @@ impl Stored {
         }
     }
 
-    /// The answer for a caller: only the head for HEAD, 304 for one that has this version already.
+    /// The answer for a caller: only the head for HEAD, 304 for one that has this version already (`known`: the headers
+    /// of a request with conditions).
     pub(super) fn respond<C: Carry<B>, B>(
         &self,
         now: Instant,
         head_only: bool,
-        known: &HeaderMap,
+        known: Option<&HeaderMap>,
     ) -> Response<C::Body> {
         let Some(answer) = self.answer() else {
             return Response::new(C::whole(Bytes::new()));
         };
         let mut response = answer.head(self.entry.age(now));
-        if answer.status == StatusCode::OK && headers::not_modified(known, &answer.headers) {
+        if answer.status == StatusCode::OK && known.is_some_and(|known| headers::not_modified(known, &answer.headers)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(header::CONTENT_LENGTH);
             return response.map(|()| C::whole(Bytes::new()));
@@ -66,18 +68,23 @@ pub(super) struct Names {
     pub(super) primary: String,
     /// What the answers are known to differ by.
     variants: Option<Variants>,
-    /// The key of the answer: the primary one, or a variant's.
-    pub(super) name: String,
+    /// The key of the variant that the request selects, where there are variants.
+    variant: Option<String>,
 }
 
 impl Names {
     fn plain(primary: String) -> Self {
-        Self { name: primary.clone(), primary, variants: None }
+        Self { primary, variants: None, variant: None }
     }
 
     fn varied(primary: String, variants: Variants, request: &HeaderMap) -> Self {
-        let name = key::variant(&primary, variants.generation, headers::selecting(request, &variants.names));
-        Self { primary, variants: Some(variants), name }
+        let variant = key::variant(&primary, variants.generation, headers::selecting(request, &variants.names));
+        Self { primary, variants: Some(variants), variant: Some(variant) }
+    }
+
+    /// The key of the answer.
+    pub(super) fn name(&self) -> &str {
+        self.variant.as_ref().unwrap_or(&self.primary)
     }
 }
 
@@ -124,7 +131,7 @@ const FORMAT: Format<Decode> = Format {
 
 impl State {
     /// Looks in the memory level only, without waiting.
-    pub(super) fn in_memory(&self, primary: String, request: &HeaderMap) -> Lookup {
+    pub(super) fn in_memory(&self, primary: String, request: &HeaderMap, traits: Traits) -> Lookup {
         let now = Instant::now();
         let get = |name: &str| {
             let entry = self.cache.lookup_memory(name, now)?.entry;
@@ -136,32 +143,39 @@ impl State {
                 Cached::Answer(_) => (Names::plain(primary), Stored::new(cached, entry)),
                 Cached::Variants(variants) => {
                     let names = Names::varied(primary, variants.clone(), request);
-                    let found = get(&names.name).and_then(|(cached, entry)| Stored::new(cached, entry));
+                    let found = get(names.name()).and_then(|(cached, entry)| Stored::new(cached, entry));
                     (names, found)
                 }
             },
         };
-        self.judged(names, found, request, now)
+        self.judged(names, found, request, traits, now)
     }
 
     /// Looks in the shared levels for what memory did not have.
-    pub(super) async fn in_shared(&self, names: Names, request: &HeaderMap) -> Lookup {
+    pub(super) async fn in_shared(&self, names: Names, request: &HeaderMap, traits: Traits) -> Lookup {
         let mut names = names;
-        let mut found = self.cache.lookup_shared(&names.name, &FORMAT).await;
+        let mut found = self.cache.lookup_shared(names.name(), &FORMAT).await;
         if let Some((cached, _)) = &found
             && let Cached::Variants(variants) = &**cached
         {
             names = Names::varied(names.primary, variants.clone(), request);
-            found = self.cache.lookup(&names.name, &FORMAT).await;
+            found = self.cache.lookup(names.name(), &FORMAT).await;
         }
         let stored = found.and_then(|(cached, entry)| Stored::new(cached, entry));
-        self.judged(names, stored, request, Instant::now())
+        self.judged(names, stored, request, traits, Instant::now())
     }
 
-    fn judged(&self, names: Names, stored: Option<Stored>, request: &HeaderMap, now: Instant) -> Lookup {
+    fn judged(
+        &self,
+        names: Names,
+        stored: Option<Stored>,
+        request: &HeaderMap,
+        traits: Traits,
+        now: Instant,
+    ) -> Lookup {
         let found = stored.and_then(|stored| {
             let answer = stored.answer()?;
-            let wishes = Directives::read(request);
+            let wishes = if traits.directives { Directives::read(request) } else { Directives::default() };
             let kept = (answer.status, &answer.headers);
             let age = stored.entry.age(now);
             let verdict = policy::judge(&wishes, &answer.freshness, kept, age, || self.clock.now());
@@ -185,8 +199,8 @@ impl State {
             Names::varied(names.primary.clone(), variants, asked)
         };
         let cached = Arc::new(Cached::Answer(answer));
-        let entry = self.write(&names.name, &cached, tags, Some(keep), as_of).await;
-        Some((Stored::new(cached, entry)?, names.name))
+        let entry = self.write(names.name(), &cached, tags, Some(keep), as_of).await;
+        Some((Stored::new(cached, entry)?, names.variant.unwrap_or(names.primary)))
     }
 
     async fn write(

@@ -46,8 +46,12 @@ impl Answer {
         let mut answer = Response::new(());
         *answer.status_mut() = self.status;
         *answer.headers_mut() = self.headers.clone();
-        let age = self.freshness.initial_age.saturating_add(age).as_secs();
-        answer.headers_mut().insert(header::AGE, HeaderValue::from(age));
+        let initial = self.freshness.initial_age;
+        let age = initial.saturating_add(age).as_secs();
+        // Within its first second the stored one is right.
+        if age != initial.as_secs() {
+            answer.headers_mut().insert(header::AGE, HeaderValue::from(age));
+        }
         answer
     }
 }
