@@ -13,9 +13,8 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(super) fn write(headers: &mut HeaderMap, context: &CallContext, resends: u32, rng: impl FnOnce() -> fastrand::Rng) {
     if resends > 0 {
         headers.insert(RETRY_ATTEMPT, HeaderValue::from(resends));
-    } else if let Some(prepared) = context.take_first_traceparent() {
-        // Whoever prepared it wrote tracestate as well.
-        headers.insert(TRACEPARENT, prepared);
+    } else if context.take_first_traceparent().is_some() {
+        // The request carries it, and tracestate as well: whoever prepared it wrote them.
         return;
     }
     let Some(trace) = context.trace() else { return };

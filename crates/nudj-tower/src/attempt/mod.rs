@@ -30,7 +30,7 @@
 //!
 //! | header | when |
 //! |---|---|
-//! | `traceparent` | the call has a trace ([`correlation`](crate::correlation) gives it one): the same trace, a new span id. The first attempt sends the one that was prepared with the correlation id, at no allocation |
+//! | `traceparent` | the call has a trace ([`correlation`](crate::correlation) gives it one): the same trace, a new span id. The first attempt sends the one that the correlation layer wrote, at no cost |
 //! | `tracestate` | the call's trace brought one and the request has none |
 //! | `x-retry-attempt` | repeats: 1 for the first |
 //!

@@ -173,13 +173,14 @@ impl CallContext {
         state.trace = Some(trace);
     }
 
-    /// Leaves the `traceparent` of the first attempt, span id included. Whoever writes the correlation id can cut both from one
-    /// buffer and so save the attempt layer an allocation.
+    /// Says that the request carries this `traceparent`, and that its span id is the first attempt's. Whoever writes the correlation
+    /// id can cut both from one buffer, and so save the attempt layer an allocation and a header.
     pub fn set_first_traceparent(&self, traceparent: HeaderValue) {
         self.0.lock().first_traceparent = Some(traceparent);
     }
 
-    /// The `traceparent` left for the first attempt. Taken, not read: two requests of one call never share a span id.
+    /// The `traceparent` that the first attempt's request carries already. Taken, not read: two requests of one call never share a
+    /// span id.
     #[must_use]
     pub fn take_first_traceparent(&self) -> Option<HeaderValue> {
         self.0.lock().first_traceparent.take()

@@ -97,6 +97,7 @@ where
     S: TryCall<Req, Future = F> + Clone,
     S::Error: Into<BoxError>,
 {
+    #[inline]
     pub(super) fn new(
         shared: &Arc<Shared<S>>,
         search: Search,
@@ -122,6 +123,7 @@ where
     S::Error: Into<BoxError>,
 {
     /// Calls the chosen endpoint whose `readiness` this is, or the next that takes the request; stops at one that is not ready.
+    #[inline]
     fn go(
         shared: &Arc<Shared<S>>,
         mut search: Search,
@@ -158,6 +160,7 @@ where
         }
     }
 
+    #[inline]
     fn called(inner: F, member: Arc<Member>, untried: u32, search: &Search) -> Self {
         member.begin();
         if let Some(context) = &search.context {

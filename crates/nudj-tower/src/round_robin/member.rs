@@ -148,15 +148,19 @@ impl Member {
     }
 
     /// Whether it takes calls only when nobody else does: ejected, or marked down.
+    #[inline]
     pub(super) fn is_out(&self, now: &mut Now) -> bool {
         self.down.load(Relaxed) || self.is_ejected(now)
     }
 
+    #[inline]
     fn is_ejected(&self, now: &mut Now) -> bool {
         let until = self.out_until.load(Relaxed);
-        if until == 0 {
-            return false;
-        }
+        until != 0 && self.is_still_ejected(until, now)
+    }
+
+    #[cold]
+    fn is_still_ejected(&self, until: u64, now: &mut Now) -> bool {
         if nanos(now.get(&self.common)) < until {
             return true;
         }

@@ -4,57 +4,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-/// Places in the list of endpoints. No allocation for lists of up to 64.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
-    first: u64,
-    rest: Vec<u64>,
-}
+/// A set of places in the list of endpoints: one word for lists of up to [`FEW`](Places::FEW), else [`Many`].
+pub(super) trait Places: Clone + Default {
+    /// How many places fit in one word.
+    const FEW: usize = u64::BITS as usize;
 
-const BITS: usize = 64;
+    fn insert(&mut self, place: usize);
+    fn contains(&self, place: usize) -> bool;
+    fn len(&self) -> u32;
+    fn without(&self, other: &Self) -> Self;
+    fn at_or_after(&self, start: usize) -> Option<usize>;
 
-impl Places {
-    pub(super) fn insert(&mut self, place: usize) {
-        let (word, bit) = (place / BITS, 1 << (place % BITS));
-        match word.checked_sub(1) {
-            None => self.first |= bit,
-            Some(index) => {
-                if self.rest.len() <= index {
-                    self.rest.resize(index + 1, 0);
-                }
-                self.rest[index] |= bit;
-            }
-        }
-    }
-
-    pub(super) fn contains(&self, place: usize) -> bool {
-        self.word(place / BITS) & (1 << (place % BITS)) != 0
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    pub(super) fn len(&self) -> u32 {
-        self.first.count_ones() + self.rest.iter().map(|word| word.count_ones()).sum::<u32>()
     }
 
     /// The first place at or after `start`, or else the first of all.
     fn next_from(&self, start: usize) -> Option<usize> {
         self.at_or_after(start).or_else(|| self.at_or_after(0))
-    }
-
-    fn at_or_after(&self, start: usize) -> Option<usize> {
-        let (mut word, from) = (start / BITS, start % BITS);
-        let mut bits = self.word(word) & (u64::MAX << from);
-        while bits == 0 {
-            word += 1;
-            if word > self.rest.len() {
-                return None;
-            }
-            bits = self.word(word);
-        }
-        Some(word * BITS + bits.trailing_zeros() as usize)
     }
 
     fn iter(&self) -> impl Iterator<Item = usize> {
@@ -65,44 +32,103 @@ impl Places {
             Some(place)
         })
     }
+}
 
+/// Places below 64.
+impl Places for u64 {
+    fn insert(&mut self, place: usize) {
+        *self |= bit(place);
+    }
+
+    fn contains(&self, place: usize) -> bool {
+        self & bit(place) != 0
+    }
+
+    fn len(&self) -> u32 {
+        self.count_ones()
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        self & !other
+    }
+
+    fn at_or_after(&self, start: usize) -> Option<usize> {
+        let rest = u32::try_from(start).ok().and_then(|start| u64::MAX.checked_shl(start)).unwrap_or(0) & self;
+        (rest != 0).then_some(rest.trailing_zeros() as usize)
+    }
+}
+
+fn bit(place: usize) -> u64 {
+    1 << (place % u64::FEW)
+}
+
+/// Any places, on the heap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Many(Vec<u64>);
+
+impl Many {
     fn word(&self, index: usize) -> u64 {
-        match index.checked_sub(1) {
-            None => self.first,
-            Some(index) => self.rest.get(index).copied().unwrap_or(0),
-        }
+        self.0.get(index).copied().unwrap_or(0)
     }
 }
 
-/// Who could take a call, by how much we would like it to.
+impl Places for Many {
+    fn insert(&mut self, place: usize) {
+        let index = place / Self::FEW;
+        if self.0.len() <= index {
+            self.0.resize(index + 1, 0);
+        }
+        self.0[index].insert(place);
+    }
+
+    fn contains(&self, place: usize) -> bool {
+        self.word(place / Self::FEW).contains(place)
+    }
+
+    fn len(&self) -> u32 {
+        self.0.iter().map(Places::len).sum()
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        Self(self.0.iter().enumerate().map(|(index, word)| word.without(&other.word(index))).collect())
+    }
+
+    fn at_or_after(&self, start: usize) -> Option<usize> {
+        let (first, within) = (start / Self::FEW, start % Self::FEW);
+        let found = |index: usize, start| Some(index * Self::FEW + self.word(index).at_or_after(start)?);
+        found(first, within).or_else(|| (first + 1..self.0.len()).find_map(|index| found(index, 0)))
+    }
+}
+
+/// Who could take a call.
 #[derive(Debug, Default)]
-pub(super) struct Candidates {
-    healthy: Places,
-    untried: Places,
-    out: Places,
-    out_untried: Places,
+pub(super) struct Candidates<P> {
+    /// Those that are well.
+    pub(super) healthy: P,
+    /// Those that are ejected or marked down.
+    pub(super) out: P,
+    /// Those that this call has been to.
+    pub(super) tried: P,
 }
 
-impl Candidates {
-    /// Adds an endpoint that would take the call: `out` when it is ejected or marked down, `tried` when this call has been there.
-    pub(super) fn add(&mut self, place: usize, out: bool, tried: bool) {
-        let (all, untried) =
-            if out { (&mut self.out, &mut self.out_untried) } else { (&mut self.healthy, &mut self.untried) };
-        all.insert(place);
-        if !tried {
-            untried.insert(place);
-        }
-    }
-
+impl<P: Places> Candidates<P> {
     /// Healthy ones first, among them those that this call has not been to; those that are out only when nobody else is there:
     /// a call that may fail beats one that is refused.
-    pub(super) fn preferred(&self) -> Option<&Places> {
-        [&self.untried, &self.healthy, &self.out_untried, &self.out].into_iter().find(|places| !places.is_empty())
+    pub(super) fn preferred(&self) -> Option<P> {
+        [&self.healthy, &self.out]
+            .into_iter()
+            .filter(|places| !places.is_empty())
+            .map(|places| {
+                let untried = places.without(&self.tried);
+                if untried.is_empty() { places.clone() } else { untried }
+            })
+            .next()
     }
 
     /// How many healthy endpoints are left that this call has not been to, once it has been to `place`.
     pub(super) fn untried_after(&self, place: usize) -> u32 {
-        self.untried.len() - u32::from(self.untried.contains(place))
+        let untried = self.healthy.without(&self.tried);
+        untried.len() - u32::from(untried.contains(place))
     }
 }
 
@@ -129,7 +155,7 @@ impl Picker {
     }
 
     /// The next in turn among `places`, which this uses up.
-    pub(super) fn pick(&self, again: bool, places: &Places) -> Option<usize> {
+    pub(super) fn pick(&self, again: bool, places: &impl Places) -> Option<usize> {
         let turns = if again { &self.again } else { &self.first };
         match turns {
             Turns::Even(next) => even(next, places),
@@ -185,7 +211,7 @@ fn sum(weights: &[u32]) -> i64 {
 
 /// One ring, whatever is skipped: what stands behind a sick endpoint gets no second share. Exact among any number of callers,
 /// since a pick depends on nothing but the word that it swaps.
-fn even(next: &AtomicUsize, places: &Places) -> Option<usize> {
+fn even(next: &AtomicUsize, places: &impl Places) -> Option<usize> {
     let mut start = next.load(Ordering::Relaxed);
     loop {
         let place = places.next_from(start)?;
@@ -198,7 +224,7 @@ fn even(next: &AtomicUsize, places: &Places) -> Option<usize> {
 
 /// Smooth weighted round robin: each earns its weight, the one picked pays the sum. Of those that have earned anything, the one
 /// that would soonest have earned a whole turn is picked; so nobody is ever a whole turn ahead or behind its share.
-fn weighted(credits: &mut [i64], weights: &[u32], places: &Places) -> Option<usize> {
+fn weighted(credits: &mut [i64], weights: &[u32], places: &impl Places) -> Option<usize> {
     let sum: i64 = places.iter().filter_map(|place| weights.get(place)).map(|weight| i64::from(*weight)).sum();
     let mut best: Option<Claim> = None;
     for place in places.iter() {

@@ -8,7 +8,7 @@ use super::{
     future::Chosen,
     handle::sooner,
     member::{Member, Now},
-    pick::Candidates,
+    pick::{Candidates, Many, Places},
     service::{List, Shared},
 };
 use crate::{Availability, Available, BoxError, CallContext, Rejection};
@@ -38,24 +38,33 @@ impl Search {
 
     /// Takes the turn of the best endpoint, or says why there is none.
     pub(super) fn next<S: Available>(&mut self, list: &List<S>) -> Result<Found, BoxError> {
+        if list.services.len() <= u64::FEW { self.next_of::<u64, S>(list) } else { self.next_of::<Many, S>(list) }
+    }
+
+    fn next_of<P: Places, S: Available>(&mut self, list: &List<S>) -> Result<Found, BoxError> {
         let mut now = Now::unread();
-        let mut candidates = Candidates::default();
+        let mut candidates = Candidates::<P>::default();
         let mut soonest = None;
         for (place, (slot, service)) in list.set.slots.iter().zip(&list.services).enumerate() {
-            let id = slot.member.id;
-            if self.passed.contains(&id) {
+            if !self.passed.is_empty() && self.passed.contains(&slot.member.id) {
                 continue;
             }
             match service.availability() {
-                Availability::Available => {
-                    let tried = self.again && self.context.as_ref().is_some_and(|context| context.has_tried(id));
-                    candidates.add(place, slot.member.is_out(&mut now), tried);
-                }
+                Availability::Available if slot.member.is_out(&mut now) => candidates.out.insert(place),
+                Availability::Available => candidates.healthy.insert(place),
                 Availability::Unavailable { retry_after } => soonest = sooner(soonest, retry_after),
             }
         }
-        let picked = candidates.preferred().and_then(|places| list.set.picker.pick(self.again, places));
-        match picked {
+        if self.again
+            && let Some(context) = &self.context
+        {
+            for (place, slot) in list.set.slots.iter().enumerate() {
+                if context.has_tried(slot.member.id) {
+                    candidates.tried.insert(place);
+                }
+            }
+        }
+        match candidates.preferred().and_then(|places| list.set.picker.pick(self.again, &places)) {
             Some(place) => Ok(Found { place, untried: candidates.untried_after(place) }),
             None => Err(self.refuse(list.services.is_empty(), soonest)),
         }

@@ -52,7 +52,9 @@ async fn each_attempt_has_its_own_span_id_in_the_same_trace() {
 
 #[tokio::test]
 async fn the_prepared_traceparent_goes_to_one_request_only() {
-    let (request, context) = traced(None);
+    let (mut request, context) = traced(None);
+    // As the correlation layer leaves it.
+    request.headers_mut().insert("traceparent", HeaderValue::from_static(PARENT));
     context.set_first_traceparent(HeaderValue::from_static(PARENT));
     assert_eq!(sent(&request).await["traceparent"], PARENT);
     let twin = sent(&request).await;

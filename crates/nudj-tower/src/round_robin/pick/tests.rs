@@ -4,13 +4,13 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-fn places(list: impl IntoIterator<Item = usize>) -> Places {
-    let mut places = Places::default();
+fn places(list: impl IntoIterator<Item = usize>) -> Many {
+    let mut places = Many::default();
     list.into_iter().for_each(|place| places.insert(place));
     places
 }
 
-fn picks(picker: &Picker, among: &Places, count: usize) -> Vec<usize> {
+fn picks(picker: &Picker, among: &impl Places, count: usize) -> Vec<usize> {
     (0..count).map(|_| picker.pick(false, among).unwrap()).collect()
 }
 
@@ -57,24 +57,24 @@ fn weights_are_smooth() {
 
 #[test]
 fn nobody_to_pick_is_nobody() {
-    assert_eq!(Picker::new([]).pick(false, &Places::default()), None);
-    assert_eq!(Picker::new([1, 2]).pick(false, &Places::default()), None);
+    assert_eq!(Picker::new([]).pick(false, &0_u64), None);
+    assert_eq!(Picker::new([1, 2]).pick(false, &0_u64), None);
 }
 
 #[test]
 fn candidates_are_preferred_healthy_then_untried_then_out() {
-    let mut candidates = Candidates::default();
+    let mut candidates = Candidates::<u64>::default();
     assert_eq!(candidates.preferred(), None);
-    candidates.add(0, true, true);
-    assert_eq!(candidates.preferred(), Some(&places([0])));
-    candidates.add(1, true, false);
-    assert_eq!(candidates.preferred(), Some(&places([1])));
-    candidates.add(2, false, true);
-    assert_eq!(candidates.preferred(), Some(&places([2])), "one that is well, although this call has been there");
+    candidates.tried = 0b101;
+    candidates.out = 0b1;
+    assert_eq!(candidates.preferred(), Some(0b1));
+    candidates.out = 0b11;
+    assert_eq!(candidates.preferred(), Some(0b10));
+    candidates.healthy = 0b100;
+    assert_eq!(candidates.preferred(), Some(0b100), "one that is well, although this call has been there");
     assert_eq!(candidates.untried_after(2), 0);
-    candidates.add(3, false, false);
-    candidates.add(4, false, false);
-    assert_eq!(candidates.preferred(), Some(&places([3, 4])));
+    candidates.healthy = 0b1_1100;
+    assert_eq!(candidates.preferred(), Some(0b1_1000));
     assert_eq!((candidates.untried_after(3), candidates.untried_after(2)), (1, 2));
 }
 
@@ -129,15 +129,34 @@ fn counts_differ_by_at_most_one_after_concurrent_picks() {
     }
 }
 
+fn are_a_set<P: Places>(list: &[usize], other: &[usize], start: usize) -> Result<(), TestCaseError> {
+    let set = |list: &[usize]| list.iter().copied().collect::<BTreeSet<_>>();
+    let places = |list: &[usize]| {
+        let mut places = P::default();
+        list.iter().for_each(|place| places.insert(*place));
+        places
+    };
+    let (set, other_set) = (set(list), set(other));
+    let (places, other) = (places(list), places(other));
+    prop_assert_eq!(places.len() as usize, set.len());
+    prop_assert_eq!(places.is_empty(), set.is_empty());
+    prop_assert!((0..64).chain(set.clone()).all(|place| places.contains(place) == set.contains(&place)));
+    prop_assert_eq!(places.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
+    prop_assert_eq!(places.next_from(start), set.range(start..).next().or(set.first()).copied());
+    let left: Vec<_> = set.difference(&other_set).copied().collect();
+    prop_assert_eq!(places.without(&other).iter().collect::<Vec<_>>(), left);
+    Ok(())
+}
+
 proptest! {
     #[test]
-    fn places_are_a_set(list in vec(0_usize..200, 0..60), start in 0_usize..220) {
-        let set: BTreeSet<usize> = list.iter().copied().collect();
-        let places = places(list);
-        prop_assert_eq!(places.len() as usize, set.len());
-        prop_assert!((0..220).all(|place| places.contains(place) == set.contains(&place)));
-        prop_assert_eq!(places.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
-        prop_assert_eq!(places.next_from(start), set.range(start..).next().or(set.first()).copied());
+    fn few_places_are_a_set(list in vec(0_usize..64, 0..60), other in vec(0_usize..64, 0..60), start in 0_usize..70) {
+        are_a_set::<u64>(&list, &other, start)?;
+    }
+
+    #[test]
+    fn many_places_are_a_set(list in vec(0_usize..200, 0..60), other in vec(0_usize..200, 0..60), start in 0_usize..220) {
+        are_a_set::<Many>(&list, &other, start)?;
     }
 
     #[test]
