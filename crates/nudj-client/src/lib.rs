@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Client`], [`ClientBuilder`] | where to start |
 //! | [`config`] | every number, from TOML, environment or code |
+//! | [`credentials`] | tokens from the environment, a watched file, a token endpoint |
 //! | [`api`] | `client.admin()`, `client.integration()` |
 //! | [`model`] | what the API sends and takes |
 //! | [`Error`] | what a call that failed says |
@@ -14,7 +15,7 @@ pub mod api;
 mod builder;
 mod client;
 pub mod config;
-mod credentials;
+pub mod credentials;
 mod error;
 pub mod model;
 mod path;

@@ -24,7 +24,7 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'}')
     .add(b';');
 
-/// What may stand in a query value as it is: the unreserved characters.
+/// What may stand in a query or form value as it is: the unreserved characters.
 const QUERY: &AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Fills the `{…}` places of `template` with `ids`, each encoded to one segment.
@@ -61,6 +61,11 @@ pub(crate) fn append_query<'p>(path: &mut String, pairs: impl IntoIterator<Item 
         path.push('=');
         path.extend(utf8_percent_encode(&value, QUERY));
     }
+}
+
+/// `value` as one part of a form or a query.
+pub(crate) fn form(value: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(value, QUERY)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod answers;
 mod config;
+mod credentials;
 mod hostile;
 mod pages;
 mod secrets;

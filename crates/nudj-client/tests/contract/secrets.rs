@@ -12,8 +12,15 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::quick;
 
+/// Everything that was logged.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl io::Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -73,7 +80,7 @@ async fn the_token_is_in_no_log_error_or_debug_output() {
         };
         assert_eq!(seen.header(name), Some(value.as_str()), "it was sent");
     }
-    let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let log = String::from_utf8(captured.bytes()).unwrap();
     assert!(log.contains("correlation_id"), "the log was captured: {log}");
     assert!(!log.contains(CANARY), "{log}");
     assert!(!printed.contains(CANARY), "{printed}");

@@ -1,4 +1,4 @@
-//! How the token stands in requests.
+//! How the token stands in requests, by configuration.
 
 use http::HeaderName;
 use nudj_tower::credentials::Scheme;

@@ -1,0 +1,77 @@
+use std::{path::PathBuf, time::Duration};
+
+use http::StatusCode;
+use nudj_tower::BoxError;
+
+/// A provider had no credential. Never holds a secret, nor a text that a server wrote.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProviderError {
+    /// No variable is set.
+    #[error("none of the environment variables {names} is set to a text; set one")]
+    NotSet {
+        /// The variables' names.
+        names: String,
+    },
+    /// The file cannot be read.
+    #[error("{} cannot be read; is it mounted, and may this process read it?", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not one that holds a secret.
+    #[error("{} {problem}", path.display())]
+    NotASecret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The server could not be asked.
+    #[error("{endpoint} could not be asked for a credential")]
+    Unreachable {
+        /// The server's origin and path.
+        endpoint: String,
+        /// What the transport said.
+        #[source]
+        source: BoxError,
+    },
+    /// The server refused.
+    #[error("{endpoint} answered {}{}; {advice}", status.as_u16(), code.map(|code| format!(" {code}")).unwrap_or_default())]
+    Refused {
+        /// The server's origin and path.
+        endpoint: String,
+        /// Its status.
+        status: StatusCode,
+        /// Its code, when it is one that the protocol defines.
+        code: Option<&'static str>,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The server's answer is not what was expected.
+    #[error("{endpoint} answered with something that holds no credential: {problem}")]
+    Garbage {
+        /// The server's origin and path.
+        endpoint: String,
+        /// What is wrong, without what was answered.
+        problem: &'static str,
+    },
+    /// A provider of a chain took too long.
+    #[error("no answer within {after:?}")]
+    TooSlow {
+        /// The longest a provider of the chain may take.
+        after: Duration,
+    },
+    /// Every provider of a chain failed.
+    #[error("no provider of the chain has a credential: {tried}")]
+    Exhausted {
+        /// Each provider's name and what it said.
+        tried: String,
+        /// What the last one said.
+        #[source]
+        last: Option<BoxError>,
+    },
+}

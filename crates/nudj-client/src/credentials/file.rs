@@ -1,0 +1,179 @@
+use std::{
+    future::Future,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use nudj_tower::credentials::{Credential, CredentialProvider, Fetch};
+use parking_lot::Mutex;
+use tokio::{task::spawn_blocking, time::sleep};
+
+use super::ProviderError;
+
+/// The longest file that is read as a secret.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// A secret in a file, as Kubernetes and Docker mount it; read again when the file changes.
+///
+/// The file is looked at every 5 seconds: mounted volumes tell nobody of changes, so there is nothing better to wait for. Symbolic
+/// links are followed at each look, so the swap that Kubernetes makes is seen. One line end at the end is not part of the secret.
+/// While the file is gone, empty or unreadable, the last good secret serves on. Replace it by renaming another over it: a file that is
+/// written in place can be read half.
+#[derive(Clone, Debug)]
+pub struct FileCredential {
+    path: Arc<Path>,
+    every: Duration,
+    seen: Arc<Mutex<Option<Stamp>>>,
+}
+
+/// What of a file changes when its content does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: (u64, u64, i64, i64),
+}
+
+impl FileCredential {
+    /// Reads this file.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into().into(), every: Duration::from_secs(5), seen: Arc::default() }
+    }
+
+    /// How often the file is looked at: 5 s unless set, from 10 ms to 30 s.
+    #[must_use]
+    pub fn every(mut self, every: Duration) -> Self {
+        // Longer than the keeper's own round, and the wait would be begun anew before it ends.
+        self.every = every.clamp(Duration::from_millis(10), Duration::from_secs(30));
+        self
+    }
+}
+
+impl CredentialProvider for FileCredential {
+    fn name(&self) -> &str {
+        "file"
+    }
+
+    fn fetch(&self) -> Fetch<'_> {
+        let (path, seen) = (Arc::clone(&self.path), Arc::clone(&self.seen));
+        Box::pin(async move {
+            let (stamp, secret) = spawn_blocking(move || read(&path)).await?;
+            // Also after a failure, which is tried again by itself: a change after it is a change.
+            *seen.lock() = stamp;
+            Ok(secret?)
+        })
+    }
+
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            loop {
+                sleep(self.every).await;
+                let path = Arc::clone(&self.path);
+                let now = spawn_blocking(move || std::fs::metadata(&path).ok().as_ref().map(Stamp::of)).await;
+                // A file that is gone has nothing to offer; the secret there serves on.
+                let Ok(Some(now)) = now else { continue };
+                if *self.seen.lock() != Some(now) {
+                    return;
+                }
+            }
+        })
+    }
+}
+
+/// The stamp is taken before the content, so that a change between the two is seen at the next look.
+fn read(path: &Path) -> (Option<Stamp>, Result<Credential, ProviderError>) {
+    let unreadable = |source| ProviderError::Unreadable { path: path.to_owned(), source };
+    let not_a_secret = |problem| ProviderError::NotASecret { path: path.to_owned(), problem };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return (None, Err(unreadable(error))),
+    };
+    let stamp = Some(Stamp::of(&metadata));
+    // Opening a pipe would wait for a writer.
+    if !metadata.is_file() {
+        return (stamp, Err(not_a_secret("is not a regular file; name the file itself")));
+    }
+    let text = match text(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return (stamp, Err(not_a_secret("is not UTF-8 text; is it the right file?")));
+        }
+        Err(error) => return (stamp, Err(unreadable(error))),
+    };
+    if text.len() as u64 > MOST_BYTES {
+        return (stamp, Err(not_a_secret("is longer than 64 KiB; is it the right file?")));
+    }
+    let secret = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if secret.is_empty() {
+        return (stamp, Err(not_a_secret("is empty; write the secret into it")));
+    }
+    (stamp, Ok(Credential::new(secret)))
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+impl Stamp {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_not_part_of_the_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for (content, expected) in [("key", "key"), ("key\n", "key"), ("key\r\n", "key"), ("key\n\n", "key\n")] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(read(&path).1.unwrap().secret().expose_secret(), expected, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_said_to_be_none_without_showing_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for content in [Vec::new(), b"\n".to_vec(), b"canary\xff".to_vec(), b"canary".repeat(20_000)] {
+            fs::write(&path, content).unwrap();
+            let error = read(&path).1.unwrap_err();
+            assert!(matches!(error, ProviderError::NotASecret { .. }), "{error}");
+            assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+        assert!(matches!(read(folder.path()).1, Err(ProviderError::NotASecret { .. })), "a folder");
+        assert!(matches!(read(&folder.path().join("none")).1, Err(ProviderError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_secret_of_the_same_length_is_another_stamp_once_renamed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, next) = (folder.path().join("key"), folder.path().join("next"));
+        fs::write(&path, "one").unwrap();
+        fs::write(&next, "two").unwrap();
+        let before = read(&path).0;
+        assert_eq!(before, read(&path).0);
+        fs::rename(&next, &path).unwrap();
+        assert_ne!(before, read(&path).0);
+    }
+}

@@ -1,0 +1,49 @@
+//! Where credentials come from: the environment, a watched file, a token endpoint, or the first of several that answers.
+//!
+//! Each is a [`CredentialProvider`]; give one to [`ClientBuilder::credentials`](crate::ClientBuilder::credentials). When a credential
+//! is renewed, and what a 401 does, is for [`nudj_tower::credentials`] to decide.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use nudj_client::{Client, Config, credentials::{Chain, EnvironmentCredential, FileCredential}};
+//!
+//! # fn example() -> Result<Client, nudj_client::Error> {
+//! let mounted = FileCredential::new("/run/secrets/nudj-api-key");
+//! let variable = EnvironmentCredential::new(["NUDJ_API_TOKEN"]);
+//! let provider = Chain::new([Arc::new(mounted) as _, Arc::new(variable) as _]);
+//! Client::builder()
+//!     .config(Config::with_endpoints(["https://acme.nudj.cx"]))
+//!     .credentials(Arc::new(provider))
+//!     .build()
+//! # }
+//! ```
+//!
+//! | provider | read again |
+//! |---|---|
+//! | [`EnvironmentCredential`] | never: a process's environment does not change |
+//! | [`FileCredential`] | when the file changes, and after a 401 |
+//! | [`ClientCredentials`] | before the token expires, and after a 401 |
+//! | [`Chain`] | when one of its providers is |
+//!
+//! # Errors
+//! [`ProviderError`], which names the source and what to do and never holds a secret or what a server wrote. A credential that
+//! worked serves on while its renewal fails.
+//!
+//! # Why no OAuth crate
+//! One form POST and four fields of an answer. The `oauth2` crate would bring a second `rand`, `base64` and `sha2` for flows that no
+//! API client uses, and its error holds the server's body.
+
+mod chain;
+mod endpoint;
+mod environment;
+mod error;
+mod file;
+mod oauth;
+mod scheme;
+
+pub use nudj_tower::credentials::{Credential, CredentialProvider, StaticCredential};
+
+pub use self::{
+    chain::Chain, environment::EnvironmentCredential, error::ProviderError, file::FileCredential,
+    oauth::ClientCredentials,
+};

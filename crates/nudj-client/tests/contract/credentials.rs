@@ -1,0 +1,251 @@
+//! Providers under the whole client: what changes is noticed, what fails leaves what worked, what is secret stays so.
+
+use std::{
+    fs,
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use http::{Request, Response};
+use nudj_client::{
+    Client,
+    config::HttpConfig,
+    credentials::{
+        Chain, ClientCredentials, CredentialProvider, EnvironmentCredential, FileCredential, StaticCredential,
+    },
+};
+use nudj_mock::{Fault, MockNudj};
+use nudj_tower::{
+    BoxError,
+    credentials::{Credentials, CredentialsConfig, CredentialsLayer, FromFn, Scheme},
+};
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::{quick, secrets::Captured};
+
+/// What a request would carry now.
+async fn sent(credentials: &Credentials) -> Result<String, BoxError> {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&seen);
+    let service = CredentialsLayer::new(credentials.clone()).layer(service_fn(move |request: Request<()>| {
+        *noted.lock().unwrap() = request.headers()["authorization"].to_str().unwrap().to_owned();
+        std::future::ready(Ok::<_, BoxError>(Response::new(())))
+    }));
+    service.oneshot(Request::new(())).await?;
+    let seen = seen.lock().unwrap().clone();
+    Ok(seen)
+}
+
+/// Virtual time passes until requests carry `expected`.
+async fn until_sent(credentials: &Credentials, expected: &str) {
+    for _ in 0..120 {
+        if sent(credentials).await.unwrap() == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    panic!("two minutes later requests still carry {}", sent(credentials).await.unwrap());
+}
+
+fn bearer(provider: impl CredentialProvider) -> Credentials {
+    Credentials::new(provider, Scheme::Bearer, CredentialsConfig::default()).unwrap()
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_secret_swapped_as_kubernetes_does_is_used_and_a_bad_one_is_not() {
+    use std::os::unix::fs::symlink;
+
+    // key -> ..data/key, ..data -> ..1; an update makes ..2 and renames a new ..data over the old.
+    let volume = tempfile::tempdir().unwrap();
+    let at = |name: &str| volume.path().join(name);
+    let publish = |version: &str, content: &str| {
+        fs::create_dir(at(version)).unwrap();
+        fs::write(at(version).join("key"), content).unwrap();
+        symlink(version, at("..new")).unwrap();
+        fs::rename(at("..new"), at("..data")).unwrap();
+    };
+    publish("..1", "one\n");
+    symlink("..data/key", at("key")).unwrap();
+    let credentials = bearer(FileCredential::new(at("key")));
+    assert_eq!(sent(&credentials).await.unwrap(), "Bearer one");
+
+    publish("..2", "two\n");
+    until_sent(&credentials, "Bearer two").await;
+
+    for (version, bad) in [("..3", ""), ("..4", "tw\no\n")] {
+        publish(version, bad);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(sent(&credentials).await.unwrap(), "Bearer two", "the last good one serves on");
+    }
+    fs::remove_file(at("..data")).unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(sent(&credentials).await.unwrap(), "Bearer two");
+
+    publish("..5", "five\n");
+    until_sent(&credentials, "Bearer five").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_asks_in_order_leaves_who_hangs_and_names_all_who_failed() {
+    let hanging: Arc<dyn CredentialProvider> = Arc::new(FromFn::new("vault", pending));
+    let missing: Arc<dyn CredentialProvider> = Arc::new(EnvironmentCredential::new(["NUDJ_TEST_NO_SUCH_VARIABLE"]));
+    let fixed: Arc<dyn CredentialProvider> = Arc::new(StaticCredential::new("fixed"));
+
+    let chain = Chain::new([hanging.clone(), missing.clone(), fixed.clone()]);
+    assert_eq!(chain.name(), "vault or environment or static");
+    let before = tokio::time::Instant::now();
+    assert_eq!(sent(&bearer(chain)).await.unwrap(), "Bearer fixed");
+    assert_eq!(before.elapsed(), Duration::from_secs(3), "the one that hung was left in time");
+    assert!(!Chain::new([missing.clone(), fixed]).renews(), "nothing of these can change");
+
+    let failing = Chain::new([hanging, missing]);
+    assert!(failing.renews());
+    let error = failing.fetch().await.unwrap_err().to_string();
+    assert!(error.contains("vault: no answer within 3s; environment: none of"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_sees_the_change_of_a_provider_behind_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, next) = (folder.path().join("key"), folder.path().join("next"));
+    fs::write(&path, "one").unwrap();
+    let missing: Arc<dyn CredentialProvider> = Arc::new(EnvironmentCredential::new(["NUDJ_TEST_NO_SUCH_VARIABLE"]));
+    let credentials = bearer(Chain::new([missing, Arc::new(FileCredential::new(&path)) as _]));
+    assert_eq!(sent(&credentials).await.unwrap(), "Bearer one");
+    fs::write(&next, "two").unwrap();
+    fs::rename(&next, &path).unwrap();
+    until_sent(&credentials, "Bearer two").await;
+}
+
+fn token_url(mock: &MockNudj) -> String {
+    format!("{}/oauth/token", mock.url())
+}
+
+fn token_requests(mock: &MockNudj) -> usize {
+    mock.requests().iter().filter(|request| request.path == "/oauth/token").count()
+}
+
+#[tokio::test]
+async fn a_hundred_calls_with_a_revoked_token_ask_for_exactly_one_other() {
+    let mock = MockNudj::builder().oauth_client("the id", "se cret&+=").start().await.unwrap();
+    let http = HttpConfig::default();
+    let provider = ClientCredentials::new(&token_url(&mock), "the id", "se cret&+=".to_owned(), &http).unwrap();
+    let client = Client::builder().config(quick(&mock)).credentials(Arc::new(provider)).build().unwrap();
+    client.integration().me().get().await.unwrap();
+    let requests = mock.requests();
+    let token = requests.iter().find_map(|request| request.header("x-api-token")).unwrap();
+    assert!(mock.revoke_token(token));
+
+    // So long that all hundred are refused before the other token is there.
+    mock.inject(Fault::latency(Duration::from_millis(300)).path("/oauth/token"));
+    for answer in join_all((0..100).map(|_| client.integration().me().get())).await {
+        answer.unwrap();
+    }
+    assert_eq!(token_requests(&mock), 2);
+    let refused = mock.requests().iter().filter(|request| request.header("x-api-token") == Some(token)).count();
+    assert!(refused > 2, "several calls met the refusal: {refused}");
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_is_down_slow_or_answers_garbage_is_named() {
+    let mock = MockNudj::builder().oauth_client("id", "canary-secret").start().await.unwrap();
+    let faults = [
+        (Fault::close(), "could not be had"),
+        (Fault::hang(), "did not come within the fetch timeout"),
+        (Fault::html(200), "could not be had"),
+        (Fault::status(503), "could not be had"),
+        (Fault::huge_body(100_000), "could not be had"),
+    ];
+    for (fault, expected) in faults {
+        let id = mock.inject(fault.path("/oauth/token"));
+        let mut config = quick(&mock);
+        config.auth.renewal.fetch_timeout = Duration::from_millis(500);
+        let provider =
+            ClientCredentials::new(&token_url(&mock), "id", "canary-secret".to_owned(), &config.http).unwrap();
+        let client = Client::builder().config(config).credentials(Arc::new(provider)).build().unwrap();
+        let error = client.integration().me().get().await.unwrap_err();
+        assert_eq!(error.kind().name(), "auth", "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("credentials from oauth2") && text.contains(expected), "{text}");
+        mock.remove_fault(id);
+        // A failure is not remembered.
+        client.integration().me().get().await.unwrap();
+    }
+    let wrong = ClientCredentials::new(&token_url(&mock), "id", "wrong".to_owned(), &HttpConfig::default()).unwrap();
+    let error = wrong.fetch().await.unwrap_err().to_string();
+    assert!(error.ends_with("answered 401 invalid_client; are client id and secret right?"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_follows_no_redirect() {
+    let mock = MockNudj::builder().oauth_client("id", "secret").start().await.unwrap();
+    let elsewhere = MockNudj::start().await.unwrap();
+    mock.inject(Fault::redirect(307, token_url(&elsewhere).parse().unwrap()).path("/oauth/token"));
+    let provider =
+        ClientCredentials::new(&token_url(&mock), "id", "secret".to_owned(), &HttpConfig::default()).unwrap();
+    let error = provider.fetch().await.unwrap_err().to_string();
+    assert!(error.contains("307"), "{error}");
+    assert_eq!(elsewhere.request_count(), 0);
+}
+
+#[tokio::test]
+async fn no_provider_shows_its_secret_at_trace() {
+    const CANARY: &str = "canary-7c02";
+    let captured = Captured::default();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(captured.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mock = MockNudj::builder().token(CANARY).oauth_client("id", CANARY).start().await.unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), format!("{CANARY}\n")).unwrap();
+    let mut printed = String::new();
+    let oauth = |secret: &str| {
+        ClientCredentials::new(&token_url(&mock), "id", secret.to_owned(), &HttpConfig::default()).unwrap()
+    };
+    printed += &format!("{:?} {:?}", oauth(CANARY), FileCredential::new(file.path()));
+    let chain =
+        Chain::new([Arc::new(oauth("canary-7c02-wrong")) as _, Arc::new(FileCredential::new(file.path())) as _]);
+    printed += &format!("{chain:?}");
+    let providers: [Arc<dyn CredentialProvider>; 4] = [
+        Arc::new(oauth(CANARY)),
+        Arc::new(oauth(CANARY).basic()),
+        Arc::new(FileCredential::new(file.path())),
+        Arc::new(chain),
+    ];
+    for provider in providers {
+        let client = Client::builder().config(quick(&mock)).credentials(Arc::clone(&provider)).build().unwrap();
+        client.integration().me().get().await.unwrap();
+        printed += &format!("{client:?} {:?} {:?}", client.handles().credentials(), provider.fetch().await.unwrap());
+        // What a bad file or a wrong secret says, through every layer.
+        fs::write(file.path(), format!("{CANARY}\n{CANARY}")).unwrap();
+        mock.inject(Fault::status(401).path("/api/v2/integration/me").times(1));
+        if let Err(error) = client.integration().me().get().await {
+            printed += &format!("{error} {error:?}");
+        }
+        fs::write(file.path(), format!("{CANARY}\n")).unwrap();
+    }
+    let log = String::from_utf8(captured.bytes()).unwrap();
+    assert!(log.contains("credential renewed"), "the log was captured: {log}");
+    assert!(!log.contains(CANARY), "{log}");
+    assert!(!printed.contains(CANARY), "{printed}");
+}
+
+/// A server that nobody here wrote: npm's `oauth2-mock-server`.
+#[tokio::test]
+async fn a_foreign_token_server_gives_a_token_by_form_and_by_basic() {
+    let Ok(url) = std::env::var("NUDJ_TEST_OAUTH_URL") else {
+        assert!(std::env::var_os("CI").is_none(), "CI must set NUDJ_TEST_OAUTH_URL");
+        eprintln!("left out: a foreign token server: set NUDJ_TEST_OAUTH_URL or run cargo xtask test");
+        return;
+    };
+    let url = format!("{}/token", url.trim_end_matches('/'));
+    let provider = ClientCredentials::new(&url, "id", "secret".to_owned(), &HttpConfig::default()).unwrap();
+    for provider in [provider.clone(), provider.clone().basic(), provider.scope("read write")] {
+        let lifetime = provider.fetch().await.unwrap().lifetime();
+        assert!(lifetime.is_some_and(|lifetime| lifetime > Duration::from_secs(60)), "{lifetime:?}");
+        assert!(sent(&bearer(provider)).await.unwrap().starts_with("Bearer ey"), "a JWT");
+    }
+}
