@@ -181,7 +181,9 @@ fn per_endpoint(
     seed: Option<u64>,
     breakers: &Arc<Mutex<Vec<BreakerHandle>>>,
 ) -> Result<impl Fn(&Endpoint) -> PerEndpoint + Send + Sync + 'static + use<>, Error> {
-    let mut breaker = CircuitBreakerLayer::new(&config.circuit_breaker)?.observers(observers.clone());
+    let mut breaker =
+        CircuitBreakerLayer::new(&config.circuit_breaker.clone().with_attempt_timeout(config.timeout.attempt))?
+            .observers(observers.clone());
     if let Some(seed) = seed {
         breaker = breaker.seed(seed);
     }
