@@ -18,6 +18,7 @@ use tokio_test::task;
 use tower::{Service, service_fn};
 
 const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What the transport knows of itself.
 #[derive(Clone, Default)]
@@ -121,4 +122,24 @@ async fn a_call_dropped_after_any_number_of_polls_leaves_nothing_behind() {
         }
     }
     panic!("the call never ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_presses_cancel_opens_no_circuit_before_an_attempt_would_have_timed_out() {
+    let mut config = Config::with_endpoints(["http://127.0.0.1:1"]);
+    config.circuit_breaker.failure_threshold = 1;
+    config.timeout.attempt = 10 * SECOND;
+    let hung = service_fn(|_: Request<Full<Bytes>>| std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>());
+    let client = Client::builder().config(config).token("token").build_over(hung).unwrap();
+    let state = || client.handles().breakers()[0].state();
+    for (wait, then) in [(9 * SECOND, State::Closed), (10 * SECOND, State::Open)] {
+        let request = Request::get("/").body(Full::default()).unwrap();
+        // Dropped, by a task that is ended, after that long.
+        let call = tokio::spawn(client.service().call(request));
+        tokio::task::yield_now().await;
+        advance(wait).await;
+        call.abort();
+        assert!(call.await.is_err_and(|end| end.is_cancelled()));
+        assert_eq!(state(), then, "after {wait:?}");
+    }
 }

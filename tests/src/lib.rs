@@ -14,6 +14,8 @@ mod example_client;
 mod layers;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod refusals;
 
 /// The file at `path` of the repository.
 #[cfg(test)]

@@ -260,6 +260,10 @@ mod tests {
         struct Outer(#[source] crate::BoxError);
         let connect = Outer(TransportError::Connect("refused".into()).into());
         assert_eq!(verdict(Err(&connect)), Verdict::failure().resend(Resend::NotSent));
+        let unsent = Outer(TransportError::Unsent("the connection was dead".into()).into());
+        assert_eq!(verdict(Err(&unsent)), Verdict::failure().resend(Resend::NotSent));
+        let invalid = Outer(TransportError::InvalidRequest("no path".into()).into());
+        assert_eq!(verdict(Err(&invalid)), Verdict::ignored());
         let too_large = Outer(TransportError::BodyTooLarge { limit: 1 }.into());
         assert_eq!(verdict(Err(&too_large)), Verdict::ignored());
         let wait = Some(Duration::from_secs(3));

@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use http::{HeaderName, Request, Response, StatusCode};
 use nudj_tower::{
     BoxError,
+    classify::{Classify, Http, Verdict},
     credentials::{
         Credential, CredentialError, Credentials, CredentialsConfig, CredentialsLayer, FromFn, Scheme, StaticCredential,
     },
@@ -139,7 +140,8 @@ async fn a_second_401_is_answered_as_it_is() {
     let server = Server::accepting(99);
     let service = CredentialsLayer::new(credentials).layer(server.service());
     assert_eq!(call(&service).await.unwrap().status(), StatusCode::UNAUTHORIZED);
-    assert_eq!((issuer.issued.load(SeqCst), server.requests.load(SeqCst)), (2, 2));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((issuer.issued.load(SeqCst), server.requests.load(SeqCst)), (2, 2), "nor is another fetched afterwards");
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,4 +333,14 @@ async fn a_body_that_cannot_be_copied_is_sent_once_and_the_next_call_has_the_new
         tokio::task::yield_now().await;
     }
     assert_eq!(service.oneshot(Request::new(NotClone)).await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_cannot_be_had_is_nobodys_failure_and_not_asked_for_by_retry() {
+    let provider = FromFn::new("none", || ready(Err(BoxError::from("no such file"))));
+    let credentials = Credentials::new(provider, Scheme::Bearer, CredentialsConfig::default()).unwrap();
+    let service = CredentialsLayer::new(credentials).layer(Server::accepting(1).service());
+    let error = call(&service).await.unwrap_err();
+    let verdict = Classify::<Request<()>, Response<()>>::classify(&Http::default(), Err(&*error));
+    assert_eq!(verdict, Verdict::ignored());
 }
