@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, response};
+use http::{Method, Request, Response, header, response};
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
@@ -164,7 +164,7 @@ impl<S, C> Exchange<S, C> {
     }
 
     /// Asks the origin in the background, unless somebody does already.
-    fn revalidate<A>(self, request: Request<A>, names: Names, stored: Stored)
+    fn revalidate<A>(self, mut request: Request<A>, names: Names, stored: Stored)
     where
         S: Origin<A>,
         A: Send + 'static,
@@ -176,6 +176,10 @@ impl<S, C> Exchange<S, C> {
             return;
         };
         let Some(lead) = state.flights.try_lead(names.name()) else { return };
+        // The caller has its answer; what the origin is asked now is whether the stored one holds.
+        for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+            request.headers_mut().remove(name);
+        }
         let limit = state.config.revalidation_timeout;
         runtime.spawn(async move {
             let stale = Stale { stored, on_error: false };

@@ -194,27 +194,29 @@ impl State {
         } else {
             let known = names.variants.clone().filter(|variants| *variants.names == vary);
             let variants = known.unwrap_or_else(|| Variants { generation: fastrand::u64(..), names: vary.into() });
-            let list = Arc::new(Cached::Variants(variants.clone()));
-            self.write(&names.primary, &list, tags, None, as_of).await;
+            let list = Cached::Variants(variants.clone());
+            self.write(&names.primary, list, tags, None, as_of).await;
             Names::varied(names.primary.clone(), variants, asked)
         };
-        let cached = Arc::new(Cached::Answer(answer));
-        let entry = self.write(names.name(), &cached, tags, Some(keep), as_of).await;
-        Some((Stored::new(cached, entry)?, names.variant.unwrap_or(names.primary)))
+        let stored = self.write(names.name(), Cached::Answer(answer), tags, Some(keep), as_of).await?;
+        Some((stored, names.variant.unwrap_or(names.primary)))
     }
 
     async fn write(
         &self,
         name: &str,
-        cached: &Arc<Cached>,
+        cached: Cached,
         tags: &[String],
         ttl: Option<Duration>,
         as_of: AsOf,
-    ) -> Entry {
-        let entry = Entry::new(Kind::Http, SCHEMA, cached.to_bytes(), &normal_tags(tags));
-        let entry = entry.with_decoded(Arc::clone(cached) as _, cached.weight());
+    ) -> Option<Stored> {
+        let payload = cached.to_bytes();
+        // Read back, so that body and headers are slices of the payload: else memory would hold them twice.
+        let cached = Arc::new(Cached::from_bytes(&payload)?);
+        let entry = Entry::new(Kind::Http, SCHEMA, payload, &normal_tags(tags));
+        let entry = entry.with_decoded(Arc::clone(&cached) as _, cached.weight());
         self.cache.write_through(name, &entry, ttl, Some(as_of)).await;
-        entry
+        Stored::new(cached, entry)
     }
 }
 

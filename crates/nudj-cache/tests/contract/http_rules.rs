@@ -422,3 +422,18 @@ async fn resource_that_became_cacheable_is_cached_again() {
     assert_eq!(body(&service, get("/a")).await, "1");
     assert_eq!(body(&service, get("/a")).await, "1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn background_revalidation_asks_for_the_stored_version_and_not_for_the_callers() {
+    let headers = [("cache-control", "max-age=60, stale-while-revalidate=30"), ("etag", "\"v1\"")];
+    let origin = Origin::answering(move |_, _| answer(200, &headers, "body"));
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    send(&service, get("/a")).await;
+    advance(S(61)).await;
+    let knowing = request("GET", "/a", &[("if-none-match", "\"v1\""), ("if-modified-since", "Mon")]);
+    assert_eq!(send(&service, knowing).await.0, 304);
+    settle().await;
+    assert_eq!(origin.calls(), 2);
+    assert_eq!(origin.last().headers()["if-none-match"], "\"v1\"");
+    assert!(!origin.last().headers().contains_key("if-modified-since"));
+}

@@ -183,3 +183,26 @@ async fn bytes_come_back_as_they_were() {
     cache.drop_memory();
     assert_eq!(cache.get_bytes("k").await.as_deref(), Some(&b"\xff\x00"[..]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn call_that_comes_after_a_delete_does_not_take_a_value_from_before_it() {
+    let cache = memory_only();
+    let number = Arc::new(AtomicU32::new(0));
+    let call = || {
+        let (cache, number) = (cache.clone(), Arc::clone(&number));
+        tokio::spawn(async move {
+            let load = || async {
+                let read = number.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok::<_, Infallible>(read)
+            };
+            *cache.get_or_load("k", &SetOptions::default(), load).await.unwrap()
+        })
+    };
+    let before = call();
+    tokio::task::yield_now().await;
+    cache.delete("k").await;
+    let after = call();
+    assert_eq!((before.await.unwrap(), after.await.unwrap()), (0, 1));
+    assert_eq!(cache.get::<u32>("k").await.as_deref(), Some(&1));
+}

@@ -13,12 +13,11 @@ struct Fake {
     map: Mutex<HashMap<String, Entry>>,
     failing: AtomicBool,
     hanging: AtomicBool,
-    asked: Mutex<u32>,
+    last_ttl: Mutex<Option<Duration>>,
 }
 
 impl Fake {
     async fn state(&self) -> Result<(), LevelError> {
-        *self.asked.lock() += 1;
         if self.hanging.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -39,8 +38,9 @@ impl CacheLevel for Arc<Fake> {
         let entry = self.map.lock().get(key).cloned();
         Ok(entry.map(|entry| Found { entry, remaining: Duration::from_secs(9) }))
     }
-    async fn set(&self, key: &str, entry: &Entry, _: Write) -> Result<(), LevelError> {
+    async fn set(&self, key: &str, entry: &Entry, write: Write) -> Result<(), LevelError> {
         self.state().await?;
+        *self.last_ttl.lock() = Some(write.ttl);
         self.map.lock().insert(key.into(), entry.clone());
         Ok(())
     }
@@ -138,6 +138,16 @@ async fn delete_dropped_half_way_is_still_done() {
     assert!(timeout(short, guarded.delete(&[target])).await.is_err());
     fake.hanging.store(false, Ordering::SeqCst);
     assert!(guarded.get("a").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ttl_leaves_room_for_the_way_there() {
+    let (fake, guarded) = guarded();
+    guarded.set("k", &entry(&[]), WRITE).await;
+    assert_eq!(*fake.last_ttl.lock(), Some(WRITE.ttl - Duration::from_millis(50)));
+    let short = Write { ttl: Duration::from_millis(50), as_of: None };
+    guarded.set("short", &entry(&[]), short).await;
+    assert!(guarded.get("short").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -217,3 +217,10 @@ async fn address_with_a_password_is_never_shown() {
     let error = level.get("k").await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hidden-word"));
 }
+
+#[cfg(feature = "redis-tls")]
+#[tokio::test]
+async fn tls_without_a_provider_is_an_error_and_no_panic() {
+    let error = RedisLevel::new("rediss://127.0.0.1:1/", &RedisConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("install_default"), "{error}");
+}
