@@ -20,3 +20,9 @@ pub use nudj_mock as mock;
 pub use nudj_tower as tower;
 #[cfg(feature = "webhook")]
 pub use nudj_webhook as webhook;
+
+/// The README's code, compiled with the other documentation tests.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

@@ -1,1 +1,0 @@
-//! Metrics, health checks and a live dashboard for the Nudj stack

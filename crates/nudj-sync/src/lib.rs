@@ -1,1 +1,0 @@
-//! Synchronization patterns: request-response, batch, event-driven, bidirectional, change data capture
