@@ -13,7 +13,7 @@ use serde::Serialize;
 pub struct CacheStats {
     /// One row per level, L1 first.
     pub levels: Vec<LevelStats>,
-    /// Lookups that some level answered.
+    /// Lookups that some level answered. A stale HTTP answer counts here, and under `loads` if the origin was asked.
     pub hits: u64,
     /// Lookups that none answered.
     pub misses: u64,

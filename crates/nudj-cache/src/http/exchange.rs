@@ -122,7 +122,7 @@ impl<S, C> Exchange<S, C> {
                 Role::Lead(lead) => Some(Landing::Lead(lead)),
                 Role::Wait(wait) => wait.await,
             };
-            let again = state.in_memory(names.primary.clone(), request.headers(), Traits::default());
+            let again = state.again_in_memory(names.primary.clone(), request.headers());
             let respond = |stored: &Stored| stored.respond::<C, S::Body>(again.now, false, None);
             match landing {
                 Some(Landing::Lead(lead)) => {

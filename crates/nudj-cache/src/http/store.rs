@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, Kind},
-    level::AsOf,
+    level::{AsOf, Found},
     multi::{Format, normal_tags},
 };
 
@@ -133,8 +133,25 @@ impl State {
     /// Looks in the memory level only, without waiting.
     pub(super) fn in_memory(&self, primary: String, request: &HeaderMap, traits: Traits) -> Lookup {
         let now = Instant::now();
+        self.found_by(primary, request, traits, now, |name| self.cache.lookup_memory(name, now))
+    }
+
+    /// The same for a call that has looked before: it is not counted again.
+    pub(super) fn again_in_memory(&self, primary: String, request: &HeaderMap) -> Lookup {
+        let now = Instant::now();
+        self.found_by(primary, request, Traits::default(), now, |name| self.cache.memory().lookup_at(name, now))
+    }
+
+    fn found_by(
+        &self,
+        primary: String,
+        request: &HeaderMap,
+        traits: Traits,
+        now: Instant,
+        find: impl Fn(&str) -> Option<Found>,
+    ) -> Lookup {
         let get = |name: &str| {
-            let entry = self.cache.lookup_memory(name, now)?.entry;
+            let entry = find(name)?.entry;
             Some((entry.decoded::<Cached>()?, entry))
         };
         let (names, found) = match get(&primary) {

@@ -31,6 +31,7 @@ async fn fifty_misses_make_one_call() {
     assert_eq!(origin.calls(), 1);
     let stats = cache.stats();
     assert_eq!((stats.loads, stats.coalesced), (1, 49));
+    assert_eq!((stats.misses, stats.levels[0].misses, stats.levels[0].hits), (50, 50, 0), "each looked once");
 }
 
 #[tokio::test(start_paused = true)]
