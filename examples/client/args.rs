@@ -31,9 +31,27 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Sends one request, or many, through the whole stack.
     Call(Call),
+    /// Checks configuration, token and endpoints before production; exit code 1 when a check failed.
+    Doctor(Doctor),
     /// Receives webhooks.
     #[command(subcommand)]
     Webhooks(Webhooks),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// What to GET of each endpoint: something that the token may read.
+    #[arg(long, default_value = "/api/v2/integration/me", value_parser = path)]
+    pub(crate) path: String,
+    /// The environment variable that holds the webhook endpoint's secret, if webhooks are received.
+    #[arg(long, value_name = "VAR")]
+    pub(crate) secret_env: Option<String>,
+    /// How webhooks are signed.
+    #[arg(long, value_enum, default_value_t = SchemeName::Nudj)]
+    pub(crate) scheme: SchemeName,
+    /// Prints {"ok":…,"checks":[{"name":…,"status":…,"endpoint":…,"found":…,"fix":…}]}.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ mod args;
 mod call;
 mod connect;
 mod demo;
+mod doctor;
 mod report;
 mod webhooks;
 
@@ -28,6 +29,7 @@ async fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Demo(args) => demo::run(&cli.global, args).await,
         Command::Call(args) => call::run(&cli.global, args).await,
+        Command::Doctor(args) => doctor::run(&cli.global, args).await,
         Command::Webhooks(Webhooks::Listen(args)) => webhooks::listen(args).await,
     };
     match outcome {
