@@ -7,7 +7,7 @@ use nudj_tower::Route;
 
 use crate::{
     ClientBuilder, Config, Error, NudjService, RequestBuilder,
-    api::{Admin, Integration},
+    api::{Admin, Analytics, Integration},
     path,
     stack::Handles,
 };
@@ -56,6 +56,12 @@ impl Client {
     #[must_use]
     pub fn integration(&self) -> Integration<'_> {
         Integration { client: self }
+    }
+
+    /// Statistics: `/api/v2/analytics`.
+    #[must_use]
+    pub fn analytics(&self) -> Analytics<'_> {
+        Analytics { client: self }
     }
 
     /// Anything that is not typed. `path` follows the endpoint's origin as given and must be percent-encoded; it should be a

@@ -4,11 +4,13 @@
 //! reference. They are served by `nudj-mock`; against the real host they may not exist.
 
 mod admin;
+mod analytics;
 mod integration;
 mod list;
 
 pub use self::{
     admin::*,
+    analytics::*,
     integration::*,
     list::{List, ListStream},
 };

@@ -218,3 +218,50 @@ pub struct PointsTransacted {
     /// The transaction.
     pub transaction: Option<PointsTransaction>,
 }
+
+/// All statistics of one user. Here the id is called `userId`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserDetails {
+    /// Nudj's id.
+    pub user_id: String,
+    /// Unique name.
+    pub username: Option<String>,
+    /// Email address.
+    pub email: Option<String>,
+    /// The name others see.
+    pub display_name: Option<String>,
+    /// Address of the picture.
+    pub profile_picture_url: Option<String>,
+    /// When the user came to be, ISO 8601.
+    pub created_at: Option<String>,
+    /// What the user has and did.
+    pub stats: Option<UserStats>,
+    /// What else came: `xpBreakdown`, `achievements`, `challenges`, rewards …
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// What a user has and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UserStats {
+    /// Points.
+    pub total_points: Option<f64>,
+    /// Experience.
+    #[serde(rename = "totalXP")]
+    pub total_xp: Option<f64>,
+    /// Level.
+    pub current_level: Option<f64>,
+    /// Achievements completed.
+    pub total_achievements: Option<f64>,
+    /// Challenges completed.
+    pub total_challenges_completed: Option<f64>,
+    /// Challenges started.
+    pub total_challenges_started: Option<f64>,
+    /// Rewards earned.
+    pub total_rewards_earned: Option<f64>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}

@@ -123,6 +123,16 @@ async fn points_are_given_once_per_reference() {
 }
 
 #[tokio::test]
+async fn a_users_statistics_are_read() {
+    let (mock, client) = start().await;
+    let user = mock.add_user(&serde_json::json!({ "email": "a@example.org", "username": "a" })).unwrap();
+    let id = user["id"].as_str().unwrap();
+    let details = client.analytics().user_details(id).await.unwrap();
+    assert_eq!((details.user_id.as_str(), details.email.as_deref()), (id, Some("a@example.org")));
+    assert_eq!(details.stats.unwrap().total_points, Some(0.0));
+}
+
+#[tokio::test]
 async fn every_list_of_the_typed_api_is_served() {
     let (mock, client) = start().await;
     let (admin, mine) = (client.admin(), client.integration());
