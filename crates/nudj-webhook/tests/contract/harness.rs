@@ -28,6 +28,7 @@ impl Clock {
         Self(Instant::now(), Duration::ZERO)
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) fn later(self, by: Duration) -> Self {
         Self(self.0, by)
     }
