@@ -194,10 +194,7 @@ async fn a_secret_follows_no_redirect() {
 #[tokio::test]
 async fn no_provider_shows_its_secret_at_trace() {
     const CANARY: &str = "canary-7c02";
-    let captured = Captured::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(captured.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (captured, _guard) = Captured::start();
     let mock = MockNudj::builder().token(CANARY).oauth_client("id", CANARY).start().await.unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), format!("{CANARY}\n")).unwrap();

@@ -17,6 +17,17 @@ use super::quick;
 pub(super) struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
+    /// Captures what this thread logs, at TRACE, for as long as the guard lives.
+    pub(super) fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        // Without one that is interested for good, a line of code that another test's thread reaches between two of these is
+        // noted as of interest to nobody, and then missing here.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        let captured = Self::default();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(captured.clone()).finish();
+        (captured, tracing::subscriber::set_default(subscriber))
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap().clone()
     }
@@ -44,10 +55,7 @@ impl<'w> MakeWriter<'w> for Captured {
 #[tokio::test]
 async fn the_token_is_in_no_log_error_or_debug_output() {
     const CANARY: &str = "canary-token-5f1c";
-    let captured = Captured::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(captured.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (captured, _guard) = Captured::start();
     let mut printed = String::new();
     for header in [AuthHeader::XApiToken, AuthHeader::Bearer] {
         let mock = MockNudj::builder().token(CANARY).start().await.unwrap();
