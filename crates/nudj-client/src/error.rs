@@ -357,8 +357,8 @@ fn status_text(status: StatusCode, code: Option<&str>, message: Option<&str>) ->
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place of this crate that reads the time of day, for HTTP-dates only"
+    reason = "the one place of this crate that reads the time of day: for HTTP-dates and the age of keys"
 )]
-fn wall_clock() -> std::time::SystemTime {
+pub(crate) fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }

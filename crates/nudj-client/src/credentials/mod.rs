@@ -24,6 +24,7 @@
 //! | [`FileCredential`] | when the file changes, and after a 401 |
 //! | [`ClientCredentials`] | before the token expires, and after a 401 |
 //! | [`Chain`] | when one of its providers is |
+//! | [`rotation::StoredKey`] | after a 401, and by [`rotation::Rotation`] |
 //!
 //! # Errors
 //! [`ProviderError`], which names the source and what to do and never holds a secret or what a server wrote. A credential that
@@ -39,6 +40,7 @@ mod environment;
 mod error;
 mod file;
 mod oauth;
+pub mod rotation;
 mod scheme;
 
 pub use nudj_tower::credentials::{Credential, CredentialProvider, StaticCredential};

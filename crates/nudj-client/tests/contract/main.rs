@@ -6,6 +6,7 @@ mod config;
 mod credentials;
 mod hostile;
 mod pages;
+mod rotation;
 mod secrets;
 mod seed;
 mod stack;

@@ -1,0 +1,229 @@
+//! Keys that are replaced: stored before they are used, and one that works after a crash between any two steps.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use nudj_client::{
+    Client,
+    credentials::rotation::{ApiRotator, Done, FileStore, KeyRotator, Rotation, SecretStore, StoredKey, StoredKeys},
+};
+use nudj_mock::MockNudj;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Notify;
+
+use super::quick;
+
+/// Counts steps, and at one of them ends the process: nothing after it happens.
+#[derive(Default)]
+struct Crash {
+    at: Option<usize>,
+    step: AtomicUsize,
+    reached: Notify,
+}
+
+impl Crash {
+    async fn step(&self) {
+        if Some(self.step.fetch_add(1, Ordering::Relaxed)) == self.at {
+            self.reached.notify_one();
+            pending::<()>().await;
+        }
+    }
+}
+
+/// Keeps keys in memory, which here survives a crash.
+struct Kept {
+    keys: Arc<Mutex<StoredKeys>>,
+    crash: Arc<Crash>,
+}
+
+impl SecretStore for Kept {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    fn load(&self) -> Done<'_, StoredKeys> {
+        let keys = self.keys.lock().unwrap().clone();
+        Box::pin(std::future::ready(Ok(keys)))
+    }
+
+    fn store(&self, keys: StoredKeys) -> Done<'_, ()> {
+        Box::pin(async move {
+            self.crash.step().await;
+            *self.keys.lock().unwrap() = keys;
+            self.crash.step().await;
+            Ok(())
+        })
+    }
+}
+
+struct Rotator {
+    api: ApiRotator,
+    crash: Arc<Crash>,
+}
+
+impl KeyRotator for Rotator {
+    fn name(&self) -> &str {
+        self.api.name()
+    }
+
+    fn rotate(&self) -> Done<'_, SecretString> {
+        Box::pin(async move {
+            self.crash.step().await;
+            let new = self.api.rotate().await?;
+            self.crash.step().await;
+            Ok(new)
+        })
+    }
+}
+
+/// A process: a client over the store, and its rotation.
+fn process(mock: &MockNudj, store: Arc<dyn SecretStore>, crash: Arc<Crash>) -> (Client, Rotation) {
+    let provider = Arc::new(StoredKey::new(Arc::clone(&store)));
+    let client = Client::builder().config(quick(mock)).credentials(provider).build().unwrap();
+    let rotator = Rotator { api: ApiRotator::new(client.clone()), crash };
+    let rotation = Rotation::new(client.handles().credentials().clone(), Arc::new(rotator), store);
+    (client, rotation)
+}
+
+fn last_sent(mock: &MockNudj) -> String {
+    mock.requests().last().unwrap().header("x-api-token").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_crash_between_any_two_steps_leaves_a_key_that_works() {
+    // Before and after each of: the note that it begins, the new key, the new key stored.
+    const STEPS: usize = 6;
+    for at in (0..STEPS).map(Some).chain([None]) {
+        let mock = MockNudj::start().await.unwrap();
+        let keys = Arc::new(Mutex::new(StoredKeys::new(mock.token().to_owned())));
+        let crash = Arc::new(Crash { at, ..Crash::default() });
+        let store = |crash: &Arc<Crash>| -> Arc<dyn SecretStore> {
+            Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::clone(crash) })
+        };
+        let (client, rotation) = process(&mock, store(&crash), Arc::clone(&crash));
+        client.integration().me().get().await.unwrap();
+        let crashed = tokio::select! {
+            done = rotation.rotate() => { done.unwrap(); false }
+            () = crash.reached.notified() => true,
+        };
+        assert_eq!(crashed, at.is_some(), "{at:?}");
+        // The old process, if it lives on, and then a new one.
+        client.integration().me().get().await.unwrap();
+        drop((client, rotation));
+
+        let calm = Arc::new(Crash::default());
+        let (client, rotation) = process(&mock, store(&calm), calm);
+        rotation.resume().await.unwrap();
+        client.integration().me().get().await.unwrap();
+        let stored = keys.lock().unwrap().clone();
+        assert_eq!(last_sent(&mock), stored.current.expose_secret(), "{at:?}");
+        assert!(!stored.begun, "{at:?}");
+        // Nothing was begun only when the crash came before the first note.
+        assert_eq!(stored.current.expose_secret() == mock.token(), at == Some(0), "{at:?}");
+        assert!(!client.handles().credentials().snapshot().has_fallback, "accepted once, the new one is proven");
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_that_is_refused_falls_back_to_the_old_one_also_after_a_restart() {
+    let mock = MockNudj::start().await.unwrap();
+    let mut stored = StoredKeys::new("not-yet-known".to_owned());
+    stored.previous = Some(mock.token().to_owned().into());
+    let keys = Arc::new(Mutex::new(stored));
+    let crash = Arc::new(Crash::default());
+    let (client, rotation) = process(&mock, Arc::new(Kept { keys, crash: Arc::clone(&crash) }), crash);
+    rotation.resume().await.unwrap();
+    client.integration().me().get().await.unwrap();
+    assert_eq!(mock.request_count(), 2, "the new one, then the old one");
+    assert_eq!(last_sent(&mock), mock.token());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_sent_is_neither_stored_nor_used() {
+    struct Bad;
+    impl KeyRotator for Bad {
+        fn name(&self) -> &str {
+            "bad"
+        }
+
+        fn rotate(&self) -> Done<'_, SecretString> {
+            Box::pin(std::future::ready(Ok("canary\n".to_owned().into())))
+        }
+    }
+    let mock = MockNudj::start().await.unwrap();
+    let keys = Arc::new(Mutex::new(StoredKeys::new(mock.token().to_owned())));
+    let store: Arc<dyn SecretStore> = Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::default() });
+    let (client, _) = process(&mock, Arc::clone(&store), Arc::default());
+    let rotation = Rotation::new(client.handles().credentials().clone(), Arc::new(Bad), store);
+    let error = rotation.rotate().await.unwrap_err();
+    assert!(error.to_string().starts_with("the key from bad: ") && !format!("{error:?}").contains("canary"));
+    assert_eq!(keys.lock().unwrap().current.expose_secret(), mock.token());
+    client.integration().me().get().await.unwrap();
+}
+
+#[tokio::test]
+async fn rotating_all_the_time_under_load_fails_no_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let mock = MockNudj::start().await.unwrap();
+    std::fs::write(&path, format!(r#"{{"current":"{}"}}"#, mock.token())).unwrap();
+    let store: Arc<dyn SecretStore> = Arc::new(FileStore::new(&path));
+    let (client, rotation) = process(&mock, Arc::clone(&store), Arc::default());
+    let load = {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for _ in 0..200 {
+                client.integration().me().get().await.unwrap();
+            }
+        })
+    };
+    for _ in 0..10 {
+        rotation.rotate().await.unwrap();
+    }
+    load.await.unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    client.integration().me().get().await.unwrap();
+    assert_eq!(last_sent(&mock), store.load().await.unwrap().current.expose_secret());
+
+    std::fs::write(&path, r#"{"current":"canary","previous":5}"#).unwrap();
+    let error = store.load().await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_rotates_what_is_due_and_tries_again_what_failed() {
+    struct Flaky(AtomicUsize);
+    impl KeyRotator for Flaky {
+        fn name(&self) -> &str {
+            "flaky"
+        }
+
+        fn rotate(&self) -> Done<'_, SecretString> {
+            let call = self.0.fetch_add(1, Ordering::Relaxed);
+            let answer = if call == 0 { Err("not now".into()) } else { Ok(format!("key-{call}").into()) };
+            Box::pin(std::future::ready(answer))
+        }
+    }
+    let keys = Arc::new(Mutex::new(StoredKeys::new("by-hand".to_owned())));
+    let store: Arc<dyn SecretStore> = Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::default() });
+    let mut config = nudj_client::Config::with_endpoints(["http://127.0.0.1:1"]);
+    config.retry.max_retries = 0;
+    let provider = Arc::new(StoredKey::new(Arc::clone(&store)));
+    let client = Client::builder().config(config).credentials(provider).build().unwrap();
+    let rotation = Rotation::new(client.handles().credentials().clone(), Arc::new(Flaky(AtomicUsize::new(0))), store);
+    let _ = tokio::time::timeout(Duration::from_secs(59), rotation.run()).await;
+    assert_eq!(keys.lock().unwrap().current.expose_secret(), "by-hand");
+    assert!(keys.lock().unwrap().begun);
+    let _ = tokio::time::timeout(Duration::from_secs(3600), rotation.run()).await;
+    assert_eq!(keys.lock().unwrap().current.expose_secret(), "key-1", "and no further before its 30 days");
+}
