@@ -20,7 +20,7 @@ fn receiver(cache: MultiLevelCache) -> Receiver {
 }
 
 /// Reads the user through the cache; `origin` is what Nudj would say now.
-async fn read(cache: &MultiLevelCache, key: &str, origin: u32) -> u32 {
+pub(crate) async fn read(cache: &MultiLevelCache, key: &str, origin: u32) -> u32 {
     let options = SetOptions::default().tag("user:u-1");
     let load = async || Ok::<_, Infallible>(origin);
     *cache.get_or_load(key, &options, load).await.unwrap()
@@ -61,54 +61,35 @@ async fn event_without_a_user_and_forged_event_invalidate_nothing() {
 #[cfg(all(feature = "redis", feature = "sqlite"))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changed_user_is_gone_from_all_levels_of_two_processes() {
-    use nudj_cache::{LevelConfig, RedisChannel, RedisConfig, RedisLevel, SqliteConfig, SqliteLevel, Subscription};
-
     let Some(redis) = crate::redis_server::Redis::start("changed_user_is_gone_from_all_levels_of_two_processes") else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let process = async || -> (MultiLevelCache, Subscription) {
-        let channel = RedisChannel::new(&[&redis.url], &RedisConfig::default()).unwrap();
-        let file = SqliteConfig { path: Some(folder.path().join("cache.db")), ..SqliteConfig::default() };
-        let patient = || LevelConfig { timeout: Duration::from_secs(10), ..LevelConfig::default() };
-        let settings = CacheConfig { l2: patient(), l3: patient(), ..CacheConfig::default() };
-        let cache = MultiLevelCache::builder(settings)
-            .l2(RedisLevel::new(&redis.url, &RedisConfig::default()).unwrap())
-            .l3(SqliteLevel::open(file).await.unwrap())
-            .channel(channel.clone())
-            .build()
-            .unwrap();
-        let subscription = channel.subscribe(&cache);
-        let mut news = cache.channel_news();
-        tokio::time::timeout(Duration::from_secs(30), news.wait_for(|news| news.up == Some(true)))
-            .await
-            .unwrap()
-            .unwrap();
-        (cache, subscription)
-    };
-    let ((here, _one), (there, _two)) = (process().await, process().await);
+    let file = folder.path().join("cache.db");
+    let (here, _subscription) = crate::cache_process::shared_cache(&redis.url, &file).await;
+    let mut there = crate::cache_process::CacheProcess::start(&redis.url, &file);
     let receiver = receiver(here.clone());
+    const KEY: &str = "user:profile:u-1";
 
-    assert_eq!(read(&here, "user:profile:u-1", 1).await, 1);
-    assert_eq!(read(&there, "user:profile:u-1", 2).await, 1, "shared");
-    for cache in [&here, &there] {
-        cache.drop_memory();
-        assert_eq!(read(cache, "user:profile:u-1", 2).await, 1, "in the shared levels as well");
-    }
+    assert_eq!(read(&here, KEY, 1).await, 1);
+    assert_eq!(there.ask("read 2"), "1", "shared");
+    here.drop_memory();
+    assert_eq!(read(&here, KEY, 2).await, 1, "in the shared levels as well");
+    assert_eq!(there.ask("drop"), "dropped");
+    assert_eq!(there.ask("read 2"), "1", "in the shared levels as well");
     assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
     eventually("handled", async || receiver.snapshot().handled == 1).await;
-    assert_eq!(here.get::<u32>("user:profile:u-1").await, None);
-    eventually("the other process heard of it", async || there.stats().remote_invalidations > 0).await;
-    assert_eq!(there.get::<u32>("user:profile:u-1").await, None);
+    assert_eq!(here.get::<u32>(KEY).await.as_deref(), None);
+    assert_eq!(there.ask("heard"), "heard", "the other process was told");
+    assert_eq!(there.ask("get"), "none");
     // Not in any level: with both memories empty the shared ones are asked.
-    for cache in [&here, &there] {
-        cache.drop_memory();
-        assert_eq!(cache.get::<u32>("user:profile:u-1").await, None);
-    }
-    for (cache, origin) in [(&there, 3), (&here, 4)] {
-        // So soon after the delete the shared levels need not take it yet; old it is not.
-        assert!([3, origin].contains(&read(cache, "user:profile:u-1", origin).await));
-    }
+    here.drop_memory();
+    assert_eq!(there.ask("drop"), "dropped");
+    assert_eq!(here.get::<u32>(KEY).await.as_deref(), None);
+    assert_eq!(there.ask("get"), "none");
+    assert_eq!(there.ask("read 3"), "3", "the next read is fresh");
+    // So soon after the delete the shared levels need not take it yet; old it is not.
+    assert!([3, 4].contains(&read(&here, KEY, 4).await));
     // The sender's repeat does nothing more.
     assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
     receiver.shutdown(Duration::from_secs(10)).await;

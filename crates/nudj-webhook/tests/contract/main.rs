@@ -3,6 +3,8 @@
 
 mod answers;
 mod bodies;
+#[cfg(all(feature = "cache", feature = "redis", feature = "sqlite"))]
+mod cache_process;
 #[cfg(feature = "cache")]
 mod cached_users;
 mod child;
