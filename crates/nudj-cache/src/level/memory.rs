@@ -4,14 +4,14 @@
 //! tag, and refusing a value whose read began before its delete. Both are one table of numbers: a delete writes its
 //! number into the cell its name hashes to, and an entry counts only while no cell of its key and tags holds a number
 //! above its own. Fixed memory, constant time, nothing to clean up; two names that share a cell cost a miss, never a
-//! stale hit.
+//! stale hit. There are about as many cells as the level has room for entries, so a delete takes one stranger along at
+//! most, on average.
 //!
 //! moka's blocking flavour is used on purpose: a hit is then answered without a future on the heap.
 
 use std::{
-    collections::hash_map::RandomState,
     fmt,
-    hash::BuildHasher,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -56,8 +56,8 @@ impl MemoryConfig {
     }
 }
 
-/// Cells for deletes: 32 KiB. One delete makes one entry in 4096 a miss by chance.
-const CELLS: usize = 4096;
+/// One cell of 8 bytes for each KiB the level may hold, within these bounds.
+const CELLS: (u64, u64) = (1 << 12, 1 << 20);
 
 /// Values in this process's memory. Clones share it.
 #[derive(Clone)]
@@ -68,7 +68,8 @@ struct Inner {
     cells: Box<[AtomicU64]>,
     /// Number of the last delete of everything.
     floor: AtomicU64,
-    hasher: RandomState,
+    /// Which names share a cell.
+    seed: u64,
 }
 
 struct Slot {
@@ -77,20 +78,27 @@ struct Slot {
     /// Deletes seen when reading the value began.
     deletes: u64,
     /// Cells of the key and of each tag.
-    cells: Box<[u16]>,
+    cells: Box<[usize]>,
 }
 
 impl MemoryLevel {
     /// An empty level that holds at most `max_bytes` bytes (near enough: moka evicts in batches).
     #[must_use]
     pub fn new(max_bytes: u64) -> Self {
+        Self::with_seed(max_bytes, fastrand::u64(..))
+    }
+
+    /// The same, with the names that share a cell by chance always the same: for tests that count on what stays.
+    #[must_use]
+    pub fn with_seed(max_bytes: u64, seed: u64) -> Self {
         let slots = moka::sync::Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|key: &Arc<str>, slot: &Arc<Slot>| slot.weight(key))
             .expire_after(ByTtl)
             .build();
-        let cells = (0..CELLS).map(|_| AtomicU64::new(0)).collect();
-        Self(Arc::new(Inner { slots, cells, floor: AtomicU64::new(0), hasher: RandomState::new() }))
+        let cells = (max_bytes / 1024).clamp(CELLS.0, CELLS.1);
+        let cells = (0..cells).map(|_| AtomicU64::new(0)).collect();
+        Self(Arc::new(Inner { slots, cells, floor: AtomicU64::new(0), seed }))
     }
 
     /// The entry under `key`, when it is there, within its TTL and not deleted.
@@ -146,21 +154,24 @@ impl MemoryLevel {
         self.0.slots.run_pending_tasks();
     }
 
-    fn cell(&self, name: &str) -> u16 {
-        // Truncation is the point: the low bits pick the cell.
-        (self.0.hasher.hash_one(name) % CELLS as u64) as u16
+    fn cell(&self, name: &str) -> usize {
+        let mut hasher = DefaultHasher::new();
+        self.0.seed.hash(&mut hasher);
+        name.hash(&mut hasher);
+        let cells = u64::try_from(self.0.cells.len()).unwrap_or(u64::MAX);
+        usize::try_from(hasher.finish().checked_rem(cells).unwrap_or(0)).unwrap_or(0)
     }
 
     fn void(&self, name: &str) {
         let number = next_delete();
-        if let Some(cell) = self.0.cells.get(usize::from(self.cell(name))) {
+        if let Some(cell) = self.0.cells.get(self.cell(name)) {
             cell.fetch_max(number, Ordering::SeqCst);
         }
     }
 
     fn counts(&self, slot: &Slot) -> bool {
         let seen = |cell: &AtomicU64| cell.load(Ordering::SeqCst) <= slot.deletes;
-        seen(&self.0.floor) && slot.cells.iter().filter_map(|cell| self.0.cells.get(usize::from(*cell))).all(seen)
+        seen(&self.0.floor) && slot.cells.iter().filter_map(|cell| self.0.cells.get(*cell)).all(seen)
     }
 }
 
@@ -170,7 +181,7 @@ impl Slot {
         const BOOKKEEPING: usize = 400;
         let weight = BOOKKEEPING
             .saturating_add(key.len())
-            .saturating_add(self.cells.len().saturating_mul(2))
+            .saturating_add(self.cells.len().saturating_mul(8))
             .saturating_add(self.entry.weight());
         u32::try_from(weight).unwrap_or(u32::MAX)
     }

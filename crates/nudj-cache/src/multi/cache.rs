@@ -225,7 +225,7 @@ impl MultiLevelCacheBuilder {
         self
     }
 
-    /// Makes the jitter repeatable.
+    /// Makes everything repeatable that is left to chance: the jitter, and which entries a delete takes along.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -243,7 +243,10 @@ impl MultiLevelCacheBuilder {
         // Until the subscription stands, invalidations of others do not arrive.
         let up = self.channel.is_some().then_some(false);
         Ok(MultiLevelCache(Arc::new(Inner {
-            memory: MemoryLevel::new(self.config.memory.max_bytes),
+            memory: match self.seed {
+                Some(seed) => MemoryLevel::with_seed(self.config.memory.max_bytes, seed),
+                None => MemoryLevel::new(self.config.memory.max_bytes),
+            },
             memory_counters: LevelCounters::default(),
             shared: l2.into_iter().chain(l3).collect(),
             channel: self.channel,

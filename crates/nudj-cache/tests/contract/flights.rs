@@ -241,3 +241,33 @@ async fn call_that_comes_after_a_change_does_not_take_an_answer_from_before_it()
     assert_eq!(origin.calls(), 3);
     assert_eq!(body(&service, get("/a")).await, "2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn failure_that_says_no_store_is_for_nobody_else() {
+    let origin = slow(503, &[("cache-control", "no-store")]);
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    futures_util::future::join_all((0..10).map(|_| send(&service, get("/a")))).await;
+    assert_eq!(origin.calls(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_that_was_stored_while_a_call_looked_elsewhere_is_taken() {
+    const KEY: &str = "http|0:||///a";
+    let origin = Origin::answering(|number, _| answer(200, &[("cache-control", "max-age=60")], &number.to_string()));
+    let (other, elsewhere) = cached(&origin, HttpCacheConfig::default());
+    body(&other, get("/a")).await;
+    let stored = elsewhere.memory().lookup(KEY).expect("the key is as its module says");
+
+    let (mut l2, l3) = (crate::levels::Shared::new(), crate::levels::Shared::new());
+    let barrier = Arc::new(tokio::sync::Barrier::new(2));
+    l2.read_done = Some(Arc::clone(&barrier));
+    let cache = crate::levels::cache(l2, l3);
+    let service = tower::Layer::layer(&crate::origin::layer(&cache, HttpCacheConfig::default()), origin.clone());
+    let call = tokio::spawn(async move { body(&service, get("/a")).await });
+    barrier.wait().await;
+    let write = nudj_cache::Write { ttl: stored.remaining, as_of: None };
+    cache.memory().insert(KEY, &stored.entry, write);
+    barrier.wait().await;
+    assert_eq!(call.await.unwrap(), "0");
+    assert_eq!(origin.calls(), 1);
+}

@@ -412,15 +412,19 @@ async fn body_over_the_limit_goes_through_and_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn resource_that_became_cacheable_is_cached_again() {
-    let origin = Origin::answering(|number, _| {
-        let cache_control = if number == 0 { "no-store" } else { "max-age=600" };
-        answer(200, &[("cache-control", cache_control)], &number.to_string())
+async fn resource_that_became_cacheable_is_cached_and_waited_for_again() {
+    let origin = Origin::new(|number, _| async move {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let cache_control = if number == 0 { "no-store" } else { "max-age=5" };
+        Ok(answer(200, &[("cache-control", cache_control)], &number.to_string()))
     });
     let (service, _) = cached(&origin, HttpCacheConfig::default());
     assert_eq!(body(&service, get("/a")).await, "0");
     assert_eq!(body(&service, get("/a")).await, "1");
     assert_eq!(body(&service, get("/a")).await, "1");
+    advance(S(6)).await;
+    futures_util::future::join_all((0..10).map(|_| body(&service, get("/a")))).await;
+    assert_eq!(origin.calls(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -436,4 +440,26 @@ async fn background_revalidation_asks_for_the_stored_version_and_not_for_the_cal
     assert_eq!(origin.calls(), 2);
     assert_eq!(origin.last().headers()["if-none-match"], "\"v1\"");
     assert!(!origin.last().headers().contains_key("if-modified-since"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn conditions_of_the_caller_reach_the_origin_as_they_are() {
+    let origin = Origin::new(|_, request| {
+        let conditional = request.headers().contains_key("if-none-match");
+        async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let headers = [("cache-control", "max-age=60"), ("etag", "\"v1\"")];
+            Ok(if conditional { answer(304, &headers, "") } else { answer(200, &headers, "body") })
+        }
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    let knowing = || request("GET", "/a", &[("if-none-match", "\"v0\"")]);
+    // Nothing stored: its 304 passes, and says nothing about whether the resource can be cached.
+    assert_eq!(send(&service, knowing()).await.0, 304);
+    futures_util::future::join_all((0..10).map(|_| body(&service, get("/a")))).await;
+    assert_eq!(origin.calls(), 2);
+    // Stale by now: the caller asks for its own version, not for the stored one.
+    advance(S(61)).await;
+    assert_eq!(send(&service, knowing()).await.0, 304);
+    assert_eq!(origin.last().headers()["if-none-match"], "\"v0\"");
 }

@@ -110,7 +110,7 @@ pub(crate) async fn holds_under_races(level: &(impl CacheLevel + Clone)) {
 
 #[tokio::test]
 async fn memory_level_keeps_the_contract() {
-    let level = MemoryLevel::new(1 << 20);
+    let level = MemoryLevel::with_seed(1 << 20, 1);
     holds(&level).await;
     holds_under_races(&level).await;
 }

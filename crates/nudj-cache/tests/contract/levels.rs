@@ -31,7 +31,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new() -> Self {
         Self {
-            level: MemoryLevel::new(1 << 20),
+            level: MemoryLevel::with_seed(1 << 20, 1),
             failing: Arc::default(),
             hanging: Arc::default(),
             read_done: None,
@@ -280,7 +280,7 @@ async fn lost_channel_shortens_what_is_stored_and_its_return_empties_memory() {
             Ok(())
         }
     }
-    let cache = MultiLevelCache::builder(CacheConfig::default()).channel(Quiet).build().unwrap();
+    let cache = MultiLevelCache::builder(CacheConfig::default()).channel(Quiet).seed(1).build().unwrap();
     assert_eq!(cache.stats().channel_up, Some(false), "not subscribed yet");
     cache.set("k", 1, &SetOptions::default()).await.unwrap();
     assert!(remaining(cache.memory(), "k") <= Duration::from_secs(30));

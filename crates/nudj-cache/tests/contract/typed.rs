@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::levels::{Shared, cache};
 
 fn memory_only() -> MultiLevelCache {
-    MultiLevelCache::builder(CacheConfig::default()).build().unwrap()
+    MultiLevelCache::builder(CacheConfig::default()).seed(1).build().unwrap()
 }
 
 #[tokio::test(start_paused = true)]

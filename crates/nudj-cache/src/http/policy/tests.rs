@@ -171,6 +171,16 @@ fn absurd_clocks_and_ages_do_not_panic() {
     }
 }
 
+#[test]
+fn clock_beyond_the_year_9999_does_not_panic() {
+    let far = SystemTime::UNIX_EPOCH + S(1 << 40);
+    let answer = headers(&[("cache-control", "max-age=60")]);
+    let none = Directives::default();
+    let stored = assess(&Method::GET, &none, StatusCode::OK, &answer, &Rules::default(), far).unwrap();
+    let verdict = judge(&directives("max-age=100"), &stored, (StatusCode::OK, &answer), S(1), || far);
+    assert_eq!(verdict, Verdict::Fresh);
+}
+
 proptest! {
     /// An answer that must be revalidated is never served stale, whatever request and windows say; and nothing that
     /// is not fresh is served but in a window that was given.

@@ -15,7 +15,7 @@ fn for_a_minute() -> Write {
 
 #[tokio::test(start_paused = true)]
 async fn entry_is_gone_at_its_ttl_to_the_millisecond() {
-    let level = MemoryLevel::new(1 << 20);
+    let level = MemoryLevel::with_seed(1 << 20, 1);
     level.insert("k", &entry(&[]), for_a_minute());
     advance(Duration::from_millis(59_999)).await;
     assert_eq!(level.lookup("k").unwrap().remaining, Duration::from_millis(1));
@@ -25,7 +25,7 @@ async fn entry_is_gone_at_its_ttl_to_the_millisecond() {
 
 #[tokio::test(start_paused = true)]
 async fn tag_removes_every_entry_that_has_it_and_no_other() {
-    let level = MemoryLevel::new(1 << 20);
+    let level = MemoryLevel::with_seed(1 << 20, 1);
     level.insert("profile", &entry(&["user:1", "profiles"]), for_a_minute());
     level.insert("rewards", &entry(&["user:1"]), for_a_minute());
     level.insert("other", &entry(&["user:2"]), for_a_minute());
@@ -39,7 +39,7 @@ async fn tag_removes_every_entry_that_has_it_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn value_read_before_its_delete_is_refused_after_it() {
-    let level = MemoryLevel::new(1 << 20);
+    let level = MemoryLevel::with_seed(1 << 20, 1);
     let as_of = Some(AsOf::now());
     level.remove("k");
     level.insert("k", &entry(&[]), Write { as_of, ..for_a_minute() });
@@ -61,7 +61,7 @@ async fn value_read_before_its_delete_is_refused_after_it() {
 
 #[tokio::test(start_paused = true)]
 async fn weight_stays_within_the_limit_however_much_is_written() {
-    let level = MemoryLevel::new(256 << 10);
+    let level = MemoryLevel::with_seed(256 << 10, 1);
     let big = Entry::new(Kind::Bytes, 1, Bytes::from(vec![0; 4096]), &[]);
     for n in 0..5_000 {
         level.insert(&format!("key {n}"), &big, for_a_minute());
@@ -74,7 +74,7 @@ async fn weight_stays_within_the_limit_however_much_is_written() {
 
 #[tokio::test(start_paused = true)]
 async fn clearing_leaves_nothing() {
-    let level = MemoryLevel::new(1 << 20);
+    let level = MemoryLevel::with_seed(1 << 20, 1);
     level.insert("k", &entry(&[]), for_a_minute());
     level.clear();
     assert!(level.lookup("k").is_none());
@@ -82,7 +82,7 @@ async fn clearing_leaves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn longest_ttl_does_not_overflow_the_clock() {
-    let level = MemoryLevel::new(1 << 20);
+    let level = MemoryLevel::with_seed(1 << 20, 1);
     level.insert("k", &entry(&[]), Write { ttl: Duration::MAX, as_of: None });
     assert!(level.lookup("k").is_some());
 }

@@ -32,6 +32,7 @@ fn cache(url: &str, timeout: Duration) -> (MultiLevelCache, RedisChannel, Subscr
     let cache = MultiLevelCache::builder(CacheConfig { l2, ..CacheConfig::default() })
         .l2(RedisLevel::new(url, &config).unwrap())
         .channel(channel.clone())
+        .seed(1)
         .build()
         .unwrap();
     let subscription = channel.subscribe(&cache);
