@@ -67,6 +67,7 @@ pub(super) fn assess(
     rules: &Rules,
     now: SystemTime,
 ) -> Option<Freshness> {
+    let now = sane(now);
     let answer = Directives::read(headers);
     // `Vary: *` fits no later request.
     if request.no_store || answer.no_store || varies_by_all(headers) {
