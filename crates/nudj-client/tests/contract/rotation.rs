@@ -115,6 +115,15 @@ async fn a_crash_between_any_two_steps_leaves_a_key_that_works() {
         assert_eq!(crashed, at.is_some(), "{at:?}");
         // The old process, if it lives on, and then a new one.
         client.integration().me().get().await.unwrap();
+        let stored = keys.lock().unwrap().clone();
+        let known = |key: &str| {
+            [Some(&stored.current), stored.previous.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|kept| kept.expose_secret() == key)
+        };
+        assert!(known(&last_sent(&mock)), "no key is used before it is stored: {at:?}");
+        assert!(known(mock.token()), "the old key is kept: {at:?}");
         drop((client, rotation));
 
         let calm = Arc::new(Crash::default());
