@@ -112,7 +112,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, B, Res> {
         // Only when there is nothing valid: a box here costs no call that has its credential.
-        Fetching { fetch: Fetching, request: Option<Request<B>>, refused: Option<Res> },
+        Fetching { fetch: Fetching, request: Option<Request<B>>, refused: Option<(Res, Arc<Generation>)> },
         Readying { sending: Option<(Arc<Generation>, Request<B>)> },
         Called { #[pin] future: F, generation: Arc<Generation> },
     }
@@ -131,9 +131,11 @@ where
             match this.state.as_mut().project() {
                 StateProj::Fetching { fetch, request, refused } => {
                     let generation = match (ready!(fetch.as_mut().poll(cx)), refused.take()) {
+                        // The same secret again would be refused again.
+                        (Ok(new), Some((response, old))) if new.value == old.value => return Poll::Ready(Ok(response)),
                         (Ok(generation), _) => generation,
                         // The server's own word says more than that no other credential could be had.
-                        (Err(_), Some(response)) => return Poll::Ready(Ok(response)),
+                        (Err(_), Some((response, _))) => return Poll::Ready(Ok(response)),
                         (Err(error), None) => return Poll::Ready(Err(error.into())),
                     };
                     let sending = request.take().map(|request| (generation, request));
@@ -155,6 +157,7 @@ where
                         return Poll::Ready(Ok(response));
                     }
                     let refused = generation.number;
+                    let old = Arc::clone(generation);
                     if !mem::take(this.renewable) || !this.credentials.can_replay() {
                         return Poll::Ready(Ok(response));
                     }
@@ -165,7 +168,7 @@ where
                         return Poll::Ready(Ok(response));
                     };
                     let fetch: Fetching = Box::pin(credentials.after_refusal(refused));
-                    this.state.set(State::Fetching { fetch, request: Some(request), refused: Some(response) });
+                    this.state.set(State::Fetching { fetch, request: Some(request), refused: Some((response, old)) });
                 }
             }
         }

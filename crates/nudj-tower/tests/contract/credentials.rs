@@ -145,6 +145,16 @@ async fn a_second_401_is_answered_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_401_whose_renewal_brings_the_same_secret_is_not_replayed() {
+    let provider = FromFn::new("file", || ready(Ok(Credential::new("token-1".to_owned()))));
+    let credentials = Credentials::new(provider, Scheme::Bearer, CredentialsConfig::default()).unwrap();
+    let server = Server::accepting(2);
+    let service = CredentialsLayer::new(credentials).layer(server.service());
+    assert_eq!(call(&service).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(server.requests.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_401_with_no_other_credential_to_be_had_is_answered_as_it_is() {
     let (issuer, credentials) = issuer(HOUR);
     let server = Server::accepting(1);
