@@ -13,7 +13,7 @@ struct Fake {
     map: Mutex<HashMap<String, Entry>>,
     failing: AtomicBool,
     hanging: AtomicBool,
-    last_ttl: Mutex<Option<Duration>>,
+    last_write: Mutex<Option<Write>>,
 }
 
 impl Fake {
@@ -40,7 +40,7 @@ impl CacheLevel for Arc<Fake> {
     }
     async fn set(&self, key: &str, entry: &Entry, write: Write) -> Result<(), LevelError> {
         self.state().await?;
-        *self.last_ttl.lock() = Some(write.ttl);
+        *self.last_write.lock() = Some(write);
         self.map.lock().insert(key.into(), entry.clone());
         Ok(())
     }
@@ -141,10 +141,12 @@ async fn delete_dropped_half_way_is_still_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ttl_leaves_room_for_the_way_there() {
+async fn ttl_and_age_leave_room_for_the_way_there() {
     let (fake, guarded) = guarded();
-    guarded.set("k", &entry(&[]), WRITE).await;
-    assert_eq!(*fake.last_ttl.lock(), Some(WRITE.ttl - Duration::from_millis(50)));
+    guarded.set("k", &entry(&[]), Write { as_of: Some(crate::AsOf::now()), ..WRITE }).await;
+    let write = (*fake.last_write.lock()).unwrap();
+    assert_eq!(write.ttl, WRITE.ttl - Duration::from_millis(50));
+    assert_eq!(write.as_of.unwrap().elapsed(), Duration::from_millis(50), "as if read that much earlier");
     let short = Write { ttl: Duration::from_millis(50), as_of: None };
     guarded.set("short", &entry(&[]), short).await;
     assert!(guarded.get("short").await.is_none());
