@@ -56,7 +56,11 @@ async fn challenge_workflow_against_the_mock() {
 async fn both_against_a_real_host() {
     let (Ok(key), Ok(url)) = (std::env::var("NUDJ_TEST_API_KEY"), std::env::var("NUDJ_TEST_BASE_URL")) else {
         // Not an error under CI either: a real organisation is nobody's to have.
-        eprintln!("left out: both_against_a_real_host: set NUDJ_TEST_API_KEY and NUDJ_TEST_BASE_URL");
+        // Past the test harness, which shows what a test prints only when it fails.
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("left out: both_against_a_real_host: set NUDJ_TEST_API_KEY and NUDJ_TEST_BASE_URL\n"),
+        );
         return;
     };
     let client = Client::builder().config(Config::with_endpoints([url])).token(key).build().unwrap();
