@@ -85,7 +85,7 @@ impl Client {
     /// Of kind `config` when `language` cannot stand in a header.
     pub fn with_language(&self, language: &str) -> Result<Self, Error> {
         let language = HeaderValue::from_str(language)
-            .map_err(|_| Error::invalid_argument("language", "must be visible ASCII, such as `de`"))?;
+            .map_err(|_| Error::config("language", "must be visible ASCII, such as `de`"))?;
         Ok(Self { shared: Arc::clone(&self.shared), language: Some(language) })
     }
 

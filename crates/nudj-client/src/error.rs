@@ -135,10 +135,6 @@ impl Error {
         Self::new(ErrorKind::Config { field: field.into(), problem: problem.into() })
     }
 
-    pub(crate) fn invalid_argument(name: &str, problem: impl Into<String>) -> Self {
-        Self::config(name, problem)
-    }
-
     /// An argument or a setting that this program's user gave and that cannot be used.
     pub fn usage(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::config(field, problem)

@@ -40,10 +40,7 @@ pub(crate) fn fill(template: &str, ids: &[&str]) -> Result<String, Error> {
             Some(name) => {
                 let id = ids.next().copied().unwrap_or_default();
                 if matches!(id, "" | "." | "..") {
-                    return Err(Error::invalid_argument(
-                        name,
-                        format!("{id:?} is not an id: it would name another path"),
-                    ));
+                    return Err(Error::config(name, format!("{id:?} is not an id: it would name another path")));
                 }
                 path.extend(utf8_percent_encode(id, SEGMENT));
             }

@@ -72,7 +72,7 @@ impl RequestBuilder {
                 self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             }
             Err(error) => {
-                self.problem = Some(Error::invalid_argument("body", "cannot be written as JSON").caused_by(error));
+                self.problem = Some(Error::config("body", "cannot be written as JSON").caused_by(error));
             }
         }
         self
@@ -103,10 +103,10 @@ impl RequestBuilder {
         }
         let path = self.path?;
         let uri: http::Uri = path.parse().map_err(|error: http::uri::InvalidUri| {
-            Error::invalid_argument("path", format!("{error}; give it percent-encoded"))
+            Error::config("path", format!("{error}; give it percent-encoded"))
         })?;
         if !path.starts_with('/') {
-            return Err(Error::invalid_argument("path", "must begin with `/`: the endpoint's origin comes before it"));
+            return Err(Error::config("path", "must begin with `/`: the endpoint's origin comes before it"));
         }
         if let Some(route) = self.route {
             context.set_route(route);

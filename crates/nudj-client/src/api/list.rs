@@ -91,9 +91,9 @@ impl<T: DeserializeOwned> List<T> {
 
     fn request(&self, limit: Option<u32>, skip: u64) -> Result<RequestBuilder, Error> {
         if limit.is_some_and(|limit| !(1..=LARGEST_PAGE).contains(&limit)) {
-            return Err(Error::invalid_argument("limit", format!("must be 1 to {LARGEST_PAGE}")));
+            return Err(Error::config("limit", format!("must be 1 to {LARGEST_PAGE}")));
         }
-        let path = self.path.as_ref().map_err(|error| Error::invalid_argument("path", error.to_string()))?.clone();
+        let path = self.path.as_ref().map_err(|error| Error::config("path", error.to_string()))?.clone();
         let mut request = RequestBuilder::new(self.client.clone(), Method::GET, Ok(path), Some(self.route))
             .query_opt("limit", limit)
             .query_opt("skip", (skip > 0).then_some(skip));
