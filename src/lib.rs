@@ -9,6 +9,10 @@
     feature = "webhook",
     doc = "| [`webhook`] | `nudj-webhook` | receives webhooks: verified, recorded, handled |"
 )]
+#![cfg_attr(
+    feature = "sync",
+    doc = "| [`sync`] | `nudj-sync` | keeps your records and Nudj's the same: five integration patterns |"
+)]
 #![cfg_attr(feature = "mock", doc = "| [`mock`] | `nudj-mock` | an in-process Nudj API with scriptable faults |")]
 
 #[cfg(feature = "cache")]
@@ -17,6 +21,8 @@ pub use nudj_cache as cache;
 pub use nudj_client as client;
 #[cfg(feature = "mock")]
 pub use nudj_mock as mock;
+#[cfg(feature = "sync")]
+pub use nudj_sync as sync;
 pub use nudj_tower as tower;
 #[cfg(feature = "webhook")]
 pub use nudj_webhook as webhook;

@@ -1,0 +1,1 @@
+//! Many records at once, with a report for each and a checkpoint to go on from.

@@ -1,0 +1,1 @@
+//! Changes on both sides, merged.

@@ -1,0 +1,1 @@
+//! Changes of a database's tables, mapped to calls.

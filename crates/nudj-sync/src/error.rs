@@ -1,0 +1,63 @@
+//! What can go wrong here.
+
+use thiserror::Error;
+
+use crate::RemoteError;
+
+/// A boxed error, as tower uses it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error of this crate.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is missing or out of range.
+    #[error("sync configuration: {field} {problem}")]
+    Config {
+        /// The field's path, such as `chunk_size`.
+        field: &'static str,
+        /// What is wrong, and the range.
+        problem: &'static str,
+    },
+    /// A store of ours (journal, checkpoint, outbox, position) failed; what it was to record did not happen, or will be found
+    /// half done and finished by the next start.
+    #[error("the {what} failed; check that it can be reached and is not full")]
+    Store {
+        /// Which store.
+        what: &'static str,
+        /// Its error.
+        #[source]
+        source: BoxError,
+    },
+    /// A store of ours holds something that cannot be read.
+    #[error("the {what} cannot be read: {problem}")]
+    Corrupt {
+        /// Which store.
+        what: &'static str,
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
+    /// Your own system (its database, a callback, a handler) failed.
+    #[error("the local side failed: {0}")]
+    Local(#[source] BoxError),
+    /// A call to Nudj failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+impl Error {
+    #[allow(dead_code, reason = "which parts use it depends on the features")]
+    pub(crate) fn config(field: &'static str, problem: &'static str) -> Self {
+        Self::Config { field, problem }
+    }
+
+    #[allow(dead_code, reason = "which parts use it depends on the features")]
+    pub(crate) fn store(what: &'static str, source: impl Into<BoxError>) -> Self {
+        Self::Store { what, source: source.into() }
+    }
+
+    #[allow(dead_code, reason = "which parts use it depends on the features")]
+    pub(crate) fn corrupt(what: &'static str, problem: impl Into<String>) -> Self {
+        Self::Corrupt { what, problem: problem.into() }
+    }
+}

@@ -1,0 +1,1 @@
+//! Events on a bus: in memory, NATS JetStream, a transactional outbox.

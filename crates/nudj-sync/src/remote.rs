@@ -1,0 +1,239 @@
+//! The seam to Nudj: what the patterns call, and what its failures mean for them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use nudj_client::{
+    Client, ErrorKind,
+    model::{BulkCreated, Challenge, ChallengeUpdate, NewChallenge, NewUser, User, UserUpdate},
+};
+use thiserror::Error;
+
+use crate::BoxError;
+
+/// What a failed call means for whoever has to decide what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemoteErrorKind {
+    /// It was not done and may be sent again later: an open circuit, our own limiter, no connection, 408, 425, 429.
+    NotDone,
+    /// It may or may not have been done: a lost answer, a timeout, 5xx. Look before something is created again.
+    Unknown,
+    /// Something unique is taken: 409.
+    Conflict,
+    /// There is no such record: 404, 410.
+    NotFound,
+    /// No call can succeed before a person has changed something: a token that is refused, a setting.
+    Unauthorized,
+    /// This record will never be taken as it is: any other 4xx, an argument that cannot be sent.
+    Refused,
+}
+
+impl RemoteErrorKind {
+    /// Whether the same call may succeed later with nothing changed.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::NotDone | Self::Unknown)
+    }
+}
+
+/// A call to Nudj that failed.
+#[derive(Debug, Error)]
+#[error("{source}")]
+pub struct RemoteError {
+    kind: RemoteErrorKind,
+    retry_after: Option<Duration>,
+    source: BoxError,
+}
+
+impl RemoteError {
+    /// For your own [`Remote`].
+    pub fn new(kind: RemoteErrorKind, source: impl Into<BoxError>) -> Self {
+        Self { kind, retry_after: None, source: source.into() }
+    }
+
+    /// What it means.
+    #[must_use]
+    pub fn kind(&self) -> RemoteErrorKind {
+        self.kind
+    }
+
+    /// How long to wait at least, where a layer or the server said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The client's own error, where the call was made by [`Client`].
+    #[must_use]
+    pub fn client_error(&self) -> Option<&nudj_client::Error> {
+        self.source.downcast_ref()
+    }
+}
+
+impl From<nudj_client::Error> for RemoteError {
+    fn from(error: nudj_client::Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::CircuitOpen | ErrorKind::RateLimited | ErrorKind::Connect => RemoteErrorKind::NotDone,
+            ErrorKind::Status { status, .. } => match status.as_u16() {
+                404 | 410 => RemoteErrorKind::NotFound,
+                408 | 425 | 429 => RemoteErrorKind::NotDone,
+                409 => RemoteErrorKind::Conflict,
+                403 => RemoteErrorKind::Unauthorized,
+                400..=499 => RemoteErrorKind::Refused,
+                _ => RemoteErrorKind::Unknown,
+            },
+            ErrorKind::Auth { .. } => RemoteErrorKind::Unauthorized,
+            ErrorKind::Config { .. } => RemoteErrorKind::Refused,
+            _ if !error.was_sent() => RemoteErrorKind::NotDone,
+            _ => RemoteErrorKind::Unknown,
+        };
+        Self { kind, retry_after: error.retry_after(), source: error.into() }
+    }
+}
+
+/// What the patterns need of Nudj. [`Client`] implements it, with all its layers; a test may have its own.
+///
+/// No method creates anything twice by itself: a call whose outcome is unknown ends in [`RemoteErrorKind::Unknown`].
+#[async_trait]
+pub trait Remote: Send + Sync {
+    /// Creates a user.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn create_user(&self, user: &NewUser) -> Result<User, RemoteError>;
+
+    /// Creates many users in one call; each may fail by itself. Seed only: not in the public reference.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn create_users(&self, users: &[NewUser]) -> Result<BulkCreated, RemoteError>;
+
+    /// The user with this id of Nudj's, if there is one.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn get_user(&self, id: &str) -> Result<Option<User>, RemoteError>;
+
+    /// The user with exactly this id of yours, if there is one.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn find_user_by_external_id(&self, external_user_id: &str) -> Result<Option<User>, RemoteError>;
+
+    /// The user with this email address, upper and lower case alike, if there is one.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn find_user_by_email(&self, email: &str) -> Result<Option<User>, RemoteError>;
+
+    /// Changes a user. Seed only: not in the public reference.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn update_user(&self, id: &str, change: &UserUpdate) -> Result<User, RemoteError>;
+
+    /// Erases a user's personal data. One that is not there is not an error: what was wanted is so.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn delete_user(&self, id: &str) -> Result<(), RemoteError>;
+
+    /// Creates a challenge. Seed only: not in the public reference.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn create_challenge(&self, body: &NewChallenge) -> Result<Challenge, RemoteError>;
+
+    /// Changes a challenge.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn update_challenge(&self, id: &str, body: &ChallengeUpdate) -> Result<Challenge, RemoteError>;
+
+    /// The challenge for which `wanted` is true, if there is one; reads the list until it is found.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    async fn find_challenge(
+        &self,
+        wanted: &(dyn for<'c> Fn(&'c Challenge) -> bool + Send + Sync),
+    ) -> Result<Option<Challenge>, RemoteError>;
+}
+
+#[async_trait]
+impl Remote for Client {
+    async fn create_user(&self, user: &NewUser) -> Result<User, RemoteError> {
+        Ok(self.admin().users().create(user).await?)
+    }
+
+    async fn create_users(&self, users: &[NewUser]) -> Result<BulkCreated, RemoteError> {
+        Ok(self.admin().users().create_many(users).await?)
+    }
+
+    async fn get_user(&self, id: &str) -> Result<Option<User>, RemoteError> {
+        found(self.admin().users().get(id).await)
+    }
+
+    async fn find_user_by_external_id(&self, external_user_id: &str) -> Result<Option<User>, RemoteError> {
+        find_user(self, external_user_id, |user| user.external_user_id.as_deref() == Some(external_user_id)).await
+    }
+
+    async fn find_user_by_email(&self, email: &str) -> Result<Option<User>, RemoteError> {
+        let wanted = email.to_lowercase();
+        find_user(self, email, |user| user.email.as_deref().is_some_and(|email| email.to_lowercase() == wanted)).await
+    }
+
+    async fn update_user(&self, id: &str, change: &UserUpdate) -> Result<User, RemoteError> {
+        Ok(self.admin().users().update(id, change).await?)
+    }
+
+    async fn delete_user(&self, id: &str) -> Result<(), RemoteError> {
+        found(self.admin().users().delete(id).await).map(drop)
+    }
+
+    async fn create_challenge(&self, body: &NewChallenge) -> Result<Challenge, RemoteError> {
+        Ok(self.admin().challenges().create(body).await?)
+    }
+
+    async fn update_challenge(&self, id: &str, body: &ChallengeUpdate) -> Result<Challenge, RemoteError> {
+        Ok(self.admin().challenges().update(id, body).await?)
+    }
+
+    async fn find_challenge(
+        &self,
+        wanted: &(dyn for<'c> Fn(&'c Challenge) -> bool + Send + Sync),
+    ) -> Result<Option<Challenge>, RemoteError> {
+        let mut all = self.admin().challenges().list().stream();
+        while let Some(challenge) = all.try_next().await? {
+            if wanted(&challenge) {
+                return Ok(Some(challenge));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The API's search is a filter by "contains", where there is one at all; what counts is compared here.
+async fn find_user(
+    client: &Client,
+    text: &str,
+    wanted: impl Fn(&User) -> bool + Send,
+) -> Result<Option<User>, RemoteError> {
+    let mut candidates = client.admin().users().list().search(text).stream();
+    while let Some(user) = candidates.try_next().await? {
+        if wanted(&user) {
+            return Ok(Some(user));
+        }
+    }
+    Ok(None)
+}
+
+fn found<T>(answer: Result<T, nudj_client::Error>) -> Result<Option<T>, RemoteError> {
+    match answer.map_err(RemoteError::from) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

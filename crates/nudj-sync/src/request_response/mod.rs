@@ -1,0 +1,1 @@
+//! Create here, create at Nudj, store Nudj's id: every step survives a crash.

@@ -1,0 +1,20 @@
+//! The wall clock, injected: it stamps records that outlive the process. Waiting is done by `tokio::time`.
+
+use std::{fmt, time::SystemTime};
+
+/// Tells the time of day.
+pub trait WallClock: fmt::Debug + Send + Sync + 'static {
+    /// The present time.
+    fn now(&self) -> SystemTime;
+}
+
+/// The machine's clock; the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl WallClock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place of this crate that reads the wall clock")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}

@@ -1,0 +1,16 @@
+//! The mock, and the real client that calls it.
+
+use std::time::Duration;
+
+use nudj_client::{Client, Config};
+use nudj_mock::MockNudj;
+
+/// A client with a quota that no test meets, and backoffs of a millisecond.
+pub(crate) fn client(mock: &MockNudj) -> Client {
+    let mut config = Config::default();
+    config.endpoints = vec![mock.url()];
+    config.rate_limit.max_requests = 1_000_000;
+    config.retry.base_delay = Duration::from_millis(1);
+    config.circuit_breaker.failure_threshold = 0;
+    Client::builder().config(config).token(mock.token()).build().unwrap()
+}
