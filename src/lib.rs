@@ -13,6 +13,10 @@
     feature = "sync",
     doc = "| [`sync`] | `nudj-sync` | keeps your records and Nudj's the same: five integration patterns |"
 )]
+#![cfg_attr(
+    feature = "observe",
+    doc = "| [`observe`] | `nudj-observe` | metrics, health checks and a live dashboard |"
+)]
 #![cfg_attr(feature = "mock", doc = "| [`mock`] | `nudj-mock` | an in-process Nudj API with scriptable faults |")]
 
 #[cfg(feature = "cache")]
@@ -21,6 +25,8 @@ pub use nudj_cache as cache;
 pub use nudj_client as client;
 #[cfg(feature = "mock")]
 pub use nudj_mock as mock;
+#[cfg(feature = "observe")]
+pub use nudj_observe as observe;
 #[cfg(feature = "sync")]
 pub use nudj_sync as sync;
 pub use nudj_tower as tower;
