@@ -16,8 +16,10 @@ use crate::BoxError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemoteErrorKind {
-    /// It was not done and may be sent again later: an open circuit, our own limiter, no connection, 408, 425, 429.
+    /// It was not done and may be sent again later: an open circuit, no connection, 408, 425.
     NotDone,
+    /// It was not done because there is no quota for it now: our own limiter, 429.
+    Throttled,
     /// It may or may not have been done: a lost answer, a timeout, 5xx. Look before something is created again.
     Unknown,
     /// Something unique is taken: 409.
@@ -34,7 +36,7 @@ impl RemoteErrorKind {
     /// Whether the same call may succeed later with nothing changed.
     #[must_use]
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::NotDone | Self::Unknown)
+        matches!(self, Self::NotDone | Self::Throttled | Self::Unknown)
     }
 }
 
@@ -75,10 +77,12 @@ impl RemoteError {
 impl From<nudj_client::Error> for RemoteError {
     fn from(error: nudj_client::Error) -> Self {
         let kind = match error.kind() {
-            ErrorKind::CircuitOpen | ErrorKind::RateLimited | ErrorKind::Connect => RemoteErrorKind::NotDone,
+            ErrorKind::CircuitOpen | ErrorKind::Connect => RemoteErrorKind::NotDone,
+            ErrorKind::RateLimited => RemoteErrorKind::Throttled,
             ErrorKind::Status { status, .. } => match status.as_u16() {
                 404 | 410 => RemoteErrorKind::NotFound,
-                408 | 425 | 429 => RemoteErrorKind::NotDone,
+                408 | 425 => RemoteErrorKind::NotDone,
+                429 => RemoteErrorKind::Throttled,
                 409 => RemoteErrorKind::Conflict,
                 403 => RemoteErrorKind::Unauthorized,
                 400..=499 => RemoteErrorKind::Refused,

@@ -1,6 +1,8 @@
 //! What the patterns promise, seen from outside: the mock through the real client.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+#[cfg(feature = "batch")]
+mod batch;
 #[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
 mod cdc;
 #[cfg(feature = "event")]

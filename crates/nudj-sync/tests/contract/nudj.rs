@@ -7,8 +7,7 @@ use nudj_mock::MockNudj;
 
 /// A client with a quota that no test meets, and backoffs of a millisecond.
 pub(crate) fn client(mock: &MockNudj) -> Client {
-    let mut config = Config::default();
-    config.endpoints = vec![mock.url()];
+    let mut config = Config { endpoints: vec![mock.url()], ..Config::default() };
     config.rate_limit.max_requests = 1_000_000;
     config.retry.base_delay = Duration::from_millis(1);
     config.circuit_breaker.failure_threshold = 0;

@@ -1,0 +1,163 @@
+//! Reads, settles, reports, saves: one task, with as many calls in flight as the configuration says.
+
+use std::{fmt, pin::pin};
+
+use futures_util::{Stream, StreamExt as _, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::{
+    BatchConfig, CheckpointFile, Report, Row, Stop, Summary, Target,
+    ledger::Ledger,
+    settle::{Settler, Unit},
+};
+use crate::{BoxError, Error, RemoteError};
+
+/// A batch, ready to run.
+pub struct Batch<T> {
+    settler: Settler<T>,
+    checkpoint: Option<CheckpointFile>,
+}
+
+impl<T> fmt::Debug for Batch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Batch");
+        shown.field("config", &self.settler.config).field("checkpoint", &self.checkpoint).finish_non_exhaustive()
+    }
+}
+
+impl<T: Target> Batch<T> {
+    /// A batch without a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Config`]
+    pub fn new(target: T, config: BatchConfig) -> Result<Self, Error> {
+        config.validate()?;
+        let calls = Semaphore::new(config.calls_in_flight);
+        let rng = Mutex::new(fastrand::Rng::new());
+        Ok(Self { settler: Settler { target, config, calls, stop: Stop::new(), rng }, checkpoint: None })
+    }
+
+    /// Writes what is settled to this file, and goes on from what stands there.
+    #[must_use]
+    pub fn checkpoint(mut self, file: CheckpointFile) -> Self {
+        self.checkpoint = Some(file);
+        self
+    }
+
+    /// Ends when this stop is pulled.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.settler.stop = stop;
+        self
+    }
+
+    /// Waits of repeats are drawn from this.
+    #[must_use]
+    pub fn rng(mut self, rng: fastrand::Rng) -> Self {
+        self.settler.rng = Mutex::new(rng);
+        self
+    }
+
+    /// Runs to the end of `rows`, or to the stop, which an error pulls too. `report` is told about each record as it is settled, in any order; before a crash
+    /// it may have been told of records that are settled anew.
+    ///
+    /// # Errors
+    /// [`Error::Remote`] when no record can succeed: the token is refused, or so many in a row failed that the API is down;
+    /// [`Error::Store`] and [`Error::Corrupt`] for the checkpoint; [`Error::Local`] when `rows` or `report` gave an error. What was
+    /// settled by then stands in the checkpoint.
+    pub async fn run<S, F>(self, rows: S, mut report: F) -> Result<Summary, Error>
+    where
+        S: Stream<Item = Result<Row<T::Record>, BoxError>>,
+        F: FnMut(Report<'_, T::Record>) -> Result<(), BoxError>,
+    {
+        let found = match &self.checkpoint {
+            Some(file) => file.load()?,
+            None => None,
+        };
+        let mut ledger = Ledger::restore(found, self.checkpoint, &self.settler.config)?;
+        if ledger.finished {
+            return Ok(ledger.summary());
+        }
+        ledger.save().await?;
+        let ended = drive(&self.settler, rows, &mut report, &mut ledger).await;
+        // Also after an error: what is settled is settled.
+        ledger.finished = matches!(ended, Ok(true));
+        let saved = ledger.save().await;
+        ended.and(saved)?;
+        Ok(ledger.summary())
+    }
+}
+
+/// True when the input was read to its end and all of it is settled.
+async fn drive<T, S, F>(
+    settler: &Settler<T>,
+    rows: S,
+    report: &mut F,
+    ledger: &mut Ledger<T::Record>,
+) -> Result<bool, Error>
+where
+    T: Target,
+    S: Stream<Item = Result<Row<T::Record>, BoxError>>,
+    F: FnMut(Report<'_, T::Record>) -> Result<(), BoxError>,
+{
+    let mut rows = pin!(rows.fuse());
+    let mut stopped = pin!(settler.stop.wait());
+    let unit_size = if settler.target.in_bulk() { settler.config.chunk_size } else { 1 };
+    let (mut in_flight, mut next_unit) = (FuturesUnordered::new(), Vec::new());
+    let (mut ended, mut failure) = (false, None);
+    loop {
+        let reading = !ended && !settler.stop.is_now();
+        tokio::select! {
+            biased;
+            () = &mut stopped, if reading => {}
+            Some(settled) = in_flight.next(), if !in_flight.is_empty() => {
+                if let Err(error) = take(settled, report, ledger) {
+                    failure.get_or_insert(error);
+                    // Calls in flight are finished, and nothing new begins.
+                    settler.stop.now();
+                }
+                if ledger.is_due() && failure.is_none() {
+                    ledger.save().await?;
+                }
+            }
+            row = rows.next(), if reading && ledger.has_room() => {
+                let read = match row {
+                    Some(Ok(row)) => ledger.read(row, report),
+                    Some(Err(error)) => Err(Error::Local(error)),
+                    None => {
+                        ended = true;
+                        Ok(None)
+                    }
+                };
+                match read {
+                    Ok(unit) => next_unit.extend(unit),
+                    Err(error) => {
+                        failure.get_or_insert(error);
+                        settler.stop.now();
+                    }
+                }
+                if next_unit.len() >= unit_size || (ended && !next_unit.is_empty()) {
+                    ledger.about_to_start().await?;
+                    in_flight.push(settler.settle(std::mem::take(&mut next_unit)));
+                }
+            }
+            else => break,
+        }
+    }
+    match failure {
+        Some(error) => Err(error),
+        None if ended => ledger.give_up_held(report).map(|()| ledger.all_settled()),
+        None => Ok(false),
+    }
+}
+
+fn take<R, F>(settled: Result<Vec<Unit<R>>, RemoteError>, report: &mut F, ledger: &mut Ledger<R>) -> Result<(), Error>
+where
+    F: FnMut(Report<'_, R>) -> Result<(), BoxError>,
+{
+    for unit in settled? {
+        ledger.take(unit, report)?;
+    }
+    Ok(())
+}
