@@ -1,0 +1,103 @@
+//! A breaker's state as gauges, of which exactly one is 1.
+
+use std::{fmt, sync::Arc};
+
+use metrics::{Counter, Gauge, Label};
+use nudj_tower::circuit_breaker::{BreakerHandle, State};
+use parking_lot::Mutex;
+
+use super::{
+    catalogue::{BREAKER_REFUSALS, BREAKER_STATE, BREAKER_TRANSITIONS},
+    meter::Meter,
+    named::{Named, OTHER},
+};
+
+/// Held while states are written, and while they are read for Prometheus: no reader sees two states, or none.
+pub(crate) static STATES: Mutex<()> = Mutex::new(());
+
+#[derive(Debug, Default)]
+pub(super) struct Breakers(Named<Breaker>);
+
+struct Breaker {
+    states: Vec<(&'static str, Gauge)>,
+    refusals: Counter,
+    /// The state last written, and how many changes were told: a reading from before a change must not undo it.
+    written: Mutex<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    state: &'static str,
+    told: u64,
+}
+
+impl Breakers {
+    fn get(&self, meter: &Meter, name: &str) -> Arc<Breaker> {
+        self.0.get(name, |name| Breaker::new(meter, name))
+    }
+
+    pub(super) fn changed(&self, meter: &Meter, name: &str, from: &'static str, to: &'static str) {
+        let breaker = self.get(meter, name);
+        let name = self.0.key(name);
+        let labels = vec![Label::new("endpoint", name), Label::new("from", from), Label::new("to", to)];
+        meter.counter(&BREAKER_TRANSITIONS, labels).increment(1);
+        let _states = STATES.lock();
+        let mut written = breaker.written.lock();
+        written.told = written.told.wrapping_add(1);
+        breaker.write(&mut written, to);
+    }
+
+    pub(super) fn refused(&self, meter: &Meter, name: &str) {
+        self.get(meter, name).refusals.increment(1);
+    }
+
+    /// Writes what the handles say, and forgets the states of breakers that are no more.
+    pub(super) fn read(&self, meter: &Meter, handles: &[BreakerHandle]) {
+        for handle in handles {
+            let breaker = self.get(meter, handle.name());
+            let told = breaker.written.lock().told;
+            // May tell a change, and so come back to `changed`: no lock is held here.
+            let state = handle.state().as_str();
+            let _states = STATES.lock();
+            let mut written = breaker.written.lock();
+            if written.told == told {
+                breaker.write(&mut written, state);
+            }
+        }
+        let _states = STATES.lock();
+        for (name, breaker) in self.0.all() {
+            if &*name != OTHER && !handles.iter().any(|handle| handle.name() == &*name) {
+                breaker.write(&mut breaker.written.lock(), "");
+            }
+        }
+    }
+}
+
+impl Breaker {
+    fn new(meter: &Meter, name: &Arc<str>) -> Self {
+        let label = || Label::new("endpoint", Arc::clone(name));
+        // One gauge for several breakers could not be 1 for one state.
+        let states = if &**name == OTHER { &[][..] } else { &State::ALL[..] };
+        let gauge = |state: &State| meter.gauge(&BREAKER_STATE, vec![label(), Label::new("state", state.as_str())]);
+        Self {
+            states: states.iter().map(|state| (state.as_str(), gauge(state))).collect(),
+            refusals: meter.counter(&BREAKER_REFUSALS, vec![label()]),
+            written: Mutex::default(),
+        }
+    }
+
+    fn write(&self, written: &mut Written, state: &'static str) {
+        if written.state != state {
+            written.state = state;
+            for (name, gauge) in &self.states {
+                gauge.set(f64::from(u8::from(*name == state)));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker").field("state", &self.written.lock().state).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+//! Counts what the layers report, by the `metrics` facade, into whatever recorder there is.
+//!
+//! A [`MetricsObserver`] is given to the client's builder; its handles are watched, for what has to be asked for.
+//!
+//! ```
+//! use nudj_client::Client;
+//! use nudj_observe::{metrics::MetricsObserver, prometheus::Prometheus};
+//! use std::sync::Arc;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let prometheus = Prometheus::new()?;
+//! let client = Client::builder()
+//!     .endpoint("https://acme.nudj.cx")
+//!     .token("example-token")
+//!     .observer(Arc::new(prometheus.observer().clone()))
+//!     .build()?;
+//! prometheus.observer().watch(client.handles());
+//! let text = prometheus.render();
+//! assert!(text.contains(r#"nudj_circuit_breaker_state{endpoint="https://acme.nudj.cx",state="closed"} 1"#));
+//! # Ok(()) }
+//! ```
+//!
+//! # Metrics
+//!
+//! [`ALL`] lists them with their labels and what they say. The seed's names are served beside OpenTelemetry's: one call counts in
+//! `nudj_api_requests_total` and `nudj_api_duration_seconds`, and in `http_client_request_duration_seconds`. All of them count
+//! calls, as the caller sees them; `nudj_attempts_total` counts tries.
+//!
+//! # Cardinality
+//!
+//! No label comes from a path, a query, a body or a header. Operations and templates are the program's own constants; a call without
+//! a route counts as `_OTHER`. Endpoints, providers and streams are told apart up to 64 each, combinations of call labels up to 512;
+//! what comes after counts as `_OTHER`.
+//!
+//! # Cost
+//!
+//! Nothing without an observer. A call costs two look-ups under a shared read lock and a few atomic additions, and no allocation
+//! after its kind has been seen once.
+//!
+//! # Mistakes to avoid
+//!
+//! - [`MetricsObserver::new`] before the recorder is installed: what was registered then goes nowhere for good.
+//! - A recorder whose histograms grow until somebody reads them, and nobody who does: [`Prometheus`](crate::prometheus) sees to it
+//!   itself.
+//!
+//! Sources: OpenTelemetry HTTP metrics, <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>; naming,
+//! <https://prometheus.io/docs/practices/naming/>.
+
+mod amplification;
+mod breakers;
+mod calls;
+mod catalogue;
+mod endpoints;
+mod meter;
+mod named;
+mod observer;
+mod sources;
+
+#[cfg(feature = "prometheus")]
+pub(crate) use self::breakers::STATES;
+pub use self::{
+    catalogue::{ALL, BUCKETS, Kind, Metric},
+    observer::MetricsObserver,
+    sources::{CacheLevel, SyncMetrics, WebhookTotals},
+};
