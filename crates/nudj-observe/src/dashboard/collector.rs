@@ -1,0 +1,348 @@
+//! Counts what the layers report, on the calls' own path: one short lock of a shard, no allocation unless something went wrong.
+
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use nudj_tower::{
+    CallContext,
+    classify::Outcome,
+    observe::{Event, Observer},
+};
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    DashboardConfig,
+    histogram::Histogram,
+    recent::{Failure, Happening, Recent, Tone, clipped},
+    seconds::{CHART_SECONDS, Counts, Seconds},
+    view::{Minute, Point},
+};
+
+const SHARDS: usize = 4;
+/// Percentiles and rates are taken over so many seconds: one second of few calls says little.
+const SMOOTHED: u64 = 5;
+const MINUTE: u64 = 60;
+
+thread_local! {
+    static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
+
+fn shard() -> usize {
+    let pick = |cell: &Cell<usize>| {
+        if cell.get() == usize::MAX {
+            cell.set(NEXT_SHARD.fetch_add(1, Relaxed) % SHARDS);
+        }
+        cell.get()
+    };
+    SHARD.try_with(pick).unwrap_or(0)
+}
+
+/// Shards of different threads do not share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Seconds>);
+
+#[derive(Debug)]
+pub(super) struct Collector {
+    epoch: Instant,
+    shards: [Shard; SHARDS],
+    pub(super) failures: Mutex<Recent<Failure>>,
+    pub(super) happenings: Mutex<Recent<Happening>>,
+    /// When the credential was last renewed, in milliseconds after the epoch; 0 for never.
+    renewed: AtomicU64,
+    /// Told when a breaker has changed its state.
+    pub(super) changed: Notify,
+}
+
+/// How one call ended, as the page counts it.
+#[derive(Clone, Copy, Debug)]
+struct CallEnd<'a> {
+    context: &'a CallContext,
+    method: Option<&'static str>,
+    outcome: Option<Outcome>,
+    status: Option<u16>,
+    error: Option<&'a str>,
+    duration: Duration,
+}
+
+impl Collector {
+    pub(super) fn new(config: &DashboardConfig) -> Self {
+        Self {
+            epoch: Instant::now(),
+            shards: Default::default(),
+            failures: Mutex::new(Recent::new(config.recent_errors)),
+            happenings: Mutex::new(Recent::new(config.recent_events)),
+            renewed: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.epoch)
+    }
+
+    pub(super) fn second(&self, now: Instant) -> u64 {
+        self.uptime(now).as_secs()
+    }
+
+    pub(super) fn renewed_ago(&self, now: Instant) -> Option<Duration> {
+        let renewed = self.renewed.load(Relaxed);
+        (renewed > 0).then(|| self.uptime(now).saturating_sub(Duration::from_millis(renewed)))
+    }
+
+    fn count(&self, now: Instant, what: impl FnOnce(&mut Counts)) {
+        let number = self.second(now);
+        if let Some(shard) = self.shards.get(shard())
+            && let Some(second) = shard.0.lock().at(number)
+        {
+            what(&mut second.counts);
+        }
+    }
+
+    fn call_ended(&self, end: &CallEnd<'_>) {
+        let now = Instant::now();
+        let (number, kind) = (self.second(now), kind(end));
+        if let Some(shard) = self.shards.get(shard())
+            && let Some(second) = shard.0.lock().at(number)
+        {
+            kind.count(&mut second.counts);
+            if kind != Kind::Dropped {
+                second.latency.record(end.duration);
+            }
+        }
+        if matches!(kind, Kind::ClientError | Kind::Failed | Kind::Refused) {
+            self.keep(end, number, now);
+        }
+    }
+
+    fn keep(&self, end: &CallEnd<'_>, number: u64, now: Instant) {
+        if !self.failures.lock().takes(number) {
+            return;
+        }
+        let context = end.context;
+        let id = context.correlation_id();
+        let failure = Failure {
+            operation: context.route().map(|route| clipped(route.operation)).unwrap_or_default(),
+            method: end.method.unwrap_or_default(),
+            endpoint: context.endpoint().map(|name| clipped(&name)).unwrap_or_default(),
+            error: clipped(end.error.unwrap_or("failed")),
+            status: end.status,
+            tries: context.tries(),
+            duration_ms: end.duration.as_secs_f64() * 1e3,
+            correlation_id: id.as_ref().and_then(|id| id.to_str().ok()).map(clipped).unwrap_or_default(),
+        };
+        self.failures.lock().push(now, failure);
+    }
+
+    pub(super) fn happened(&self, tone: Tone, subject: &str, text: String) {
+        let now = Instant::now();
+        let mut happenings = self.happenings.lock();
+        if happenings.takes(self.second(now)) {
+            happenings.push(now, Happening { tone, subject: clipped(subject), text });
+        }
+    }
+
+    /// The points of the complete seconds from `first` up to the present one.
+    pub(super) fn points(&self, first: u64, now: Instant) -> Vec<Point> {
+        let end = self.second(now);
+        let first = first.max(end.saturating_sub(CHART_SECONDS - SMOOTHED));
+        // One lock per shard and second at a time: calls wait for one merge, not for all.
+        let seconds: Vec<_> =
+            (first.saturating_sub(SMOOTHED - 1)..end).map(|number| (number, self.sum(number))).collect();
+        let window = |number: u64| {
+            let mut latency = Histogram::default();
+            let near = seconds.iter().filter(|(other, _)| *other <= number && number - *other < SMOOTHED);
+            near.for_each(|(_, (_, theirs))| latency.add(theirs));
+            latency
+        };
+        let wanted = seconds.iter().filter(|(number, _)| *number >= first);
+        wanted
+            .map(|(number, (counts, _))| {
+                let latency = window(*number);
+                Point {
+                    second: *number,
+                    ok: counts.ok.saturating_add(counts.ok_retried),
+                    failed: counts.client_error.saturating_add(counts.failed).saturating_add(counts.refused),
+                    repeats: counts.retries.saturating_add(counts.failovers),
+                    p50: latency.percentile(0.5),
+                    p90: latency.percentile(0.9),
+                    p99: latency.percentile(0.99),
+                }
+            })
+            .collect()
+    }
+
+    fn sum(&self, number: u64) -> (Counts, Histogram) {
+        let mut sum = (Counts::default(), Histogram::default());
+        for shard in &self.shards {
+            if let Some(second) = shard.0.lock().read(number) {
+                sum.0.add(&second.counts);
+                sum.1.add(&second.latency);
+            }
+        }
+        sum
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "shares for people")]
+    pub(super) fn minute(&self, now: Instant) -> Minute {
+        let end = self.second(now);
+        let (mut counts, mut latency, mut lately) = (Counts::default(), Histogram::default(), 0);
+        for number in end.saturating_sub(MINUTE)..end {
+            let (of_second, durations) = self.sum(number);
+            counts.add(&of_second);
+            latency.add(&durations);
+            if end - number <= SMOOTHED {
+                lately += of_second.calls();
+            }
+        }
+        let calls = counts.calls();
+        let ended = calls.saturating_sub(u64::from(counts.dropped));
+        let good = u64::from(counts.ok) + u64::from(counts.ok_retried);
+        let repeats = u64::from(counts.retries) + u64::from(counts.failovers);
+        let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
+        Minute {
+            calls,
+            rate: lately as f64 / SMOOTHED.min(end.max(1)) as f64,
+            success: share(good, ended),
+            retries: share(repeats, calls),
+            p50: latency.percentile(0.5),
+            p90: latency.percentile(0.9),
+            p99: latency.percentile(0.99),
+            counts,
+        }
+    }
+
+    /// Attempts at an endpoint in each of the last complete seconds, oldest first, and how many failed.
+    pub(super) fn attempts(&self, endpoint: &str, now: Instant) -> (Vec<u32>, Vec<u32>) {
+        let end = self.second(now);
+        let seconds = (end.saturating_sub(super::seconds::ENDPOINT_SECONDS - 1)..end).map(|number| {
+            self.shards.iter().fold((0_u32, 0_u32), |sum, shard| {
+                let (all, failed) = shard.0.lock().attempts(number, endpoint);
+                (sum.0.saturating_add(all), sum.1.saturating_add(failed))
+            })
+        });
+        seconds.unzip()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ok,
+    OkRetried,
+    ClientError,
+    Failed,
+    Refused,
+    Dropped,
+}
+
+impl Kind {
+    fn count(self, counts: &mut Counts) {
+        let counter = match self {
+            Self::Ok => &mut counts.ok,
+            Self::OkRetried => &mut counts.ok_retried,
+            Self::ClientError => &mut counts.client_error,
+            Self::Failed => &mut counts.failed,
+            Self::Refused => &mut counts.refused,
+            Self::Dropped => &mut counts.dropped,
+        };
+        *counter = counter.saturating_add(1);
+    }
+}
+
+fn kind(end: &CallEnd<'_>) -> Kind {
+    match (end.outcome, end.status, end.error) {
+        (None, ..) => Kind::Dropped,
+        (Some(_), None, Some("circuit_open" | "rate_limited" | "no_endpoint" | "invalid_request")) => Kind::Refused,
+        (Some(_), Some(429), _) => Kind::Failed,
+        (Some(_), Some(400..=499), _) => Kind::ClientError,
+        (Some(Outcome::Success), _, None) if end.context.tries() > 1 => Kind::OkRetried,
+        (Some(Outcome::Success), _, None) => Kind::Ok,
+        _ => Kind::Failed,
+    }
+}
+
+impl Observer for Collector {
+    fn observe(&self, event: &Event<'_>) {
+        let now = Instant::now;
+        match *event {
+            Event::CallEnded { context, method, outcome, status, error, duration } => {
+                self.call_ended(&CallEnd { context, method, outcome, status, error, duration });
+            }
+            Event::AttemptEnded { endpoint, outcome } => {
+                let failed = matches!(outcome, Some(Outcome::Failure | Outcome::Throttled));
+                let number = self.second(now());
+                if let Some(shard) = self.shards.get(shard()) {
+                    let mut seconds = shard.0.lock();
+                    seconds.count_attempt(number, endpoint, failed);
+                    if let Some(second) = seconds.at(number) {
+                        second.counts.attempts = second.counts.attempts.saturating_add(1);
+                    }
+                }
+            }
+            Event::Retried { failover: true, .. } => self.count(now(), |counts| counts.failovers += 1),
+            Event::Retried { .. } => self.count(now(), |counts| counts.retries += 1),
+            Event::LimiterWaited { .. } => self.count(now(), |counts| counts.waited += 1),
+            Event::LimiterRefused { .. } => self.count(now(), |counts| counts.limited += 1),
+            Event::RetryBudgetExhausted => {
+                self.happened(Tone::Warn, "retry", "budget spent: a call was not sent again".to_owned());
+            }
+            Event::LimiterPaused { pause } => {
+                self.happened(Tone::Warn, "rate limit", format!("the server asked for a pause of {}", words(pause)));
+            }
+            Event::BreakerChanged { name, from, to, retry_after } => {
+                let tone = match to {
+                    "closed" => Tone::Good,
+                    "open" | "forced_open" => Tone::Bad,
+                    _ => Tone::Warn,
+                };
+                let until = retry_after.map(|after| format!(", for {}", words(after))).unwrap_or_default();
+                self.happened(tone, name, format!("{} → {}{until}", spaced(from), spaced(to)));
+                self.changed.notify_one();
+            }
+            Event::EndpointEjected { endpoint, until: Some(out) } => {
+                self.happened(Tone::Bad, endpoint, format!("taken out of the rotation for {}", words(out)));
+            }
+            Event::EndpointEjected { endpoint, until: None } => {
+                self.happened(Tone::Good, endpoint, "back in the rotation".to_owned());
+            }
+            Event::CredentialRefreshed { provider, renewed, valid_for } => {
+                self.credential(provider, renewed, valid_for, now());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Collector {
+    fn credential(&self, provider: &str, renewed: bool, valid_for: Option<Duration>, now: Instant) {
+        if !renewed {
+            return self.happened(Tone::Bad, provider, "the credential could not be renewed".to_owned());
+        }
+        self.renewed.store(super::view::millis(self.uptime(now)).max(1), Relaxed);
+        let valid = valid_for.map(|valid| format!(", valid for {}", words(valid))).unwrap_or_default();
+        self.happened(Tone::Info, provider, format!("credential renewed{valid}"));
+    }
+}
+
+fn spaced(state: &str) -> String {
+    state.replace('_', "-")
+}
+
+/// A duration as people say it.
+fn words(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match duration.as_secs() {
+        0..10 => format!("{seconds:.1} s"),
+        10..120 => format!("{seconds:.0} s"),
+        120..7200 => format!("{} min", duration.as_secs() / 60),
+        _ => format!("{} h", duration.as_secs() / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Driving breakers from the page: only where a guard allows it, and only for the page itself.
+
+use std::{fmt, sync::Arc};
+
+use axum::http::{HeaderMap, header, request::Parts};
+use nudj_tower::circuit_breaker::BreakerHandle;
+use serde::Deserialize;
+
+/// Says who may drive breakers.
+#[derive(Clone)]
+pub(super) struct Guard(pub(super) Arc<dyn Fn(&Parts) -> bool + Send + Sync>);
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
+/// Only a script of the same origin can send this header: another origin's would have to ask first, and is not answered.
+pub(super) const MARK: &str = "x-nudj-dashboard";
+/// The longest body that is read.
+pub(super) const MAX_BODY: usize = 4096;
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    pub(super) endpoint: String,
+    pub(super) action: Action,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Action {
+    ForceOpen,
+    ForceClosed,
+    Automatic,
+}
+
+impl Action {
+    pub(super) fn carry_out(self, breaker: &BreakerHandle) {
+        match self {
+            Self::ForceOpen => breaker.force_open(),
+            Self::ForceClosed => breaker.disable(),
+            Self::Automatic => breaker.reset(),
+        }
+    }
+
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::ForceOpen => "forced open from the dashboard",
+            Self::ForceClosed => "forced closed from the dashboard",
+            Self::Automatic => "back to automatic from the dashboard",
+        }
+    }
+}
+
+/// Whether it was the page of this very origin that sent the request.
+pub(super) fn from_the_page(parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    if text(headers, MARK) != Some("control") {
+        return false;
+    }
+    let is_json = text(headers, "content-type").is_some_and(|kind| kind.split(';').next() == Some("application/json"));
+    if !is_json || text(headers, "sec-fetch-site").is_some_and(|site| site != "same-origin") {
+        return false;
+    }
+    let host = text(headers, header::HOST.as_str()).or(parts.uri.authority().map(|authority| authority.as_str()));
+    match headers.get(header::ORIGIN) {
+        None => true, // No browser: those send it with every POST.
+        Some(origin) => {
+            let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+            origin.is_some_and(|(_, authority)| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)))
+        }
+    }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn parts(headers: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = Request::post("/breakers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn only_the_page_itself_is_believed() {
+        const GOOD: [(&str, &str); 3] =
+            [("host", "a.example:8080"), ("content-type", "application/json"), (MARK, "control")];
+        let rows: [(&[(&str, &str)], bool); 8] = [
+            (&[], true),
+            (&[("origin", "http://a.example:8080")], true),
+            (&[("origin", "http://A.example:8080"), ("sec-fetch-site", "same-origin")], true),
+            (&[("origin", "http://a.example")], false),
+            (&[("origin", "https://evil.example")], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "http://a.example:8080"), ("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+        ];
+        for (more, believed) in rows {
+            let headers: Vec<_> = GOOD.iter().chain(more).copied().collect();
+            assert_eq!(from_the_page(&parts(&headers)), believed, "{more:?}");
+        }
+        for left_out in 1..3 {
+            let headers: Vec<_> = GOOD.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, h)| *h).collect();
+            assert!(!from_the_page(&parts(&headers)), "without {:?}", GOOD[left_out]);
+        }
+        let form = [("host", "a"), ("content-type", "text/plain;application/json"), (MARK, "control")];
+        assert!(!from_the_page(&parts(&form)));
+    }
+}
