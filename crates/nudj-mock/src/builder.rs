@@ -142,6 +142,13 @@ impl Builder {
         self
     }
 
+    /// Takes an email address or external id that another user has already, instead of answering 409: so a client that creates twice
+    /// is seen to. The documentation does not say that the real API refuses. Off unless set.
+    pub fn duplicate_users(mut self, allowed: bool) -> Self {
+        self.limits.duplicates = allowed;
+        self
+    }
+
     /// How many records every other collection holds, 50 000 unless set; one more is answered 500.
     pub fn most_records(mut self, records: usize) -> Self {
         self.limits.records = records;

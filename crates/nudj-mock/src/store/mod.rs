@@ -33,11 +33,13 @@ pub(crate) struct Limits {
     pub(crate) users: usize,
     /// Of every other collection.
     pub(crate) records: usize,
+    /// Whether several users may have one email address or external id.
+    pub(crate) duplicates: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { users: 250_000, records: 50_000 }
+        Self { users: 250_000, records: 50_000, duplicates: false }
     }
 }
 
@@ -90,7 +92,7 @@ impl Store {
             ids,
             tokens,
             idempotency,
-            users: Users::new(me, limits.users),
+            users: Users::new(me, limits.users, limits.duplicates),
             challenges: of(Records::Challenges),
             challenge_groups: of(Records::ChallengeGroups),
             progress: named("Challenge progress"),

@@ -139,6 +139,8 @@ pub(crate) fn contains_ignoring_case(text: &str, needle: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Users {
     most: usize,
+    /// Nothing is unique; the indexes then know the latest.
+    duplicates: bool,
     records: Vec<User>,
     by_id: HashMap<String, usize>,
     by_email: HashMap<String, usize>,
@@ -148,9 +150,10 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    pub(crate) fn new(me: User, most: usize) -> Self {
+    pub(crate) fn new(me: User, most: usize, duplicates: bool) -> Self {
         let mut users = Self {
             most,
+            duplicates,
             records: Vec::new(),
             by_id: HashMap::new(),
             by_email: HashMap::new(),
@@ -178,6 +181,9 @@ impl Users {
 
     /// Which unique field another user than `but` has already.
     pub(crate) fn taken(&self, email: Option<&str>, external_id: Option<&str>, but: Option<&str>) -> Option<Taken> {
+        if self.duplicates {
+            return None;
+        }
         let other = |index: &usize| self.records.get(*index).is_some_and(|user| Some(user.id.as_str()) != but);
         let email = email.filter(|email| !email.is_empty()).and_then(|email| self.by_email.get(&email.to_lowercase()));
         let external = external_id.and_then(|id| self.by_external_id.get(id));

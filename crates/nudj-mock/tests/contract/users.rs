@@ -15,6 +15,16 @@ fn user(n: usize) -> Value {
 }
 
 #[tokio::test]
+async fn a_mock_that_takes_duplicates_shows_who_creates_twice() {
+    let mock = MockNudj::builder().duplicate_users(true).service().unwrap();
+    for _ in 0..2 {
+        let answer = post(&mock, "/api/v2/admin/users", json!({"email": "a@b.c", "externalUserId": "1"})).await;
+        assert!(answer.status.is_success());
+    }
+    assert_eq!(mock.users_count(), 2);
+}
+
+#[tokio::test]
 async fn a_user_is_created_updated_and_deleted_and_then_not_found() {
     let mock = MockNudj::start().await.unwrap();
     let http = Http::new();
