@@ -37,6 +37,9 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         problem: String,
     },
+    /// The event bus has no room, and none came in the time that publishing may wait. Nothing was published.
+    #[error("the event bus is full; publish again later, and look at what its consumer is waiting for")]
+    BusFull,
     /// Your own system (its database, a callback, a handler) failed.
     #[error("the local side failed: {0}")]
     Local(#[source] BoxError),

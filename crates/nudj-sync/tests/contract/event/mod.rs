@@ -1,1 +1,6 @@
 //! The event bus.
+
+mod conformance;
+mod consumer;
+mod harness;
+mod memory;

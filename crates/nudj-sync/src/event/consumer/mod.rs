@@ -1,0 +1,11 @@
+//! [`Consumer`]: from the bus to the handlers, retries, dead letters, drain.
+
+mod builder;
+mod counters;
+mod handle;
+mod looper;
+mod worker;
+
+pub use builder::ConsumerBuilder;
+pub use counters::Snapshot;
+pub use handle::{Consumer, DrainReport};

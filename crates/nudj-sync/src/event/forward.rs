@@ -1,0 +1,25 @@
+//! [`forward_to`]: from one bus to another.
+
+use std::sync::Arc;
+
+use super::{Delivery, EventBus, FollowUps, Handler, Handling};
+
+/// A handler that publishes each event on another bus, same id and all: an outbox's events to JetStream, say. A repeat has no second effect
+/// there, and while the other bus is away the events wait on this one.
+///
+/// Order per key is kept: the next event of a key is not handed out before the other bus has acknowledged the one before.
+pub fn forward_to(bus: impl EventBus) -> impl Handler {
+    Forward(Arc::new(bus))
+}
+
+struct Forward(Arc<dyn EventBus>);
+
+impl Handler for Forward {
+    fn handle(&self, delivery: Delivery) -> Handling {
+        let bus = Arc::clone(&self.0);
+        Box::pin(async move {
+            bus.publish(&delivery.event).await?;
+            Ok(FollowUps::default())
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! What travels on a bus, and how the handling of it can end.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+use super::Permanent;
+use crate::{Error, SystemClock, WallClock as _};
+
+/// Longer ids are replaced by their digest where they are made, and refused where they come from outside.
+const LONGEST_ID: usize = 256;
+const LONGEST_TOPIC: usize = 128;
+const LONGEST_KEY: usize = 256;
+
+/// Something that happened.
+///
+/// Events of one [`key`](Event::key) are handled one after the other, in the order in which they were published. Two events with one
+/// [`id`](Event::id) are one event: publishing the second has no effect while the bus remembers the first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The event's identity; handlers make their effects idempotent by it. At most 256 bytes.
+    pub id: String,
+    /// What kind of thing happened, such as `user.registered`: letters, digits, `.`, `-` and `_`, at most 128.
+    pub topic: String,
+    /// Whom it happened to, such as the user's id; 1 to 256 bytes.
+    pub key: String,
+    /// The rest.
+    pub payload: serde_json::Value,
+    /// When it happened, in milliseconds since 1970.
+    pub occurred_at: i64,
+}
+
+impl Event {
+    /// An event that happens now, with a new id (UUIDv7).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a topic or a key that is not allowed, [`Error::Local`] for a payload that is not JSON.
+    pub fn new(topic: impl Into<String>, key: impl Into<String>, payload: impl Serialize) -> Result<Self, Error> {
+        let event = Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            topic: topic.into(),
+            key: key.into(),
+            payload: serde_json::to_value(payload).map_err(|error| Error::Local(error.into()))?,
+            occurred_at: now_millis(),
+        };
+        event.check().map(|()| event)
+    }
+
+    /// The same with an id of yours, such as `registered-42`: then publishing it again has no effect.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// What follows from this event: same key, and an id made of this event's id and the topic. So a handler that is called twice
+    /// makes the same event twice, which is one event.
+    ///
+    /// # Errors
+    /// As [`new`](Event::new).
+    pub fn follow_up(&self, topic: impl Into<String>, payload: impl Serialize) -> Result<Self, Error> {
+        let event = Self::new(topic, self.key.clone(), payload)?;
+        let mut id = format!("{}>{}", self.id, event.topic);
+        if id.len() > LONGEST_ID {
+            id = Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        }
+        Ok(event.with_id(id))
+    }
+
+    /// Reads the payload. What is not of that shape now never will be: the error is [`Permanent`].
+    ///
+    /// # Errors
+    /// [`Permanent`], with the parser's message.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Permanent> {
+        T::deserialize(&self.payload).map_err(Permanent::new)
+    }
+
+    /// Whether a bus can carry it.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the field.
+    pub fn check(&self) -> Result<(), Error> {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        // No field holds a NUL: PostgreSQL's text cannot.
+        let is_text = |text: &str, longest: usize| (1..=longest).contains(&text.len()) && !text.contains('\0');
+        let checks = [
+            (is_text(&self.id, LONGEST_ID), "event.id", "must have 1 to 256 bytes and no NUL"),
+            (
+                is_text(&self.topic, LONGEST_TOPIC) && self.topic.bytes().all(is_word),
+                "event.topic",
+                "must be 1 to 128 of A-Z a-z 0-9 . - _",
+            ),
+            (is_text(&self.key, LONGEST_KEY), "event.key", "must have 1 to 256 bytes and no NUL"),
+        ];
+        let wrong = checks.into_iter().find(|(holds, ..)| !holds);
+        wrong.map_or(Ok(()), |(_, field, problem)| Err(Error::config(field, problem)))
+    }
+}
+
+pub(super) fn now_millis() -> i64 {
+    let since = SystemClock.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    millis(since)
+}
+
+/// Whole milliseconds; saturates.
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It will be handled.
+    New,
+    /// An event of this id was published before.
+    Duplicate,
+}
+
+/// An event handed out to be handled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claimed {
+    /// The event.
+    pub event: Event,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// Which place on the bus it has; the bus's own number.
+    pub place: u64,
+    /// Proves that the lease is still ours; the bus's own number.
+    pub lease: u64,
+}
+
+/// How the handling of an event ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settlement {
+    /// It is handled; these follow from it, and are published in the same step.
+    Done(Vec<Event>),
+    /// Give it out again after this time; until then the later events of its key wait.
+    Retry {
+        /// How long to wait.
+        after: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// It was not handled: give it out again at once.
+    Release,
+    /// No further attempt: a dead letter.
+    Dead {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a dead letter does to the later events of its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterDeadLetter {
+    /// They wait until it is replayed or discarded: order is never broken, and one poison event stops one key. The default.
+    #[default]
+    Hold,
+    /// They go on. A replayed dead letter then comes after everything of its key that waits by then.
+    Pass,
+}
+
+/// An event that no attempt could handle.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadLetter {
+    /// The event.
+    pub event: Event,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Why the last one failed. May quote the handler's error.
+    pub reason: String,
+}
+
+/// How far behind a bus's consumers are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lag {
+    /// Events published and not handled, those in a handler's hands included and dead letters left out.
+    pub waiting: u64,
+    /// How long ago the oldest of them was published.
+    pub oldest_age: Option<Duration>,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follow_up_of_the_same_event_has_the_same_id() {
+        let event = Event::new("user.registered", "u-1", ()).unwrap();
+        let ids = [(), ()].map(|()| event.follow_up("user.sync.requested", ()).unwrap().id);
+        assert_eq!(ids[0], ids[1]);
+        assert_ne!(ids[0], event.follow_up("user.synced", ()).unwrap().id);
+    }
+
+    #[test]
+    fn long_chain_of_follow_ups_keeps_ids_short_and_apart() {
+        let mut event = Event::new("a.topic", "u-1", ()).unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..200 {
+            event = event.follow_up("a.topic", ()).unwrap();
+            event.check().unwrap();
+            assert!(seen.insert(event.id.clone()));
+        }
+    }
+
+    #[test]
+    fn field_that_a_bus_cannot_carry_is_named() {
+        let good = Event::new("a", "k", ()).unwrap();
+        for (wrong, named) in [
+            (good.clone().with_id(""), "event.id"),
+            (Event { topic: "a b".into(), ..good.clone() }, "event.topic"),
+            (Event { topic: "é".into(), ..good.clone() }, "event.topic"),
+            (Event { key: "k\0".into(), ..good.clone() }, "event.key"),
+            (Event { key: "k".repeat(257), ..good }, "event.key"),
+        ] {
+            assert!(matches!(wrong.check(), Err(Error::Config { field, .. }) if field == named), "{wrong:?}");
+        }
+    }
+}

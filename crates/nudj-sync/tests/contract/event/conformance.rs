@@ -1,0 +1,310 @@
+//! What every engine promises, asked of each in turn by [`conformance!`].
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nudj_sync::event::{
+    AfterDeadLetter, Consumer, ConsumerConfig, Delivery, Event, EventBus, Permanent, Published, Settlement,
+};
+use parking_lot::Mutex;
+
+use super::harness::{Journal, event, eventually, number, quick};
+
+/// An engine under test.
+#[async_trait]
+pub(crate) trait Engine: Sync {
+    /// A new, empty bus, whose leases may be as long as [`quick`]'s.
+    async fn bus(&self, policy: AfterDeadLetter) -> Arc<dyn EventBus>;
+}
+
+/// Every promise as a test, for an `async fn() -> Option<impl Engine>`; `None` where the engine's server is not there.
+macro_rules! conformance {
+    ($engine:path, $cases:literal) => {
+        $crate::event::conformance::conformance! { $engine:
+            published_twice_is_handled_once
+            later_events_of_a_key_wait_for_a_retry
+            dead_letter_holds_its_key_until_it_is_replayed
+            discarded_dead_letter_lets_its_key_go_on
+            dead_letter_lets_its_key_pass_where_that_is_the_policy
+            lease_that_runs_out_is_given_out_again_and_cannot_be_settled
+            released_event_comes_again
+            follow_ups_are_published_with_the_settlement
+            lag_tells_what_waits
+            event_that_cannot_be_carried_is_refused
+        }
+
+        #[test]
+        fn order_per_key_and_at_least_once_hold_under_random_failures() {
+            use proptest::test_runner::{Config, TestRunner};
+
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let mut runner = TestRunner::new(Config { cases: $cases, failure_persistence: None, ..Config::default() });
+            let strategy = (proptest::num::u64::ANY, 0.0..0.4_f64);
+            let outcome = runner.run(&strategy, |(seed, failures)| {
+                runtime.block_on(async {
+                    if let Some(engine) = $engine().await {
+                        $crate::event::conformance::random_failures(&engine, seed, failures).await;
+                    }
+                });
+                Ok(())
+            });
+            outcome.unwrap();
+        }
+    };
+    ($engine:path: $($test:ident)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                if let Some(engine) = $engine().await {
+                    $crate::event::conformance::$test(&engine).await;
+                }
+            }
+        )+
+    };
+}
+pub(crate) use conformance;
+
+const LEASE: Duration = Duration::from_secs(1);
+
+async fn hold(engine: &dyn Engine) -> Arc<dyn EventBus> {
+    engine.bus(AfterDeadLetter::Hold).await
+}
+
+/// Claims until something comes.
+async fn claim_one(bus: &dyn EventBus) -> nudj_sync::event::Claimed {
+    let found = Mutex::new(None);
+    eventually("something to claim", async || {
+        let mut claimed = bus.claim(1, LEASE).await.unwrap();
+        assert!(claimed.len() <= 1);
+        *found.lock() = claimed.pop();
+        found.lock().is_some()
+    })
+    .await;
+    found.into_inner().unwrap()
+}
+
+pub(crate) async fn published_twice_is_handled_once(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    assert_eq!(bus.publish(&event("k", 0)).await.unwrap(), Published::New);
+    assert_eq!(bus.publish(&event("k", 0)).await.unwrap(), Published::Duplicate);
+    let first = claim_one(&*bus).await;
+    assert!(bus.settle(&first, &Settlement::Done(Vec::new())).await.unwrap());
+    assert_eq!(bus.publish(&event("k", 0)).await.unwrap(), Published::Duplicate, "also when it is done");
+    bus.publish(&event("k", 1)).await.unwrap();
+    assert_eq!(claim_one(&*bus).await.event.id, "k-1");
+}
+
+pub(crate) async fn later_events_of_a_key_wait_for_a_retry(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    for number in 0..3 {
+        bus.publish(&event("k", number)).await.unwrap();
+    }
+    let journal = Journal::default();
+    let seen = journal.clone();
+    let consumer = Consumer::of(Arc::clone(&bus)).config(quick()).on_any(move |delivery: Delivery| {
+        seen.begin(&delivery.event);
+        let fails = number(&delivery.event) == 0 && delivery.attempt < 4;
+        if !fails {
+            seen.done(&delivery.event);
+        }
+        async move { if fails { Err("not yet") } else { Ok(()) } }
+    });
+    let consumer = consumer.start().unwrap();
+    eventually("all three", async || journal.count() == 3).await;
+    consumer.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(journal.begun("k"), [0, 0, 0, 0, 1, 2]);
+}
+
+/// A consumer that refuses number 1 of key `k` for ever while `sick`, over three events of `k` and one of each other key.
+async fn poisoned(bus: &Arc<dyn EventBus>, journal: &Journal, sick: &Arc<Mutex<bool>>) -> Consumer {
+    for number in 0..3 {
+        bus.publish(&event("k", number)).await.unwrap();
+    }
+    for other in ["a", "b", "c"] {
+        bus.publish(&event(other, 0)).await.unwrap();
+    }
+    let (journal, sick) = (journal.clone(), Arc::clone(sick));
+    let handler = move |delivery: Delivery| {
+        journal.begin(&delivery.event);
+        let poison = delivery.event.key == "k" && number(&delivery.event) == 1 && *sick.lock();
+        if !poison {
+            journal.done(&delivery.event);
+        }
+        async move { if poison { Err(Permanent::new("poison")) } else { Ok(()) } }
+    };
+    Consumer::of(Arc::clone(bus)).config(quick()).on_any(handler).start().unwrap()
+}
+
+async fn dead_ids(bus: &dyn EventBus) -> Vec<String> {
+    bus.dead_letters(10).await.unwrap().into_iter().map(|letter| letter.event.id).collect()
+}
+
+pub(crate) async fn dead_letter_holds_its_key_until_it_is_replayed(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    let (journal, sick) = (Journal::default(), Arc::new(Mutex::new(true)));
+    let consumer = poisoned(&bus, &journal, &sick).await;
+    eventually("the others", async || journal.count() == 4 && consumer.snapshot().dead_lettered >= 1).await;
+    let letters = bus.dead_letters(1).await.unwrap();
+    assert_eq!((letters[0].event.id.as_str(), letters[0].attempts), ("k-1", 1));
+    assert!(letters[0].reason.contains("poison"), "{}", letters[0].reason);
+    // One that comes later waits as well.
+    bus.publish(&event("k", 3)).await.unwrap();
+    bus.publish(&event("z", 0)).await.unwrap();
+    eventually("another key", async || journal.count() == 5).await;
+    assert_eq!(journal.begun("k"), [0, 1]);
+
+    assert!(!bus.replay("nobody").await.unwrap());
+    assert!(bus.replay("k-1").await.unwrap());
+    eventually("it dies again", async || journal.begun("k") == [0, 1, 1]).await;
+    eventually("it is listed", async || dead_ids(&*bus).await.first().is_some_and(|id| id == "k-1")).await;
+    *sick.lock() = false;
+    eventually("all of the key", async || {
+        // Dead or on its way to it: a replay too early finds nothing.
+        bus.replay("k-1").await.unwrap();
+        journal.count() == 8
+    })
+    .await;
+    consumer.shutdown(Duration::from_secs(30)).await;
+    journal.assert_in_order();
+    assert_eq!(dead_ids(&*bus).await, [""; 0]);
+}
+
+pub(crate) async fn discarded_dead_letter_lets_its_key_go_on(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    let (journal, sick) = (Journal::default(), Arc::new(Mutex::new(true)));
+    let consumer = poisoned(&bus, &journal, &sick).await;
+    eventually("the others", async || journal.count() == 4 && consumer.snapshot().dead_lettered >= 1).await;
+    assert!(bus.discard("k-1").await.unwrap());
+    assert!(!bus.discard("k-1").await.unwrap());
+    eventually("the rest of the key", async || journal.count() == 5).await;
+    consumer.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(journal.begun("k"), [0, 1, 2]);
+    assert_eq!(dead_ids(&*bus).await, [""; 0]);
+}
+
+pub(crate) async fn dead_letter_lets_its_key_pass_where_that_is_the_policy(engine: &dyn Engine) {
+    let bus = engine.bus(AfterDeadLetter::Pass).await;
+    let (journal, sick) = (Journal::default(), Arc::new(Mutex::new(true)));
+    let consumer = poisoned(&bus, &journal, &sick).await;
+    eventually("the others", async || journal.count() == 5 && consumer.snapshot().dead_lettered >= 1).await;
+    assert_eq!(dead_ids(&*bus).await, ["k-1"]);
+    *sick.lock() = false;
+    assert!(bus.replay("k-1").await.unwrap());
+    eventually("the replayed one", async || journal.count() == 6).await;
+    consumer.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(journal.begun("k"), [0, 1, 2, 1]);
+    assert_eq!(dead_ids(&*bus).await, [""; 0]);
+}
+
+pub(crate) async fn lease_that_runs_out_is_given_out_again_and_cannot_be_settled(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    bus.publish(&event("k", 0)).await.unwrap();
+    bus.publish(&event("k", 1)).await.unwrap();
+    let first = claim_one(&*bus).await;
+    let second = claim_one(&*bus).await;
+    assert_eq!((&second.event, second.attempt), (&first.event, 2));
+    assert!(!bus.settle(&first, &Settlement::Done(Vec::new())).await.unwrap(), "the lease is not ours");
+    assert!(bus.settle(&second, &Settlement::Done(Vec::new())).await.unwrap());
+    assert_eq!(claim_one(&*bus).await.event.id, "k-1");
+}
+
+pub(crate) async fn released_event_comes_again(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    bus.publish(&event("k", 0)).await.unwrap();
+    let first = claim_one(&*bus).await;
+    assert!(bus.settle(&first, &Settlement::Release).await.unwrap());
+    assert_eq!(claim_one(&*bus).await.event, first.event);
+}
+
+pub(crate) async fn follow_ups_are_published_with_the_settlement(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    bus.publish(&event("k", 0)).await.unwrap();
+    let claimed = claim_one(&*bus).await;
+    let follow_up = claimed.event.follow_up("test.followed", 7).unwrap();
+    assert!(bus.settle(&claimed, &Settlement::Done(vec![follow_up.clone(), follow_up.clone()])).await.unwrap());
+    assert_eq!(claim_one(&*bus).await.event, follow_up);
+}
+
+pub(crate) async fn lag_tells_what_waits(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    assert_eq!(bus.lag().await.unwrap(), nudj_sync::event::Lag::default());
+    for number in 0..3 {
+        bus.publish(&event("k", number)).await.unwrap();
+    }
+    let lag = bus.lag().await.unwrap();
+    assert_eq!((lag.waiting, lag.dead_letters), (3, 0));
+    let claimed = claim_one(&*bus).await;
+    assert_eq!(bus.lag().await.unwrap().waiting, 3, "what is in somebody's hands waits still");
+    assert!(bus.settle(&claimed, &Settlement::Dead { reason: "poison".to_owned() }).await.unwrap());
+    let dead = bus.lag().await.unwrap();
+    assert_eq!((dead.waiting, dead.dead_letters), (2, 1));
+    eventually("age grows", async || {
+        bus.lag().await.unwrap().oldest_age.is_some_and(|age| age >= Duration::from_millis(20))
+    })
+    .await;
+}
+
+pub(crate) async fn event_that_cannot_be_carried_is_refused(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    let wrong = Event { key: String::new(), ..event("k", 0) };
+    assert!(matches!(bus.publish(&wrong).await, Err(nudj_sync::Error::Config { field: "event.key", .. })));
+}
+
+/// Three consumers, one of which crashes; handlers fail, panic and hang.
+pub(crate) async fn random_failures(engine: &dyn Engine, seed: u64, failures: f64) {
+    const KEYS: usize = 6;
+    const EACH: usize = 8;
+
+    let bus = hold(engine).await;
+    let journal = Journal::default();
+    let rng = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));
+    let consumer = |name: u64| {
+        let (journal, rng) = (journal.clone(), Arc::clone(&rng));
+        let config = ConsumerConfig { handler_timeout: Duration::from_millis(100), lease: LEASE, ..quick() };
+        let handler = move |delivery: Delivery| {
+            let (journal, draw) = (journal.clone(), rng.lock().f64());
+            let pause = Duration::from_millis(rng.lock().u64(0..3));
+            async move {
+                journal.begin(&delivery.event);
+                tokio::time::sleep(pause).await;
+                if draw < failures / 10.0 {
+                    std::future::pending::<()>().await;
+                }
+                assert!(draw > failures / 4.0, "a panic");
+                if draw < failures {
+                    return Err("a failure");
+                }
+                journal.done(&delivery.event);
+                Ok(())
+            }
+        };
+        Consumer::of(Arc::clone(&bus)).config(config).seed(seed ^ name).on_any(handler).start().unwrap()
+    };
+    let consumers = [consumer(0), consumer(1)];
+    let crashing = consumer(2);
+    for number in 0..EACH {
+        for key in 0..KEYS {
+            bus.publish(&event(&format!("key-{key}"), number)).await.unwrap();
+        }
+        if number == EACH / 2 {
+            break;
+        }
+    }
+    eventually("some are done", async || journal.count() >= KEYS).await;
+    crashing.abort().await;
+    for number in EACH / 2 + 1..EACH {
+        for key in 0..KEYS {
+            bus.publish(&event(&format!("key-{key}"), number)).await.unwrap();
+        }
+    }
+    eventually("all are done", async || journal.count() == KEYS * EACH && bus.lag().await.unwrap().waiting == 0).await;
+    for consumer in consumers {
+        assert_eq!(consumer.shutdown(Duration::from_secs(30)).await.cut_off, 0);
+    }
+    journal.assert_in_order();
+    let done: HashSet<usize> = (0..KEYS).flat_map(|key| journal.begun(&format!("key-{key}"))).collect();
+    assert_eq!(done.len(), EACH);
+    assert_eq!(bus.lag().await.unwrap().dead_letters, 0);
+}

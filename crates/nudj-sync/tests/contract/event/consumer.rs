@@ -1,0 +1,160 @@
+//! The consumer, over the bus in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use nudj_sync::Error;
+use nudj_sync::event::{
+    Consumer, ConsumerConfig, Delivery, EventBus, MemoryBus, MemoryConfig, MemoryProcessed, forward_to,
+};
+use tokio::time::Instant;
+
+use super::harness::{Journal, event, eventually, quick};
+
+fn bus() -> MemoryBus {
+    MemoryBus::new(MemoryConfig::default()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_finishes_what_is_in_hand_and_claims_nothing_more() {
+    let bus = bus();
+    let journal = Journal::default();
+    let seen = journal.clone();
+    let config = ConsumerConfig { workers: 2, handler_timeout: Duration::from_secs(20), ..ConsumerConfig::default() };
+    let consumer = Consumer::builder(bus.clone()).config(config).on_any(move |delivery: Delivery| {
+        let seen = seen.clone();
+        async move {
+            seen.begin(&delivery.event);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            seen.done(&delivery.event);
+            Ok::<_, Error>(())
+        }
+    });
+    let consumer = consumer.start().unwrap();
+    for number in 0..4 {
+        bus.publish(&event(&format!("k{number}"), number)).await.unwrap();
+    }
+    eventually("two in hand", async || consumer.snapshot().in_flight == 2).await;
+    let started = Instant::now();
+    assert_eq!(consumer.shutdown(Duration::from_secs(30)).await.cut_off, 0);
+    assert!(started.elapsed() <= Duration::from_secs(5));
+    assert_eq!((journal.count(), bus.lag().await.unwrap().waiting), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_gives_back_what_its_deadline_cuts_off() {
+    let bus = bus();
+    let hangs = |_: Delivery| std::future::pending::<Result<(), Error>>();
+    let config =
+        ConsumerConfig { handler_timeout: Duration::from_secs(3600), lease: Duration::from_secs(7200), ..quick() };
+    let consumer = Consumer::builder(bus.clone()).config(config).on_any(hangs).start().unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    eventually("it is in hand", async || consumer.snapshot().in_flight == 1).await;
+    let started = Instant::now();
+    assert_eq!(consumer.shutdown(Duration::from_secs(2)).await.cut_off, 1);
+    assert_eq!(started.elapsed(), Duration::from_secs(2));
+    // At once, not when the lease has run out, and the attempt does not count.
+    assert_eq!(bus.claim(1, Duration::from_secs(1)).await.unwrap()[0].attempt, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn handler_that_takes_too_long_has_failed() {
+    let bus = bus();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let config = ConsumerConfig { max_attempts: 2, ..quick() };
+    let consumer = Consumer::builder(bus.clone()).config(config).on_any(move |_: Delivery| {
+        count.fetch_add(1, SeqCst);
+        std::future::pending::<Result<(), Error>>()
+    });
+    let consumer = consumer.start().unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    eventually("given up", async || consumer.snapshot().dead_lettered == 1).await;
+    assert_eq!(calls.load(SeqCst), 2);
+    assert!(bus.dead_letters(1).await.unwrap()[0].reason.contains("longer than 500ms"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn topic_without_a_handler_is_a_dead_letter() {
+    let bus = bus();
+    let consumer = Consumer::builder(bus.clone()).on("other", |_: Delivery| async { Ok::<_, Error>(()) });
+    let consumer = consumer.start().unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    eventually("given up", async || consumer.snapshot().dead_lettered == 1).await;
+    let letter = &bus.dead_letters(1).await.unwrap()[0];
+    assert!(letter.reason.contains("no handler for topic test.numbered"), "{}", letter.reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn handler_that_succeeded_is_not_called_again_for_another_that_failed() {
+    let bus = bus();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let journal = Journal::default();
+    let seen = journal.clone();
+    let consumer = Consumer::builder(bus.clone())
+        .config(quick())
+        .processed(MemoryProcessed::new(Duration::from_secs(3600), 1000))
+        .on("test.numbered", move |delivery: Delivery| {
+            count.fetch_add(1, SeqCst);
+            async move { delivery.event.follow_up("test.followed", 1) }
+        })
+        .on(
+            "test.numbered",
+            |delivery: Delivery| async move { if delivery.attempt < 4 { Err("not yet") } else { Ok(()) } },
+        )
+        .on("test.followed", move |delivery: Delivery| {
+            seen.done(&delivery.event);
+            async { Ok::<_, Error>(()) }
+        })
+        .start()
+        .unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    eventually("what follows from the first is not lost", async || journal.count() == 1).await;
+    assert_eq!((calls.load(SeqCst), consumer.snapshot().known), (1, 3));
+    consumer.shutdown(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_that_ended_the_process_at_every_attempt_is_given_up() {
+    let bus = bus();
+    bus.publish(&event("k", 0)).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(bus.claim(1, Duration::from_secs(1)).await.unwrap().len(), 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    let never = |_: Delivery| async { unreachable!("not called") as Result<(), Error> };
+    let config = ConsumerConfig { max_attempts: 3, ..quick() };
+    let consumer = Consumer::builder(bus.clone()).config(config).on_any(never).start().unwrap();
+    eventually("given up", async || consumer.snapshot().dead_lettered == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn forwarded_events_arrive_in_order_and_once() {
+    let (from, to) = (bus(), bus());
+    for number in 0..20 {
+        from.publish(&event("k", number)).await.unwrap();
+    }
+    // One went over before, by a process that died then.
+    to.publish(&event("k", 0)).await.unwrap();
+    let consumer = Consumer::builder(from.clone()).config(quick()).on_any(forward_to(to.clone())).start().unwrap();
+    eventually("all over", async || from.lag().await.unwrap().waiting == 0).await;
+    consumer.shutdown(Duration::from_secs(1)).await;
+    let journal = Journal::default();
+    let seen = journal.clone();
+    let consumer = Consumer::builder(to.clone()).config(quick()).on_any(move |delivery: Delivery| {
+        seen.begin(&delivery.event);
+        seen.done(&delivery.event);
+        async { Ok::<_, Error>(()) }
+    });
+    let consumer = consumer.start().unwrap();
+    eventually("all handled", async || journal.count() == 20).await;
+    consumer.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(journal.begun("k"), (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn consumer_without_a_handler_is_refused() {
+    assert!(matches!(Consumer::builder(bus()).start(), Err(Error::Config { field: "handlers", .. })));
+}
