@@ -50,6 +50,19 @@ pub(crate) fn fill(template: &str, ids: &[&str]) -> Result<String, Error> {
     Ok(path)
 }
 
+/// A path of the caller's, each segment encoded; slashes at its ends do not count.
+///
+/// # Errors
+/// A segment that is empty, `.` or `..`; `field` is named.
+#[cfg(feature = "vault")]
+pub(crate) fn segments(field: &str, path: &str) -> Result<String, Error> {
+    let encoded = path.trim_matches('/').split('/').map(|segment| match segment {
+        "" | "." | ".." => Err(Error::config(field, "has an empty segment, or one that would name another path")),
+        segment => Ok(utf8_percent_encode(segment, SEGMENT).to_string()),
+    });
+    Ok(encoded.collect::<Result<Vec<_>, _>>()?.join("/"))
+}
+
 /// Appends `pairs` to `path` as its query.
 pub(crate) fn append_query<'p>(path: &mut String, pairs: impl IntoIterator<Item = (&'p str, String)>) {
     for (name, value) in pairs {

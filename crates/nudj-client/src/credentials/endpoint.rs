@@ -1,23 +1,43 @@
-//! One server that hands out credentials, reached over our own transport.
+//! One server that hands out credentials, reached over our own transport and layers.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
-use nudj_tower::round_robin::Origin;
-use tower::ServiceExt;
+use nudj_tower::{
+    retry::{RetryConfig, RetryLayer},
+    round_robin::Origin,
+    timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer},
+};
+use tower::{ServiceBuilder, ServiceExt};
 
 use super::ProviderError;
-use crate::{Error, config::HttpConfig, transport::Hyper};
+use crate::{Error, NudjService, config::HttpConfig, transport::Hyper};
 
 /// The longest answer that can hold a credential.
 const MOST_BYTES: usize = 64 * 1024;
+
+/// The longest one try may take: also a store that nobody bounds from above must not wait for ever.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// A lost packet is made up for within the wait of those who call; what lasts longer is for the keeper's backoff.
+fn retries() -> RetryConfig {
+    RetryConfig {
+        max_retries: 2,
+        base_delay: Duration::from_millis(100),
+        max_delay: Duration::from_millis(500),
+        max_retry_after: Duration::from_secs(1),
+        ..RetryConfig::default()
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) uri: Uri,
     /// Origin and path, for errors.
     pub(super) name: String,
-    transport: Hyper,
+    service: NudjService,
 }
 
 impl Endpoint {
@@ -30,13 +50,17 @@ impl Endpoint {
         }
         let uri: Uri = url.parse().map_err(|_| Error::config(field, "is not a URL"))?;
         let http = HttpConfig { max_response_bytes: MOST_BYTES.min(http.max_response_bytes), ..http.clone() };
-        Ok(Self { uri, name: origin.name().to_string(), transport: Hyper::new(&http)? })
+        let service = ServiceBuilder::new()
+            .layer(RetryLayer::new(retries())?)
+            .layer(AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: ATTEMPT })?)
+            .service(Hyper::new(&http)?);
+        Ok(Self { uri, name: origin.name().to_string(), service: NudjService::new(service) })
     }
 
-    /// Sends one request and follows no redirect. Dropping the future breaks the exchange off.
+    /// Sends a request, a GET up to three times, and follows no redirect. Dropping the future breaks the exchange off.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, ProviderError> {
         let unreachable = |source| ProviderError::Unreachable { endpoint: self.name.clone(), source };
-        let (head, body) = self.transport.clone().oneshot(request).await.map_err(unreachable)?.into_parts();
+        let (head, body) = self.service.clone().oneshot(request).await.map_err(unreachable)?.into_parts();
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),
             Err(never) => match never {},

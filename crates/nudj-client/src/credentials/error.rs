@@ -59,6 +59,20 @@ pub enum ProviderError {
         /// What is wrong, without what was answered.
         problem: &'static str,
     },
+    /// What the provider itself needs to ask with cannot be sent.
+    #[error("{what} is not usable: {problem}")]
+    Unsendable {
+        /// What it is.
+        what: &'static str,
+        /// What is wrong with it, without showing it.
+        problem: &'static str,
+    },
+    /// Somebody else has written since the keys were read. Nothing was changed.
+    #[error("{endpoint} holds a newer writing than the one that was read; does another process rotate the same key?")]
+    Conflict {
+        /// The server's origin and path.
+        endpoint: String,
+    },
     /// A provider of a chain took too long.
     #[error("no answer within {after:?}")]
     TooSlow {

@@ -34,6 +34,8 @@
 //! One form POST and four fields of an answer. The `oauth2` crate would bring a second `rand`, `base64` and `sha2` for flows that no
 //! API client uses, and its error holds the server's body.
 
+#[cfg(feature = "aws-secrets")]
+mod aws;
 mod chain;
 mod endpoint;
 mod environment;
@@ -42,9 +44,15 @@ mod file;
 mod oauth;
 pub mod rotation;
 mod scheme;
+#[cfg(feature = "vault")]
+mod vault;
 
 pub use nudj_tower::credentials::{Credential, CredentialProvider, StaticCredential};
 
+#[cfg(feature = "aws-secrets")]
+pub use self::aws::{AwsKeys, AwsSecret};
+#[cfg(feature = "vault")]
+pub use self::vault::VaultSecret;
 pub use self::{
     chain::Chain, environment::EnvironmentCredential, error::ProviderError, file::FileCredential,
     oauth::ClientCredentials,

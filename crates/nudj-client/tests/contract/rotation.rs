@@ -11,7 +11,9 @@ use std::{
 
 use nudj_client::{
     Client,
-    credentials::rotation::{ApiRotator, Done, FileStore, KeyRotator, Rotation, SecretStore, StoredKey, StoredKeys},
+    credentials::rotation::{
+        ApiRotator, Done, FileStore, KeyRotator, Revision, Rotation, RotationError, SecretStore, StoredKey, StoredKeys,
+    },
 };
 use nudj_mock::MockNudj;
 use secrecy::{ExposeSecret, SecretString};
@@ -52,12 +54,12 @@ impl SecretStore for Kept {
         Box::pin(std::future::ready(Ok(keys)))
     }
 
-    fn store(&self, keys: StoredKeys) -> Done<'_, ()> {
+    fn store(&self, keys: StoredKeys) -> Done<'_, Revision> {
         Box::pin(async move {
             self.crash.step().await;
             *self.keys.lock().unwrap() = keys;
             self.crash.step().await;
-            Ok(())
+            Ok(Revision::default())
         })
     }
 }
@@ -72,10 +74,10 @@ impl KeyRotator for Rotator {
         self.api.name()
     }
 
-    fn rotate(&self) -> Done<'_, SecretString> {
+    fn rotate<'r>(&'r self, rotation: &'r str) -> Done<'r, SecretString> {
         Box::pin(async move {
             self.crash.step().await;
-            let new = self.api.rotate().await?;
+            let new = self.api.rotate(rotation).await?;
             self.crash.step().await;
             Ok(new)
         })
@@ -132,11 +134,132 @@ async fn a_crash_between_any_two_steps_leaves_a_key_that_works() {
         client.integration().me().get().await.unwrap();
         let stored = keys.lock().unwrap().clone();
         assert_eq!(last_sent(&mock), stored.current.expose_secret(), "{at:?}");
-        assert!(!stored.begun, "{at:?}");
+        assert!(stored.begun.is_none(), "{at:?}");
         // Nothing was begun only when the crash came before the first note.
         assert_eq!(stored.current.expose_secret() == mock.token(), at == Some(0), "{at:?}");
         assert!(!client.handles().credentials().snapshot().has_fallback, "accepted once, the new one is proven");
     }
+}
+
+#[tokio::test]
+async fn a_server_without_overlap_can_lose_the_key_at_one_point_and_that_is_said() {
+    for at in 0..6 {
+        let mock = MockNudj::builder().rotation_overlap(Duration::ZERO).start().await.unwrap();
+        let keys = Arc::new(Mutex::new(StoredKeys::new(mock.token().to_owned())));
+        let crash = Arc::new(Crash { at: Some(at), ..Crash::default() });
+        let store = |crash: &Arc<Crash>| -> Arc<dyn SecretStore> {
+            Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::clone(crash) })
+        };
+        let (client, rotation) = process(&mock, store(&crash), Arc::clone(&crash));
+        tokio::select! {
+            done = rotation.rotate() => panic!("{done:?}"),
+            () = crash.reached.notified() => {}
+        }
+        drop((client, rotation));
+        let calm = Arc::new(Crash::default());
+        let (client, rotation) = process(&mock, store(&calm), calm);
+        let resumed = rotation.resume().await;
+        // Made at the server, and neither its answer nor its key stored.
+        if matches!(at, 3 | 4) {
+            let error = resumed.unwrap_err();
+            assert!(matches!(error, RotationError::KeyLost { .. }), "{error:?}");
+            assert!(error.to_string().contains("the key in memory was replaced"), "{error}");
+        } else {
+            resumed.unwrap();
+            client.integration().me().get().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_honours_keys_gives_the_lost_key_again() {
+    let mock = MockNudj::builder().idempotency(true).start().await.unwrap();
+    let keys = Arc::new(Mutex::new(StoredKeys::new(mock.token().to_owned())));
+    let store = |crash: &Arc<Crash>| -> Arc<dyn SecretStore> {
+        Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::clone(crash) })
+    };
+    let crash = Arc::new(Crash { at: Some(3), ..Crash::default() });
+    let (client, rotation) = process(&mock, store(&crash), Arc::clone(&crash));
+    tokio::select! {
+        done = rotation.rotate() => panic!("{done:?}"),
+        () = crash.reached.notified() => {}
+    }
+    drop((client, rotation));
+    let calm = Arc::new(Crash::default());
+    let (client, rotation) = process(&mock, store(&calm), calm);
+    rotation.resume().await.unwrap();
+    client.integration().me().get().await.unwrap();
+    let asked = mock.requests().into_iter().filter(|request| request.path.ends_with("/rotate-api-key"));
+    let names: Vec<_> = asked.map(|request| request.header("idempotency-key").unwrap().to_owned()).collect();
+    assert_eq!((names.len(), &names[0]), (2, &names[1]));
+}
+
+#[tokio::test]
+async fn a_key_that_could_not_be_stored_is_kept_and_stored_by_the_next_try() {
+    struct Failing {
+        kept: Kept,
+        writes: AtomicUsize,
+    }
+    impl SecretStore for Failing {
+        fn name(&self) -> &str {
+            "failing"
+        }
+
+        fn load(&self) -> Done<'_, StoredKeys> {
+            self.kept.load()
+        }
+
+        fn store(&self, keys: StoredKeys) -> Done<'_, Revision> {
+            match self.writes.fetch_add(1, Ordering::Relaxed) {
+                // The vault is gone just when the key is there; once with the write done and its answer lost.
+                1 | 2 => Box::pin(std::future::ready(Err("down".into()))),
+                5 => Box::pin(async move {
+                    self.kept.store(keys).await?;
+                    Err("answer lost".into())
+                }),
+                _ => self.kept.store(keys),
+            }
+        }
+    }
+    let mock = MockNudj::builder().rotation_overlap(Duration::ZERO).start().await.unwrap();
+    let keys = Arc::new(Mutex::new(StoredKeys::new(mock.token().to_owned())));
+    let kept = Kept { keys: Arc::clone(&keys), crash: Arc::default() };
+    let store: Arc<dyn SecretStore> = Arc::new(Failing { kept, writes: AtomicUsize::new(0) });
+    let (client, rotation) = process(&mock, store, Arc::default());
+    let asked = || mock.requests().iter().filter(|request| request.path.ends_with("/rotate-api-key")).count();
+    for _ in 0..2 {
+        let error = rotation.rotate().await.unwrap_err();
+        assert_eq!(error.to_string(), "the keys in failing could not be written; they are tried again");
+    }
+    rotation.rotate().await.unwrap();
+    assert_eq!(asked(), 1, "no second key was asked for");
+    client.integration().me().get().await.unwrap();
+
+    rotation.rotate().await.unwrap_err();
+    rotation.rotate().await.unwrap();
+    assert_eq!(asked(), 2, "what was written after all is used");
+    client.integration().me().get().await.unwrap();
+    assert_eq!(last_sent(&mock), keys.lock().unwrap().current.expose_secret());
+}
+
+#[tokio::test]
+async fn a_rotation_whose_caller_left_is_finished() {
+    let mock = MockNudj::start().await.unwrap();
+    let keys = Arc::new(Mutex::new(StoredKeys::new(mock.token().to_owned())));
+    let store: Arc<dyn SecretStore> = Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::default() });
+    let (client, rotation) = process(&mock, store, Arc::default());
+    let mut leaving = Box::pin(rotation.rotate());
+    tokio::select! {
+        biased;
+        done = &mut leaving => panic!("{done:?}"),
+        () = std::future::ready(()) => {}
+    }
+    drop(leaving);
+    // Waits for the one that was left behind, and makes the second.
+    rotation.rotate().await.unwrap();
+    client.integration().me().get().await.unwrap();
+    let asked = mock.requests().iter().filter(|request| request.path.ends_with("/rotate-api-key")).count();
+    assert_eq!(asked, 2);
 }
 
 #[tokio::test]
@@ -161,7 +284,7 @@ async fn a_key_that_cannot_be_sent_is_neither_stored_nor_used() {
             "bad"
         }
 
-        fn rotate(&self) -> Done<'_, SecretString> {
+        fn rotate<'r>(&'r self, _: &'r str) -> Done<'r, SecretString> {
             Box::pin(std::future::ready(Ok("canary\n".to_owned().into())))
         }
     }
@@ -217,7 +340,7 @@ async fn a_schedule_rotates_what_is_due_and_tries_again_what_failed() {
             "flaky"
         }
 
-        fn rotate(&self) -> Done<'_, SecretString> {
+        fn rotate<'r>(&'r self, _: &'r str) -> Done<'r, SecretString> {
             let call = self.0.fetch_add(1, Ordering::Relaxed);
             let answer = if call == 0 { Err("not now".into()) } else { Ok(format!("key-{call}").into()) };
             Box::pin(std::future::ready(answer))
@@ -232,7 +355,7 @@ async fn a_schedule_rotates_what_is_due_and_tries_again_what_failed() {
     let rotation = Rotation::new(client.handles().credentials().clone(), Arc::new(Flaky(AtomicUsize::new(0))), store);
     let _ = tokio::time::timeout(Duration::from_secs(59), rotation.run()).await;
     assert_eq!(keys.lock().unwrap().current.expose_secret(), "by-hand");
-    assert!(keys.lock().unwrap().begun);
+    assert!(keys.lock().unwrap().begun.is_some());
     let _ = tokio::time::timeout(Duration::from_secs(3600), rotation.run()).await;
     assert_eq!(keys.lock().unwrap().current.expose_secret(), "key-1", "and no further before its 30 days");
 }

@@ -61,8 +61,11 @@ impl Scheme {
         }
     }
 
-    /// The header's value, marked sensitive; the problem when the secret cannot be one. A `Bearer ` that came along is dropped.
-    pub(super) fn header_value(&self, secret: &SecretString) -> Result<HeaderValue, &'static str> {
+    /// The header's value, marked sensitive. A `Bearer ` that came along with the secret is dropped first.
+    ///
+    /// # Errors
+    /// The problem, for a person to read, when the secret cannot stand in a header. It is not shown.
+    pub fn header_value(&self, secret: &SecretString) -> Result<HeaderValue, &'static str> {
         let secret = secret.expose_secret();
         let secret = secret.strip_prefix("Bearer ").unwrap_or(secret);
         if secret.is_empty() {

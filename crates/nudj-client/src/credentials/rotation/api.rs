@@ -1,4 +1,5 @@
-use http::Method;
+use http::{HeaderValue, Method};
+use nudj_tower::idempotency::IDEMPOTENCY_KEY;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -29,9 +30,10 @@ impl KeyRotator for ApiRotator {
         "rotate-api-key"
     }
 
-    fn rotate(&self) -> Done<'_, SecretString> {
+    fn rotate<'r>(&'r self, rotation: &'r str) -> Done<'r, SecretString> {
         Box::pin(async move {
-            let made: Made = self.client.request(Method::POST, "/api/v2/admin/auth/rotate-api-key").json().await?;
+            let request = self.client.request(Method::POST, "/api/v2/admin/auth/rotate-api-key");
+            let made: Made = request.header(IDEMPOTENCY_KEY, HeaderValue::try_from(rotation)?).json().await?;
             Ok(made.api_key.into())
         })
     }

@@ -3,32 +3,17 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
-use super::{Done, SecretStore, StoredKeys};
+use super::{Done, Revision, SecretStore, StoredKeys, written::Written};
 use crate::credentials::ProviderError;
 
 /// Keys in a file that only its owner may read: written beside, synced, and renamed over, so that it is always whole.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     path: Arc<Path>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    current: String,
-    #[serde(default)]
-    previous: Option<String>,
-    #[serde(default)]
-    rotated_at: Option<u64>,
-    #[serde(default)]
-    begun: bool,
 }
 
 impl FileStore {
@@ -57,30 +42,21 @@ impl SecretStore for FileStore {
                 path: path.to_path_buf(),
                 problem: "is not a key store; write {\"current\":\"…\"} into it",
             })?;
-            Ok(StoredKeys {
-                current: written.current.into(),
-                previous: written.previous.map(SecretString::from),
-                rotated_at: written
-                    .rotated_at
-                    .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
-                begun: written.begun,
-            })
+            Ok(written.into_keys(Revision::default()))
         })
     }
 
-    fn store(&self, keys: StoredKeys) -> Done<'_, ()> {
+    fn store(&self, keys: StoredKeys) -> Done<'_, Revision> {
         let path = Arc::clone(&self.path);
-        Box::pin(async move { Ok(spawn_blocking(move || write(&path, &keys)).await??) })
+        Box::pin(async move {
+            spawn_blocking(move || write(&path, &keys)).await??;
+            Ok(Revision::default())
+        })
     }
 }
 
 fn write(path: &Path, keys: &StoredKeys) -> io::Result<()> {
-    let written = Written {
-        current: keys.current.expose_secret().to_owned(),
-        previous: keys.previous.as_ref().map(|key| key.expose_secret().to_owned()),
-        rotated_at: keys.rotated_at.and_then(|at| Some(at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())),
-        begun: keys.begun,
-    };
+    let written = Written::of(keys);
     let beside = path.with_extension("new");
     // Left over from a crash, it may have other rights than those given at its making.
     match fs::remove_file(&beside) {

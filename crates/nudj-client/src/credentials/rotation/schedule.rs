@@ -6,28 +6,42 @@ use std::{
 
 use nudj_tower::{
     BoxError,
+    classify::find_in_chain,
     credentials::{Credential, Credentials, Scheme},
 };
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Mutex, time::sleep};
+use uuid::Uuid;
 
-use super::{KeyRotator, SecretStore, StoredKeys};
-use crate::error::wall_clock;
+use super::{KeyRotator, Revision, RotationError, SecretStore, StoredKeys};
+use crate::{Error, ErrorKind, error::wall_clock};
 
 /// Replaces a key on demand and on a schedule; see the [module's page](super).
 pub struct Rotation {
+    steps: Arc<Steps>,
+    every: Duration,
+}
+
+struct Steps {
     credentials: Credentials,
     rotator: Arc<dyn KeyRotator>,
     store: Arc<dyn SecretStore>,
-    every: Duration,
-    one_at_a_time: Mutex<()>,
+    /// One rotation at a time, and the key that one before could not store.
+    made: Mutex<Option<Made>>,
+}
+
+/// A key that the server made and that is not stored yet.
+struct Made {
+    key: SecretString,
+    replaces: SecretString,
 }
 
 impl Rotation {
     /// Rotates what `credentials` send with, every 30 days once it [runs](Self::run). `credentials` should come from a
     /// [`StoredKey`](super::StoredKey) of the same store: `client.handles().credentials().clone()`.
     pub fn new(credentials: Credentials, rotator: Arc<dyn KeyRotator>, store: Arc<dyn SecretStore>) -> Self {
-        let every = Duration::from_secs(30 * 24 * 60 * 60);
-        Self { credentials, rotator, store, every, one_at_a_time: Mutex::new(()) }
+        let steps = Steps { credentials, rotator, store, made: Mutex::new(None) };
+        Self { steps: Arc::new(steps), every: Duration::from_secs(30 * 24 * 60 * 60) }
     }
 
     /// How long a key is used. 30 days unless set.
@@ -41,37 +55,25 @@ impl Rotation {
     /// was begun and not stored.
     ///
     /// # Errors
-    /// What the store or the rotator said. The client serves on with the key that is current.
-    pub async fn resume(&self) -> Result<(), BoxError> {
-        let keys = self.store.load().await?;
+    /// [`RotationError`]. The client serves on with the key that is current, but for [`RotationError::KeyLost`], where there is none.
+    pub async fn resume(&self) -> Result<(), RotationError> {
+        let steps = &self.steps;
+        let keys = steps.load().await?;
         if let Some(previous) = &keys.previous {
-            self.credentials.rotate_to(&Credential::new(previous.clone()))?;
-            self.credentials.rotate_to(&Credential::new(keys.current.clone()))?;
+            steps.use_key(previous)?;
+            steps.use_key(&keys.current)?;
         }
-        if keys.begun { self.rotate().await } else { Ok(()) }
+        if keys.begun.is_some() { self.rotate().await } else { Ok(()) }
     }
 
-    /// Replaces the key now. A second call waits for the first, and then replaces the key once more.
+    /// Replaces the key now. A second call waits for the first, and then replaces the key once more. Must be called within a Tokio
+    /// runtime: the steps run in a task of their own, and go on when this future is dropped.
     ///
     /// # Errors
-    /// What the store or the rotator said, or that the new key cannot be one. The client serves on with the key that is current.
-    pub async fn rotate(&self) -> Result<(), BoxError> {
-        let _alone = self.one_at_a_time.lock().await;
-        let keys = self.store.load().await?;
-        self.store.store(StoredKeys { begun: true, ..keys.clone() }).await?;
-        let new = self.rotator.rotate().await?;
-        // Before it is stored, not when it is used: a key that cannot be sent must not become the current one.
-        Scheme::Bearer.check(&new).map_err(|problem| format!("the key from {}: {problem}", self.rotator.name()))?;
-        let stored = StoredKeys {
-            current: new.clone(),
-            previous: Some(keys.current),
-            rotated_at: Some(wall_clock()),
-            begun: false,
-        };
-        self.store.store(stored).await?;
-        self.credentials.rotate_to(&Credential::new(new))?;
-        tracing::info!(store = self.store.name(), rotator = self.rotator.name(), "key rotated");
-        Ok(())
+    /// [`RotationError`]. The client serves on with the key that is current.
+    pub async fn rotate(&self) -> Result<(), RotationError> {
+        let steps = Arc::clone(&self.steps);
+        tokio::spawn(async move { steps.rotate().await }).await.unwrap_or(Err(RotationError::CutOff))
     }
 
     /// Rotates whenever the key is due, for as long as the future is polled. One whose age nobody noted is due at once. A rotation
@@ -79,7 +81,7 @@ impl Rotation {
     pub async fn run(&self) {
         let mut failures = 0u32;
         loop {
-            let waited = match self.store.load().await {
+            let done = match self.steps.load().await {
                 Ok(keys) => match due_in(&keys, self.every, wall_clock()) {
                     Duration::ZERO => self.rotate().await,
                     // Not longer than a day at once: the wall clock may be set meanwhile.
@@ -90,11 +92,11 @@ impl Rotation {
                 },
                 Err(error) => Err(error),
             };
-            match waited {
+            match done {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     failures = failures.saturating_add(1);
-                    tracing::warn!(store = self.store.name(), %error, failures, "key not rotated; the one there serves on");
+                    tracing::warn!(store = self.steps.store.name(), %error, failures, "key not rotated; the one there serves on");
                     sleep(back_off(failures)).await;
                 }
             }
@@ -102,12 +104,92 @@ impl Rotation {
     }
 }
 
+impl Steps {
+    async fn rotate(&self) -> Result<(), RotationError> {
+        let mut made = self.made.lock().await;
+        let keys = self.load().await?;
+        let kept = made.take();
+        if kept.as_ref().is_some_and(|made| is_same(&made.key, &keys.current)) {
+            // It was stored after all: the answer was lost.
+            return self.use_key(&keys.current);
+        }
+        let was_begun = keys.begun.is_some();
+        let (name, revision) = match &keys.begun {
+            Some(name) => (name.clone(), keys.revision.clone()),
+            None => {
+                let name = Uuid::now_v7().to_string();
+                let noted = StoredKeys { begun: Some(name.clone()), ..keys.clone() };
+                (name, self.write(noted).await?)
+            }
+        };
+        let new = match kept.filter(|made| is_same(&made.replaces, &keys.current)) {
+            Some(made) => made.key,
+            None => self.ask(&name, was_begun).await?,
+        };
+        let stored = StoredKeys {
+            current: new.clone(),
+            previous: Some(keys.current.clone()),
+            rotated_at: Some(wall_clock()),
+            begun: None,
+            revision,
+        };
+        if let Err(error) = self.write(stored).await {
+            *made = Some(Made { key: new, replaces: keys.current });
+            return Err(error);
+        }
+        self.use_key(&new)?;
+        tracing::info!(store = self.store.name(), rotator = self.rotator.name(), "key rotated");
+        Ok(())
+    }
+
+    async fn ask(&self, name: &str, was_begun: bool) -> Result<SecretString, RotationError> {
+        let new = self.rotator.rotate(name).await.map_err(|source| {
+            if was_begun && is_refused(&source) {
+                RotationError::KeyLost { store: self.store.name().to_owned(), source }
+            } else {
+                RotationError::Rotator { rotator: self.rotator.name().to_owned(), source }
+            }
+        })?;
+        // Before it is stored, not when it is used: a key that cannot be sent must not become the current one.
+        Scheme::Bearer
+            .check(&new)
+            .map_err(|problem| RotationError::Unusable { rotator: self.rotator.name().to_owned(), problem })?;
+        Ok(new)
+    }
+
+    async fn load(&self) -> Result<StoredKeys, RotationError> {
+        self.store.load().await.map_err(|source| self.failed("read", source))
+    }
+
+    async fn write(&self, keys: StoredKeys) -> Result<Revision, RotationError> {
+        self.store.store(keys).await.map_err(|source| self.failed("written", source))
+    }
+
+    fn failed(&self, tried: &'static str, source: BoxError) -> RotationError {
+        RotationError::Store { store: self.store.name().to_owned(), tried, source }
+    }
+
+    fn use_key(&self, key: &SecretString) -> Result<(), RotationError> {
+        self.credentials
+            .rotate_to(&Credential::new(key.clone()))
+            .map_err(|source| RotationError::Keys { store: self.store.name().to_owned(), source })
+    }
+}
+
+fn is_same(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret() == other.expose_secret()
+}
+
+fn is_refused(error: &BoxError) -> bool {
+    find_in_chain::<Error>(&**error).is_some_and(|error| matches!(error.kind(), ErrorKind::Auth { .. }))
+}
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the key may still be used.
 fn due_in(keys: &StoredKeys, every: Duration, now: SystemTime) -> Duration {
     match keys.rotated_at {
-        Some(at) if !keys.begun => every.saturating_sub(now.duration_since(at).unwrap_or_default()),
+        Some(at) if keys.begun.is_none() => every.saturating_sub(now.duration_since(at).unwrap_or_default()),
         _ => Duration::ZERO,
     }
 }
@@ -119,8 +201,8 @@ fn back_off(failures: u32) -> Duration {
 impl fmt::Debug for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rotation")
-            .field("store", &self.store.name())
-            .field("rotator", &self.rotator.name())
+            .field("store", &self.steps.store.name())
+            .field("rotator", &self.steps.rotator.name())
             .field("every", &self.every)
             .finish_non_exhaustive()
     }
@@ -135,7 +217,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + 100 * DAY;
         let keys = |days: u32, begun| StoredKeys {
             rotated_at: Some(SystemTime::UNIX_EPOCH + days * DAY),
-            begun,
+            begun: Some("a rotation".to_owned()).filter(|_| begun),
             ..StoredKeys::new("k".to_owned())
         };
         for (keys, expected) in [

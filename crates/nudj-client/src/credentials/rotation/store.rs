@@ -18,14 +18,34 @@ pub struct StoredKeys {
     pub previous: Option<SecretString>,
     /// When the current key was made; `None` when nobody noted it.
     pub rotated_at: Option<SystemTime>,
-    /// Whether a rotation began whose end was not stored: the server may have made a key that nobody has.
-    pub begun: bool,
+    /// The name of a rotation that began and whose end was not stored: the server may have made a key that nobody has. Asked again
+    /// under the same name, a server that honours idempotency keys gives that one.
+    pub begun: Option<String>,
+    /// Which writing of the keys this is. To be handed back as it came when they are replaced.
+    pub revision: Revision,
+}
+
+/// Which writing of the keys was read, for stores that refuse to replace one they were not shown; empty for the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revision(Option<Arc<str>>);
+
+impl Revision {
+    /// As the store names it.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(Some(name.into()))
+    }
+
+    /// The store's name of it; `None` when the store has none, or when nothing was read.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
 }
 
 impl StoredKeys {
     /// A key that was made by hand.
     pub fn new(current: impl Into<SecretString>) -> Self {
-        Self { current: current.into(), previous: None, rotated_at: None, begun: false }
+        Self { current: current.into(), previous: None, rotated_at: None, begun: None, revision: Revision::default() }
     }
 }
 
@@ -37,8 +57,9 @@ pub trait SecretStore: Send + Sync + 'static {
     /// Reads the keys.
     fn load(&self) -> Done<'_, StoredKeys>;
 
-    /// Replaces the keys, whole or not at all.
-    fn store(&self, keys: StoredKeys) -> Done<'_, ()>;
+    /// Replaces the keys, whole or not at all, and says which writing that was. A store that can refuses when somebody else has
+    /// written since `keys.revision`, with [`ProviderError::Conflict`](crate::credentials::ProviderError::Conflict).
+    fn store(&self, keys: StoredKeys) -> Done<'_, Revision>;
 }
 
 /// Makes new keys.
@@ -46,8 +67,9 @@ pub trait KeyRotator: Send + Sync + 'static {
     /// A name for errors and logs. Never a secret.
     fn name(&self) -> &str;
 
-    /// Makes a new key. The current one must stay good for a while after.
-    fn rotate(&self) -> Done<'_, SecretString>;
+    /// Makes a new key. The current one must stay good for a while after: a process can end between this answer and its being stored.
+    /// `rotation` names the rotation, the same each time it is tried; a server that honours idempotency keys should be sent it.
+    fn rotate<'r>(&'r self, rotation: &'r str) -> Done<'r, SecretString>;
 }
 
 /// The current key of a store, as a provider for the client.

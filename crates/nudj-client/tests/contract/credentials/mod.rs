@@ -1,5 +1,12 @@
 //! Providers under the whole client: what changes is noticed, what fails leaves what worked, what is secret stays so.
 
+#[cfg(feature = "aws-secrets")]
+mod aws;
+#[cfg(feature = "vault")]
+mod fake_vault;
+#[cfg(feature = "vault")]
+mod vault;
+
 use std::{
     fs,
     future::pending,
@@ -189,6 +196,30 @@ async fn a_secret_follows_no_redirect() {
     let error = provider.fetch().await.unwrap_err().to_string();
     assert!(error.contains("307"), "{error}");
     assert_eq!(elsewhere.request_count(), 0);
+}
+
+#[cfg(all(feature = "aws-secrets", feature = "vault"))]
+#[test]
+fn secrets_go_to_other_machines_over_tls_alone_unless_told_otherwise() {
+    use nudj_client::credentials::{AwsKeys, AwsSecret, VaultSecret};
+
+    let allowed = HttpConfig { allow_http: true, ..HttpConfig::default() };
+    let strict = HttpConfig::default();
+    let made = |url: &str, http: &HttpConfig| {
+        let keys = AwsKeys::new("id", "secret".to_owned());
+        [
+            ClientCredentials::new(&format!("{url}/token"), "id", "secret".to_owned(), http).is_ok(),
+            VaultSecret::new(url, "secret", "path", "token".to_owned(), http).is_ok(),
+            AwsSecret::at(url, "eu-west-1", "id", keys, http).is_ok(),
+        ]
+    };
+    for url in ["https://secrets.example", "http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"] {
+        assert_eq!(made(url, &strict), [true; 3], "{url}");
+    }
+    for url in ["http://secrets.example", "http://10.0.0.1:8200", "https://user:pass@secrets.example", "secrets", ""] {
+        assert_eq!(made(url, &strict), [false; 3], "{url}");
+    }
+    assert_eq!(made("http://secrets.example", &allowed), [true; 3]);
 }
 
 #[tokio::test]
