@@ -8,9 +8,12 @@
 #![cfg_attr(feature = "dashboard", doc = "| [`dashboard`] | `dashboard` | a live page of all of it |")]
 #![cfg_attr(feature = "logs", doc = "| [`logs`] | `logs` | tracing output: JSON or pretty |")]
 #![cfg_attr(feature = "otlp", doc = "| [`otlp`] | `otlp` | metrics and traces to a collector |")]
+//!
+//! A client takes one observer; [`Fanout`] makes one of several.
 
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
+mod fanout;
 #[cfg(feature = "health")]
 pub mod health;
 #[cfg(feature = "logs")]
@@ -21,3 +24,5 @@ pub mod metrics;
 pub mod otlp;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+
+pub use self::fanout::Fanout;

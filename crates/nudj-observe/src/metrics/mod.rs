@@ -11,13 +11,13 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let prometheus = Prometheus::new()?;
 //! let client = Client::builder()
-//!     .endpoint("https://acme.nudj.cx")
+//!     .endpoint("http://127.0.0.1:8080")
 //!     .token("example-token")
 //!     .observer(Arc::new(prometheus.observer().clone()))
 //!     .build()?;
 //! prometheus.observer().watch(client.handles());
 //! let text = prometheus.render();
-//! assert!(text.contains(r#"nudj_circuit_breaker_state{endpoint="https://acme.nudj.cx",state="closed"} 1"#));
+//! assert!(text.contains(r#"nudj_circuit_breaker_state{endpoint="http://127.0.0.1:8080",state="closed"} 1"#));
 //! # Ok(()) }
 //! ```
 //!

@@ -4,6 +4,12 @@
 #[cfg(feature = "dashboard")]
 mod dashboard;
 #[cfg(feature = "prometheus")]
+mod documents;
+#[cfg(feature = "health")]
+mod endpoint_checks;
+#[cfg(feature = "health")]
+mod health;
+#[cfg(feature = "prometheus")]
 mod metrics;
 #[cfg(feature = "prometheus")]
 mod promtool;

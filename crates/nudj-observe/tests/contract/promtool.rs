@@ -46,7 +46,7 @@ pub(crate) async fn everything() -> String {
 }
 
 /// Runs promtool with these arguments and this input; its words when it is not content.
-fn promtool(tool: &str, arguments: &[&str], input: &str) -> Result<(), String> {
+pub(crate) fn promtool(tool: &str, arguments: &[&str], input: &str) -> Result<(), String> {
     let mut child = Command::new(tool)
         .args(arguments)
         .stdin(Stdio::piped())
