@@ -69,6 +69,8 @@ mod forward;
 mod handler;
 mod memory;
 mod model;
+#[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres"))]
+mod outbox;
 mod processed;
 mod schedule;
 mod user_flow;
@@ -80,6 +82,12 @@ pub use forward::forward_to;
 pub use handler::{Delivery, FollowUps, Handler, Handling, Permanent};
 pub use memory::{MemoryBus, MemoryConfig};
 pub use model::{AfterDeadLetter, Claimed, DeadLetter, Event, Lag, Published, Settlement};
+#[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres"))]
+pub use outbox::OutboxConfig;
+#[cfg(feature = "outbox-postgres")]
+pub use outbox::{PostgresOutbox, PostgresProcessed};
+#[cfg(feature = "outbox-sqlite")]
+pub use outbox::{SqliteOutbox, SqliteProcessed};
 pub use processed::{MemoryProcessed, ProcessedIds};
 pub use user_flow::{
     USER_REGISTERED, USER_SYNC_REQUESTED, USER_SYNCED, UserDirectory, UserEvent, UserFlow, UserSynced,

@@ -1,0 +1,302 @@
+//! The operations, written once for both databases: sqlx's types are per database, the SQL is the same but for the clock, the lock of a
+//! claim and the order of publications.
+
+/// Implements [`EventBus`](crate::event::EventBus) for a type with the fields `pool`, `config` and `wake`, whose `insert` writes one
+/// event in a transaction. `$now` is the database's clock in milliseconds since 1970, `$lock` what it needs so that two claims never
+/// meet.
+macro_rules! impl_outbox {
+    ($outbox:ty, $connection:ty, now: $now:literal, lock: $lock:literal) => {
+        impl $outbox {
+            /// Publishes in a transaction of yours: the event is there exactly when the transaction is committed. A repeated id is a
+            /// [`Duplicate`](crate::event::Published) and changes nothing.
+            ///
+            /// Consumers in this process are woken at once and may look too early; [`wake`](Self::wake) them after the commit, or let
+            /// them find the event at their next look ([`ConsumerConfig::poll_interval`](crate::event::ConsumerConfig)).
+            ///
+            /// # Errors
+            /// [`Error::Config`](crate::Error) for an event that no bus carries, [`Error::Store`](crate::Error).
+            pub async fn publish_in(
+                &self,
+                transaction: &mut $connection,
+                event: &$crate::event::Event,
+            ) -> Result<$crate::event::Published, $crate::Error> {
+                event.check()?;
+                let published = self.insert(transaction, event).await?;
+                self.wake();
+                Ok(published)
+            }
+
+            /// Tells consumers in this process that something was committed.
+            pub fn wake(&self) {
+                self.wake.notify_one();
+            }
+
+            async fn insert(
+                &self,
+                transaction: &mut $connection,
+                event: &$crate::event::Event,
+            ) -> Result<$crate::event::Published, $crate::Error> {
+                use $crate::event::{Published, outbox::row};
+
+                self.take_turn(transaction, &event.key).await?;
+                let inserted = sqlx::query(concat!(
+                    "INSERT INTO nudj_sync_outbox (queue, event_id, topic, event_key, payload, occurred_at, published_at, due_at) ",
+                    "VALUES ($1, $2, $3, $4, $5, $6, ", $now, ", 0) ON CONFLICT (queue, event_id) DO NOTHING",
+                ))
+                .bind(self.config.queue.clone())
+                .bind(event.id.clone())
+                .bind(event.topic.clone())
+                .bind(event.key.clone())
+                .bind(row::payload(event))
+                .bind(event.occurred_at)
+                .execute(transaction)
+                .await
+                .map_err(row::store)?;
+                Ok(if inserted.rows_affected() == 0 { Published::Duplicate } else { Published::New })
+            }
+        }
+
+        #[async_trait::async_trait]
+        impl $crate::event::EventBus for $outbox {
+            async fn publish(&self, event: &$crate::event::Event) -> Result<$crate::event::Published, $crate::Error> {
+                use $crate::event::outbox::row;
+
+                let mut transaction = self.begin().await?;
+                let published = self.publish_in(&mut transaction, event).await?;
+                transaction.commit().await.map_err(row::store)?;
+                self.wake();
+                Ok(published)
+            }
+
+            async fn claim(
+                &self,
+                limit: usize,
+                lease: std::time::Duration,
+            ) -> Result<Vec<$crate::event::Claimed>, $crate::Error> {
+                use sqlx::Row as _;
+                use $crate::event::{Claimed, Event, model, outbox::row};
+
+                let rows = sqlx::query(concat!(
+                    // Materialized: a plan that ran the inner query twice would lock more rows than it returns.
+                    "WITH next AS MATERIALIZED (SELECT e.seq FROM nudj_sync_outbox e WHERE e.queue = $1 AND e.state = 0 ",
+                    "AND e.due_at <= ", $now, " AND NOT EXISTS (SELECT 1 FROM nudj_sync_outbox o WHERE o.queue = e.queue ",
+                    "AND o.event_key = e.event_key AND o.state <= 1 AND o.state <= $2 AND o.seq < e.seq) ORDER BY e.seq LIMIT $3 ", $lock, ") ",
+                    "UPDATE nudj_sync_outbox SET due_at = ", $now, " + $4, attempts = attempts + 1, claims = claims + 1 ",
+                    "WHERE seq IN (SELECT seq FROM next) ",
+                    "RETURNING seq, event_id, topic, event_key, payload, occurred_at, attempts, claims",
+                ))
+                .bind(self.config.queue.clone())
+                .bind(self.config.blocking_state())
+                .bind(row::limit(limit))
+                .bind(model::millis(lease).max(1))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(row::store)?;
+                let mut claimed = Vec::with_capacity(rows.len());
+                for found in &rows {
+                    let event = Event {
+                        id: found.try_get("event_id").map_err(row::store)?,
+                        topic: found.try_get("topic").map_err(row::store)?,
+                        key: found.try_get("event_key").map_err(row::store)?,
+                        payload: row::parse_payload(&found.try_get::<String, _>("payload").map_err(row::store)?)?,
+                        occurred_at: found.try_get("occurred_at").map_err(row::store)?,
+                    };
+                    claimed.push(Claimed {
+                        event,
+                        attempt: row::attempts(found.try_get("attempts").map_err(row::store)?),
+                        place: row::number(found.try_get("seq").map_err(row::store)?),
+                        lease: row::number(found.try_get("claims").map_err(row::store)?),
+                    });
+                }
+                Ok(claimed)
+            }
+
+            async fn settle(
+                &self,
+                claimed: &$crate::event::Claimed,
+                settlement: &$crate::event::Settlement,
+            ) -> Result<bool, $crate::Error> {
+                use $crate::event::{Settlement, model, outbox::row};
+
+                let (sql, after, reason) = match settlement {
+                    Settlement::Done(_) => (DONE, 0, ""),
+                    Settlement::Retry { after, reason } => (RETRY, model::millis(*after), reason.as_str()),
+                    Settlement::Release => (RELEASE, 0, ""),
+                    Settlement::Dead { reason } => (DEAD, 0, reason.as_str()),
+                };
+                let mut transaction = self.begin().await?;
+                let settled = sqlx::query(sql)
+                    .bind(row::limit(usize::try_from(claimed.place).unwrap_or(usize::MAX)))
+                    .bind(row::limit(usize::try_from(claimed.lease).unwrap_or(usize::MAX)))
+                    .bind(after)
+                    .bind(reason.to_owned())
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(row::store)?;
+                if settled.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                if let Settlement::Done(follow_ups) = settlement {
+                    // In one order for all transactions, so that no two wait for each other's keys.
+                    let mut in_turn: Vec<_> = follow_ups.iter().collect();
+                    in_turn.sort_by(|a, b| a.key.cmp(&b.key));
+                    for event in in_turn {
+                        event.check()?;
+                        self.insert(&mut transaction, event).await?;
+                    }
+                }
+                transaction.commit().await.map_err(row::store)?;
+                self.wake();
+                Ok(true)
+            }
+
+            async fn changed(&self, at_most: std::time::Duration) {
+                let _ = tokio::time::timeout(at_most, self.wake.notified()).await;
+            }
+
+            async fn lag(&self) -> Result<$crate::event::Lag, $crate::Error> {
+                use sqlx::Row as _;
+                use $crate::event::{Lag, outbox::row};
+
+                let found = sqlx::query(concat!(
+                    "SELECT count(*) AS waiting, ", $now, " - min(published_at) AS age, ",
+                    "(SELECT count(*) FROM nudj_sync_outbox WHERE queue = $1 AND state = 1) AS dead ",
+                    "FROM nudj_sync_outbox WHERE queue = $1 AND state = 0",
+                ))
+                .bind(self.config.queue.clone())
+                .fetch_one(&self.pool)
+                .await
+                .map_err(row::store)?;
+                let age: Option<i64> = found.try_get("age").map_err(row::store)?;
+                Ok(Lag {
+                    waiting: row::number(found.try_get("waiting").map_err(row::store)?),
+                    oldest_age: age.map(|age| std::time::Duration::from_millis(row::number(age))),
+                    dead_letters: row::number(found.try_get("dead").map_err(row::store)?),
+                })
+            }
+
+            async fn dead_letters(&self, limit: usize) -> Result<Vec<$crate::event::DeadLetter>, $crate::Error> {
+                use sqlx::Row as _;
+                use $crate::event::{DeadLetter, Event, outbox::row};
+
+                let rows = sqlx::query(
+                    "SELECT event_id, topic, event_key, payload, occurred_at, attempts, reason FROM nudj_sync_outbox \
+                     WHERE queue = $1 AND state = 1 ORDER BY seq LIMIT $2",
+                )
+                .bind(self.config.queue.clone())
+                .bind(row::limit(limit))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(row::store)?;
+                let mut letters = Vec::with_capacity(rows.len());
+                for found in &rows {
+                    let event = Event {
+                        id: found.try_get("event_id").map_err(row::store)?,
+                        topic: found.try_get("topic").map_err(row::store)?,
+                        key: found.try_get("event_key").map_err(row::store)?,
+                        payload: row::parse_payload(&found.try_get::<String, _>("payload").map_err(row::store)?)?,
+                        occurred_at: found.try_get("occurred_at").map_err(row::store)?,
+                    };
+                    let attempts = row::attempts(found.try_get("attempts").map_err(row::store)?);
+                    let reason = found.try_get("reason").map_err(row::store)?;
+                    letters.push(DeadLetter { event, attempts, reason });
+                }
+                Ok(letters)
+            }
+
+            async fn replay(&self, id: &str) -> Result<bool, $crate::Error> {
+                use $crate::event::{AfterDeadLetter, outbox::row};
+
+                let found = match self.config.after_dead_letter {
+                    // Those behind it waited, so it keeps its place.
+                    AfterDeadLetter::Hold => {
+                        let replayed = sqlx::query(
+                            "UPDATE nudj_sync_outbox SET state = 0, attempts = 0, due_at = 0, settled_at = NULL \
+                             WHERE queue = $1 AND event_id = $2 AND state = 1",
+                        );
+                        let replayed = replayed.bind(self.config.queue.clone()).bind(id.to_owned());
+                        replayed.execute(&self.pool).await.map_err(row::store)?.rows_affected() > 0
+                    }
+                    AfterDeadLetter::Pass => self.move_to_the_end(id).await?,
+                };
+                self.wake();
+                Ok(found)
+            }
+
+            async fn discard(&self, id: &str) -> Result<bool, $crate::Error> {
+                use $crate::event::outbox::row;
+
+                let discarded = sqlx::query(concat!(
+                    "UPDATE nudj_sync_outbox SET state = 2, payload = 'null', settled_at = ", $now,
+                    " WHERE queue = $1 AND event_id = $2 AND state = 1",
+                ));
+                let discarded = discarded.bind(self.config.queue.clone()).bind(id.to_owned());
+                let found = discarded.execute(&self.pool).await.map_err(row::store)?.rows_affected() > 0;
+                self.wake();
+                Ok(found)
+            }
+
+            async fn sweep(&self) -> Result<(), $crate::Error> {
+                use $crate::event::{model, outbox::row};
+
+                // In portions, so that no sweep holds the table for long; the next one goes on.
+                sqlx::query(concat!(
+                    "DELETE FROM nudj_sync_outbox WHERE seq IN (SELECT seq FROM nudj_sync_outbox ",
+                    "WHERE queue = $1 AND state = 2 AND settled_at < ", $now, " - $2 LIMIT 10000)",
+                ))
+                .bind(self.config.queue.clone())
+                .bind(model::millis(self.config.retention))
+                .execute(&self.pool)
+                .await
+                .map(drop)
+                .map_err(row::store)
+            }
+        }
+
+        impl $outbox {
+            /// With a new number, behind everything of its key.
+            async fn move_to_the_end(&self, id: &str) -> Result<bool, $crate::Error> {
+                use sqlx::Row as _;
+                use $crate::event::{Event, outbox::row};
+
+                let mut transaction = self.begin().await?;
+                let taken = sqlx::query(
+                    "DELETE FROM nudj_sync_outbox WHERE queue = $1 AND event_id = $2 AND state = 1 \
+                     RETURNING topic, event_key, payload, occurred_at",
+                );
+                let taken = taken.bind(self.config.queue.clone()).bind(id.to_owned());
+                let Some(found) = taken.fetch_optional(&mut *transaction).await.map_err(row::store)? else {
+                    return Ok(false);
+                };
+                let event = Event {
+                    id: id.to_owned(),
+                    topic: found.try_get("topic").map_err(row::store)?,
+                    key: found.try_get("event_key").map_err(row::store)?,
+                    payload: row::parse_payload(&found.try_get::<String, _>("payload").map_err(row::store)?)?,
+                    occurred_at: found.try_get("occurred_at").map_err(row::store)?,
+                };
+                self.insert(&mut transaction, &event).await?;
+                transaction.commit().await.map_err(row::store)?;
+                Ok(true)
+            }
+        }
+
+        // The unused parameters of some are given types, or PostgreSQL could not tell them.
+        const DONE: &str = concat!(
+            "UPDATE nudj_sync_outbox SET state = 2, payload = 'null', settled_at = ", $now, " + CAST($3 AS BIGINT), ",
+            "reason = CAST($4 AS TEXT) WHERE seq = $1 AND claims = $2 AND state = 0",
+        );
+        const RETRY: &str = concat!(
+            "UPDATE nudj_sync_outbox SET due_at = ", $now, " + CAST($3 AS BIGINT), claims = claims + 1, ",
+            "reason = CAST($4 AS TEXT) WHERE seq = $1 AND claims = $2 AND state = 0",
+        );
+        const RELEASE: &str = concat!(
+            "UPDATE nudj_sync_outbox SET due_at = CAST($3 AS BIGINT), claims = claims + 1, attempts = attempts - 1, ",
+            "reason = CAST($4 AS TEXT) WHERE seq = $1 AND claims = $2 AND state = 0",
+        );
+        const DEAD: &str = concat!(
+            "UPDATE nudj_sync_outbox SET state = 1, settled_at = ", $now, " + CAST($3 AS BIGINT), ",
+            "reason = CAST($4 AS TEXT) WHERE seq = $1 AND claims = $2 AND state = 0",
+        );
+    };
+}

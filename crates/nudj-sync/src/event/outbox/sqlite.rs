@@ -1,0 +1,129 @@
+//! [`SqliteOutbox`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+use tokio::sync::Notify;
+
+use super::OutboxConfig;
+use super::row::store;
+use crate::Error;
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS nudj_sync_outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    event_key TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    occurred_at INTEGER NOT NULL,
+    published_at INTEGER NOT NULL,
+    state INTEGER NOT NULL DEFAULT 0, -- 0 waiting, 1 dead letter, 2 done
+    due_at INTEGER NOT NULL, -- of a leased row: when its lease ends
+    attempts INTEGER NOT NULL DEFAULT 0,
+    claims INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    settled_at INTEGER,
+    UNIQUE (queue, event_id)
+);
+CREATE INDEX IF NOT EXISTS nudj_sync_outbox_waiting ON nudj_sync_outbox (queue, state, seq);
+CREATE INDEX IF NOT EXISTS nudj_sync_outbox_key ON nudj_sync_outbox (queue, event_key, seq) WHERE state <= 1;
+CREATE INDEX IF NOT EXISTS nudj_sync_outbox_done ON nudj_sync_outbox (queue, settled_at) WHERE state = 2;";
+
+/// An outbox in an SQLite file: for one machine, whose processes may share the file. Clones are one outbox.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), nudj_sync::BoxError> {
+/// use nudj_sync::event::{Event, EventBus, OutboxConfig, SqliteOutbox};
+///
+/// # let folder = tempfile::tempdir()?;
+/// let outbox = SqliteOutbox::open(folder.path().join("app.db"), OutboxConfig::default()).await?;
+/// sqlx::raw_sql("CREATE TABLE users (id TEXT PRIMARY KEY)").execute(outbox.pool()).await?;
+///
+/// // The user and the event about it: both or neither.
+/// let mut transaction = outbox.begin().await?;
+/// sqlx::query("INSERT INTO users VALUES ('u-1')").execute(&mut *transaction).await?;
+/// outbox.publish_in(&mut transaction, &Event::new("user.registered", "u-1", ())?).await?;
+/// transaction.commit().await?;
+/// assert_eq!(outbox.lag().await?.waiting, 1);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteOutbox {
+    pool: SqlitePool,
+    config: OutboxConfig,
+    wake: Arc<Notify>,
+}
+
+impl SqliteOutbox {
+    /// Opens the file, making it where there is none, in write-ahead mode with a full sync per commit.
+    ///
+    /// # Errors
+    /// [`Error::Config`]; [`Error::Store`] when it cannot be opened or its table not be made.
+    pub async fn open(path: impl AsRef<Path>, config: OutboxConfig) -> Result<Self, Error> {
+        let wait = Duration::from_secs(5);
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(wait);
+        // SQLite has one writer; who waits for it here waits in order, instead of polling a lock.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(wait)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await
+            .map_err(store)?;
+        Self::with_pool(pool, config).await
+    }
+
+    /// Uses a pool of yours, and makes the table in its database. How safe a commit is, and how long one waits for another, is then yours
+    /// to set.
+    ///
+    /// # Errors
+    /// [`Error::Config`]; [`Error::Store`] when the table cannot be made.
+    pub async fn with_pool(pool: SqlitePool, config: OutboxConfig) -> Result<Self, Error> {
+        config.validate()?;
+        sqlx::raw_sql(TABLE).execute(&pool).await.map_err(store)?;
+        Ok(Self { pool, config, wake: Arc::default() })
+    }
+
+    /// The pool, to read and write your own tables with. Opened by [`open`](Self::open) it has one connection: end a transaction before you
+    /// wait for anything else of this outbox.
+    #[must_use]
+    pub fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// Begins a transaction that will write, waiting for the turn now: one that begins by reading and writes later fails when another
+    /// wrote in between.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(store)
+    }
+
+    /// A database with one writer has nothing to put in order.
+    #[expect(clippy::unused_async, reason = "as PostgreSQL's")]
+    async fn take_turn(&self, _: &mut SqliteConnection, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+// A statement that writes has the whole database, so two claims cannot meet.
+impl_outbox!(
+    SqliteOutbox,
+    SqliteConnection,
+    now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+    lock: ""
+);

@@ -1,0 +1,101 @@
+//! What both outboxes promise beyond a bus: written once, for a pool of either database.
+
+/// Tests of `$outbox` and `$processed`, for an `async fn() -> Option<$place>`, whose `outbox(&str)` opens a queue.
+macro_rules! outbox_tests {
+    ($place:path, $outbox:ty, $processed:ty) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn event_is_there_exactly_when_its_transaction_commits() {
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            sqlx::raw_sql("CREATE TABLE IF NOT EXISTS users (id TEXT PRIMARY KEY)").execute(outbox.pool()).await.unwrap();
+            for (number, commits) in [(0, false), (1, true), (2, false)] {
+                let mut transaction = outbox.begin().await.unwrap();
+                sqlx::query("INSERT INTO users VALUES ($1)")
+                    .bind(format!("u-{number}"))
+                    .execute(&mut *transaction)
+                    .await
+                    .unwrap();
+                outbox.publish_in(&mut transaction, &event("k", number)).await.unwrap();
+                if commits {
+                    transaction.commit().await.unwrap();
+                } else {
+                    transaction.rollback().await.unwrap();
+                }
+            }
+            let users: Vec<String> = sqlx::query_scalar("SELECT id FROM users").fetch_all(outbox.pool()).await.unwrap();
+            let claimed = outbox.claim(10, std::time::Duration::from_secs(60)).await.unwrap();
+            assert_eq!((users, claimed.len(), claimed[0].event.id.as_str()), (vec!["u-1".to_owned()], 1, "k-1"));
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn effect_and_note_of_it_are_one() {
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            let day = std::time::Duration::from_secs(24 * 3600);
+            let processed = <$processed>::with_pool(outbox.pool().clone(), day).await.unwrap();
+            let tables = "CREATE TABLE IF NOT EXISTS effects (id TEXT)";
+            sqlx::raw_sql(tables).execute(outbox.pool()).await.unwrap();
+            // The second dies before its commit, the fourth is a repeat.
+            for (id, commits, is_new) in [("a", true, true), ("b", false, true), ("b", true, true), ("a", true, false)] {
+                let mut transaction = outbox.begin().await.unwrap();
+                assert_eq!(processed.record_in(&mut transaction, "bookkeeping", id).await.unwrap(), is_new, "{id}");
+                if is_new {
+                    let effect = sqlx::query("INSERT INTO effects VALUES ($1)").bind(id);
+                    effect.execute(&mut *transaction).await.unwrap();
+                }
+                if commits {
+                    transaction.commit().await.unwrap();
+                } else {
+                    transaction.rollback().await.unwrap();
+                }
+            }
+            let effects: Vec<String> =
+                sqlx::query_scalar("SELECT id FROM effects ORDER BY id").fetch_all(outbox.pool()).await.unwrap();
+            assert_eq!(effects, ["a", "b"]);
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn processed_ids_keep_what_followed_and_are_bounded_by_age() {
+            use nudj_sync::event::ProcessedIds as _;
+
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            let day = std::time::Duration::from_secs(24 * 3600);
+            let store = <$processed>::with_pool(outbox.pool().clone(), day).await.unwrap();
+            let follow_up = event("k", 0).follow_up("test.followed", 1).unwrap();
+            store.record("a#0", "old", &[]).await.unwrap();
+            store.record("a#0", "new", std::slice::from_ref(&follow_up)).await.unwrap();
+            let age = "UPDATE nudj_sync_processed SET processed_at = processed_at - 86400001 WHERE event_id = 'old'";
+            sqlx::raw_sql(age).execute(outbox.pool()).await.unwrap();
+            store.sweep().await.unwrap();
+            assert_eq!(store.find("a#0", "old").await.unwrap(), None);
+            assert_eq!(store.find("a#0", "new").await.unwrap(), Some(vec![follow_up]));
+            assert_eq!(store.find("a#1", "new").await.unwrap(), None);
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn done_events_are_swept_by_age_and_no_others() {
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Pass).await;
+            for (number, settlement) in [
+                (0, Some(nudj_sync::event::Settlement::Done(Vec::new()))),
+                (1, Some(nudj_sync::event::Settlement::Dead { reason: "poison".to_owned() })),
+                (2, None),
+            ] {
+                outbox.publish(&event("k", number)).await.unwrap();
+                if let Some(settlement) = settlement {
+                    let claimed = outbox.claim(1, std::time::Duration::from_secs(60)).await.unwrap();
+                    assert!(outbox.settle(&claimed[0], &settlement).await.unwrap());
+                }
+            }
+            let count = || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM nudj_sync_outbox").fetch_one(outbox.pool());
+            outbox.sweep().await.unwrap();
+            assert_eq!(count().await.unwrap(), 3);
+            let age = "UPDATE nudj_sync_outbox SET settled_at = settled_at - 604800001, published_at = published_at - 604800001";
+            sqlx::raw_sql(age).execute(outbox.pool()).await.unwrap();
+            outbox.sweep().await.unwrap();
+            assert_eq!(count().await.unwrap(), 2);
+        }
+    };
+}
+pub(crate) use outbox_tests;
