@@ -40,14 +40,20 @@ pub(super) struct Endpoint {
     service: NudjService,
 }
 
+/// Refuses what would show a secret: plain HTTP to another machine without `http.allow_http`, a URL that carries a password.
+pub(super) fn origin(field: &str, url: &str, http: &HttpConfig) -> Result<Origin, Error> {
+    let origin = Origin::parse(url).map_err(|error| Error::config(field, error.to_string()))?;
+    if origin.is_plain() && !origin.is_loopback() && !http.allow_http {
+        let problem = "plain http would show the secret to the network; use https, or set http.allow_http = true";
+        return Err(Error::config(field, problem));
+    }
+    Ok(origin)
+}
+
 impl Endpoint {
-    /// Refuses what would show a secret: plain HTTP to another machine without `http.allow_http`, a URL that carries a password.
+    /// As [`origin`] refuses.
     pub(super) fn new(field: &str, url: &str, http: &HttpConfig) -> Result<Self, Error> {
-        let origin = Origin::parse(url).map_err(|error| Error::config(field, error.to_string()))?;
-        if origin.is_plain() && !origin.is_loopback() && !http.allow_http {
-            let problem = "plain http would show the secret to the network; use https, or set http.allow_http = true";
-            return Err(Error::config(field, problem));
-        }
+        let origin = origin(field, url, http)?;
         let uri: Uri = url.parse().map_err(|_| Error::config(field, "is not a URL"))?;
         let http = HttpConfig { max_response_bytes: MOST_BYTES.min(http.max_response_bytes), ..http.clone() };
         let service = ServiceBuilder::new()

@@ -1,4 +1,4 @@
-//! Where credentials come from: the environment, a watched file, a token endpoint, or the first of several that answers.
+//! Where credentials come from: the environment, a watched file, a token endpoint, a vault, or the first of several that answers.
 //!
 //! Each is a [`CredentialProvider`]; give one to [`ClientBuilder::credentials`](crate::ClientBuilder::credentials). When a credential
 //! is renewed, and what a 401 does, is for [`nudj_tower::credentials`] to decide.
@@ -24,7 +24,30 @@
 //! | [`FileCredential`] | when the file changes, and after a 401 |
 //! | [`ClientCredentials`] | before the token expires, and after a 401 |
 //! | [`Chain`] | when one of its providers is |
+//! | `VaultSecret` (feature `vault`) | after a 401 |
+//! | `AwsSecret` (feature `aws-secrets`) | after a 401 |
 //! | [`rotation::StoredKey`] | after a 401, and by [`rotation::Rotation`] |
+//!
+//! "The vault, else the environment", with the feature `vault`:
+//!
+//! ```no_run
+//! # #[cfg(feature = "vault")]
+//! # fn example(http: &nudj_client::config::HttpConfig) -> Result<nudj_client::ClientBuilder, nudj_client::Error> {
+//! use std::sync::Arc;
+//! use nudj_client::{Client, credentials::{Chain, EnvironmentCredential, FileCredential, VaultSecret}};
+//!
+//! // The Vault agent beside the process keeps the token in this file.
+//! let token = FileCredential::new("/run/vault/token");
+//! let vault = VaultSecret::new("https://vault.internal:8200", "secret", "nudj/production", Arc::new(token), http)?;
+//! let variable = EnvironmentCredential::new(["NUDJ_API_TOKEN"]);
+//! let provider = Chain::new([Arc::new(vault) as _, Arc::new(variable) as _]);
+//! # Ok(
+//! Client::builder().credentials(Arc::new(provider))
+//! # ) }
+//! ```
+//!
+//! # Links for your users
+//! With the feature `api-link`, `ApiLink` signs the tokens by which a member of your own site signs in to Nudj.
 //!
 //! # Errors
 //! [`ProviderError`], which names the source and what to do and never holds a secret or what a server wrote. A credential that
@@ -34,6 +57,8 @@
 //! One form POST and four fields of an answer. The `oauth2` crate would bring a second `rand`, `base64` and `sha2` for flows that no
 //! API client uses, and its error holds the server's body.
 
+#[cfg(feature = "api-link")]
+mod api_link;
 #[cfg(feature = "aws-secrets")]
 mod aws;
 mod chain;
@@ -49,6 +74,8 @@ mod vault;
 
 pub use nudj_tower::credentials::{Credential, CredentialProvider, StaticCredential};
 
+#[cfg(feature = "api-link")]
+pub use self::api_link::{ApiLink, LinkAlgorithm, LinkUser};
 #[cfg(feature = "aws-secrets")]
 pub use self::aws::{AwsKeys, AwsSecret};
 #[cfg(feature = "vault")]

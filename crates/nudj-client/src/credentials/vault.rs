@@ -7,9 +7,8 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use http_body_util::Full;
 use nudj_tower::{
     BoxError,
-    credentials::{Credential, CredentialProvider, Fetch, Scheme, StaticCredential},
+    credentials::{Credential, CredentialProvider, Fetch, Scheme},
 };
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,9 +29,11 @@ use crate::{Error, config::HttpConfig, path};
 /// [`ProviderError::Conflict`]. It refuses a secret that holds other fields, since writing would lose them.
 ///
 /// ```no_run
-/// use nudj_client::{config::HttpConfig, credentials::VaultSecret};
+/// use std::sync::Arc;
+/// use nudj_client::{config::HttpConfig, credentials::{EnvironmentCredential, VaultSecret}};
 ///
-/// # fn example(token: secrecy::SecretString) -> Result<VaultSecret, nudj_client::Error> {
+/// # fn example() -> Result<VaultSecret, nudj_client::Error> {
+/// let token = Arc::new(EnvironmentCredential::new(["VAULT_TOKEN"]));
 /// Ok(VaultSecret::new("https://vault.internal:8200", "secret", "nudj/production", token, &HttpConfig::default())?
 ///     .namespace("marketing")?
 ///     .field("api_key"))
@@ -84,7 +85,8 @@ struct Options {
 }
 
 impl VaultSecret {
-    /// Reads the secret at `path` of the engine mounted at `mount`, such as `secret`, from the Vault at `address`.
+    /// Reads the secret at `path` of the engine mounted at `mount`, such as `secret`, from the Vault at `address`. Vault's own token comes
+    /// from `token` at each request: from the file that a Vault agent keeps up to date, or the environment's `VAULT_TOKEN`.
     ///
     /// # Errors
     /// Of kind `config` when an argument cannot be used, or `address` is plain HTTP to another machine without `http.allow_http`.
@@ -92,7 +94,7 @@ impl VaultSecret {
         address: &str,
         mount: &str,
         path: &str,
-        token: impl Into<SecretString>,
+        token: Arc<dyn CredentialProvider>,
         http: &HttpConfig,
     ) -> Result<Self, Error> {
         let url = format!(
@@ -103,17 +105,10 @@ impl VaultSecret {
         );
         Ok(Self {
             endpoint: Endpoint::new("vault address", &url, http)?,
-            token: Arc::new(StaticCredential::new(token)),
+            token,
             namespace: None,
             field: "current".into(),
         })
-    }
-
-    /// Takes Vault's token from `provider` at each request: from the file that a Vault agent keeps up to date, say.
-    #[must_use]
-    pub fn token_from(mut self, provider: Arc<dyn CredentialProvider>) -> Self {
-        self.token = provider;
-        self
     }
 
     /// Asks in this namespace (Vault Enterprise, HCP).

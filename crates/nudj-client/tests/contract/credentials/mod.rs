@@ -209,7 +209,7 @@ fn secrets_go_to_other_machines_over_tls_alone_unless_told_otherwise() {
         let keys = AwsKeys::new("id", "secret".to_owned());
         [
             ClientCredentials::new(&format!("{url}/token"), "id", "secret".to_owned(), http).is_ok(),
-            VaultSecret::new(url, "secret", "path", "token".to_owned(), http).is_ok(),
+            VaultSecret::new(url, "secret", "path", Arc::new(StaticCredential::new("token")), http).is_ok(),
             AwsSecret::at(url, "eu-west-1", "id", keys, http).is_ok(),
         ]
     };

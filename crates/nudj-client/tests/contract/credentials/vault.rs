@@ -6,7 +6,7 @@ use nudj_client::{
     Client,
     config::HttpConfig,
     credentials::{
-        CredentialProvider, FileCredential, ProviderError, VaultSecret,
+        CredentialProvider, FileCredential, ProviderError, StaticCredential, VaultSecret,
         rotation::{ApiRotator, Rotation, SecretStore, StoredKey, StoredKeys},
     },
 };
@@ -26,12 +26,16 @@ use super::{
 
 const TOKEN: &str = "canary-vault-token";
 
+fn fixed(token: &str) -> Arc<dyn CredentialProvider> {
+    Arc::new(StaticCredential::new(token))
+}
+
 async fn vault(data: serde_json::Value) -> FakeVault {
     FakeVault::start("secret/data/nudj/production", TOKEN, None, data).await
 }
 
 fn secret(vault: &FakeVault) -> VaultSecret {
-    VaultSecret::new(&vault.address, "secret", "nudj/production", TOKEN.to_owned(), &HttpConfig::default()).unwrap()
+    VaultSecret::new(&vault.address, "secret", "nudj/production", fixed(TOKEN), &HttpConfig::default()).unwrap()
 }
 
 fn conflict(error: &BoxError) -> bool {
@@ -43,7 +47,7 @@ async fn a_field_is_read_with_token_and_namespace_from_an_encoded_path() {
     let fake =
         FakeVault::start("team%20kv/data/a%3Fb/c%23", TOKEN, Some("marketing/"), json!({"api_key": "k", "n": 5})).await;
     let make = |field: &str| {
-        VaultSecret::new(&fake.address, "/team kv", "a?b/c#/", TOKEN.to_owned(), &HttpConfig::default())
+        VaultSecret::new(&fake.address, "/team kv", "a?b/c#/", fixed(TOKEN), &HttpConfig::default())
             .unwrap()
             .namespace("marketing/")
             .unwrap()
@@ -55,7 +59,7 @@ async fn a_field_is_read_with_token_and_namespace_from_an_encoded_path() {
         assert!(matches!(error.downcast_ref(), Some(ProviderError::Garbage { .. })), "{error:?}");
     }
     for (mount, path) in [("", "x"), ("secret", ""), ("secret", "a/../b"), ("..", "x"), ("secret", "a//b")] {
-        assert!(VaultSecret::new(&fake.address, mount, path, "t".to_owned(), &HttpConfig::default()).is_err());
+        assert!(VaultSecret::new(&fake.address, mount, path, fixed("t"), &HttpConfig::default()).is_err());
     }
     assert!(make("api_key").namespace("a\nb").is_err());
 }
@@ -105,17 +109,16 @@ async fn every_failure_names_vault_and_says_what_to_do_and_never_the_secret() {
     fake.write(json!(null));
     assert!(secret(&fake).fetch().await.unwrap_err().to_string().contains("latest version not deleted"));
     for bad in ["wrong", "can\nary", ""] {
-        let error =
-            VaultSecret::new(&fake.address, "secret", "nudj/production", bad.to_owned(), &HttpConfig::default())
-                .unwrap()
-                .fetch()
-                .await
-                .unwrap_err();
+        let error = VaultSecret::new(&fake.address, "secret", "nudj/production", fixed(bad), &HttpConfig::default())
+            .unwrap()
+            .fetch()
+            .await
+            .unwrap_err();
         assert!(!format!("{error} {error:?}").contains("can\\nary"), "{error:?}");
     }
 
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let down = VaultSecret::new(&format!("http://{free}"), "secret", "x", TOKEN.to_owned(), &HttpConfig::default());
+    let down = VaultSecret::new(&format!("http://{free}"), "secret", "x", fixed(TOKEN), &HttpConfig::default());
     let error = down.unwrap().fetch().await.unwrap_err();
     assert!(error.to_string().ends_with("/v1/secret/data/x could not be asked for a credential"), "{error}");
 }
@@ -149,7 +152,8 @@ async fn vaults_own_token_may_come_from_a_file_that_an_agent_renews() {
     let fake = vault(json!({"current": "k"})).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "old\n").unwrap();
-    let secret = secret(&fake).token_from(Arc::new(FileCredential::new(file.path())));
+    let token = Arc::new(FileCredential::new(file.path()));
+    let secret = VaultSecret::new(&fake.address, "secret", "nudj/production", token, &HttpConfig::default()).unwrap();
     secret.fetch().await.unwrap_err();
     std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
     assert_eq!(secret.fetch().await.unwrap().secret().expose_secret(), "k");
