@@ -36,6 +36,31 @@ pub(crate) enum Command {
     /// Receives webhooks.
     #[command(subcommand)]
     Webhooks(Webhooks),
+    /// Works on many users.
+    #[command(subcommand)]
+    Users(Users),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Users {
+    /// Creates the users of a file, as fast as the rate limit allows; exit code 1 when a row failed.
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// CSV with a first line of column names, or NDJSON: email, username, externalUserId, displayName.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Writes here what is done, and goes on from there, also after a kill.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Creates 100 users per call, where the API can; without it, one documented call per user.
+    #[arg(long)]
+    pub(crate) bulk: bool,
+    /// Prints one line of JSON per row, as it is done, and a last one with the totals.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod call;
 mod connect;
 mod demo;
 mod doctor;
+mod import;
 mod report;
 mod webhooks;
 
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command, Webhooks};
+use crate::args::{Cli, Command, Users, Webhooks};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -31,6 +32,7 @@ async fn main() -> ExitCode {
         Command::Call(args) => call::run(&cli.global, args).await,
         Command::Doctor(args) => doctor::run(&cli.global, args).await,
         Command::Webhooks(Webhooks::Listen(args)) => webhooks::listen(args).await,
+        Command::Users(Users::Import(args)) => import::run(&cli.global, args).await,
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -11,6 +11,8 @@ mod duplicates;
 #[cfg(test)]
 mod example_client;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod memory;

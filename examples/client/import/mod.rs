@@ -1,0 +1,124 @@
+//! `client users import`: a file of users, created at Nudj as fast as the rate limit allows.
+
+mod rows;
+mod show;
+
+use futures_util::stream;
+use nudj::{
+    client::{Config, Error},
+    sync::batch::{Batch, BatchConfig, CheckpointFile, Stop, Summary, Target, Users},
+};
+use tokio::signal::unix;
+
+use self::{rows::Input, show::Show};
+use crate::{
+    args::{Global, Import},
+    connect,
+};
+
+pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
+    let config = connect::config(global)?;
+    let batch = batch_config(&config);
+    let client = connect::builder(config, connect::token(), None).build()?;
+    let input = Input::open(&args.file)?;
+    let checkpoint = args.checkpoint.as_ref().map(|path| CheckpointFile::open(path, input.fingerprint.clone()));
+    let checkpoint = checkpoint.transpose().map_err(|error| Error::usage("--checkpoint", describe(&error)))?;
+    let users = if args.bulk { Users::bulk(client) } else { Users::new(client) };
+    let mut batch = Batch::new(users, batch).map_err(|error| Error::usage("batch", error.to_string()))?;
+    if let Some(checkpoint) = checkpoint {
+        batch = batch.checkpoint(checkpoint);
+    }
+    let stop = Stop::new();
+    let show = Show::new(args.json, input.about);
+    let interrupted = interrupts(stop.clone())?;
+    let ended = tokio::select! {
+        ended = import(batch.stop(stop), input, &show) => ended,
+        () = interrupted => {
+            show.note("interrupted twice: the calls under way are dropped");
+            eprintln!("{}", how_to_resume(args));
+            return Ok(false);
+        }
+    }?;
+    match ended {
+        Ok(summary) => {
+            show.totals(&summary);
+            if !summary.finished {
+                eprintln!("interrupted after {} rows; {}", summary.totals.records(), how_to_resume(args));
+            }
+            Ok(summary.finished && summary.totals.failed == 0 && summary.totals.invalid == 0)
+        }
+        // Before the first call: the checkpoint is another input's.
+        Err(error @ nudj::sync::Error::Corrupt { .. }) => Err(Error::usage("--checkpoint", describe(&error))),
+        Err(error) => {
+            show.note(&format!("error: {}", describe(&error)));
+            eprintln!("the import ended early; {}", how_to_resume(args));
+            Ok(false)
+        }
+    }
+}
+
+/// The outer error is about arguments, the inner one about the run.
+async fn import<T>(batch: Batch<T>, input: Input, show: &Show) -> Result<Result<Summary, nudj::sync::Error>, Error>
+where
+    T: Target<Record = nudj::client::model::NewUser>,
+{
+    let rows = stream::iter(input.rows()?);
+    let ended = batch.run(rows, |report| {
+        show.record(&report);
+        Ok(())
+    });
+    Ok(ended.await)
+}
+
+/// Repeats as the client's calls are; as many calls at once as a second's quota, since an answer seldom takes longer.
+fn batch_config(config: &Config) -> BatchConfig {
+    let quota = f64::from(config.rate_limit.max_requests) / config.rate_limit.window.as_secs_f64().max(1e-3);
+    BatchConfig {
+        max_retries: config.retry.max_retries,
+        base_delay: config.retry.base_delay,
+        max_delay: config.retry.max_delay,
+        calls_in_flight: (quota as usize).clamp(32, 512),
+        ..BatchConfig::default()
+    }
+}
+
+/// The first signal stops; the future ends at the second.
+fn interrupts(stop: Stop) -> Result<impl Future<Output = ()>, Error> {
+    let listen = |kind| unix::signal(kind).map_err(|error| Error::usage("signals", format!("no handler: {error}")));
+    let (mut interrupt, mut terminate) =
+        (listen(unix::SignalKind::interrupt())?, listen(unix::SignalKind::terminate())?);
+    Ok(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            stop.now();
+        }
+    })
+}
+
+fn how_to_resume(args: &Import) -> String {
+    match &args.checkpoint {
+        Some(path) => format!("run the same command again to go on from {}", path.display()),
+        None => {
+            "to go on from where it ended, give --checkpoint FILE; without one, rows that are there are found by the \
+                 conflict that the API answers"
+                .to_owned()
+        }
+    }
+}
+
+/// With its causes.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}

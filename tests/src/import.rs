@@ -1,0 +1,197 @@
+//! `client users import`, the built binary, against the mock: killed, interrupted, resumed.
+
+use std::{
+    collections::HashSet,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+};
+
+use nudj_mock::{Fault, MockNudj};
+use serde_json::Value;
+
+/// The example, as `cargo build` makes it.
+fn client() -> &'static Path {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        // The folder where this test was built: `target/debug/deps/<test>`.
+        let test = std::env::current_exe().unwrap();
+        let target = test.ancestors().nth(3).unwrap();
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "--example", "client", "--target-dir"])
+            .arg(target)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        target.join("debug/examples/client")
+    })
+}
+
+struct Import {
+    /// Takes a user twice, so that a duplicate shows.
+    mock: MockNudj,
+    folder: tempfile::TempDir,
+}
+
+impl Import {
+    async fn new(file: &str, text: &str) -> Self {
+        let mock = MockNudj::builder().duplicate_users(true).request_log(0).start().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(file), text).unwrap();
+        Self { mock, folder }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(client());
+        command
+            .args(["users", "import"])
+            .args(arguments)
+            .args(["--endpoint", &self.mock.url()])
+            .current_dir(self.folder.path())
+            .env("NUDJ_API_TOKEN", self.mock.token())
+            .env("NUDJ_RATE_LIMIT__MAX_REQUESTS", "1000")
+            .env("NUDJ_RETRY__BASE_DELAY", "1ms")
+            .env("NUDJ_CIRCUIT_BREAKER__FAILURE_THRESHOLD", "0");
+        command
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    #[track_caller]
+    fn assert_each_once(&self, count: usize) {
+        let users = self.mock.users();
+        let ids: HashSet<_> = users.iter().map(|user| user["externalUserId"].as_str().unwrap().to_owned()).collect();
+        assert_eq!((users.len(), ids.len()), (count, count), "users, and how many of them are different");
+    }
+}
+
+fn csv(count: usize) -> String {
+    let rows = (0..count).map(|number| format!("ext-{number},user{number}@example.com\n"));
+    std::iter::once("externalUserId,email\n".to_owned()).chain(rows).collect()
+}
+
+/// Reads `lines` lines of what the child prints, off the runtime's threads.
+async fn read_lines(mut child: Child, lines: usize) -> Child {
+    tokio::task::spawn_blocking(move || {
+        let mut out = BufReader::new(child.stdout.as_mut().unwrap());
+        let mut line = String::new();
+        for _ in 0..lines {
+            line.clear();
+            out.read_line(&mut line).unwrap();
+        }
+        drop(out);
+        child
+    })
+    .await
+    .unwrap()
+}
+
+fn last_line(out: &Output) -> Value {
+    serde_json::from_slice(out.stdout.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_resumed_it_imports_each_user_once() {
+    const USERS: usize = 600;
+    let kills: usize = std::env::var("NUDJ_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(5);
+    for arguments in
+        [&["users.csv", "--checkpoint", "c", "--json"][..], &["users.csv", "--checkpoint", "c", "--json", "--bulk"]]
+    {
+        let import = Import::new("users.csv", &csv(USERS)).await;
+        import.mock.inject(Fault::lost_answer().probability(0.05, 3));
+        import.mock.inject(Fault::status(500).probability(0.10, 4));
+        let mut rng = fastrand::Rng::with_seed(11);
+        for _ in 0..kills {
+            let lines = rng.usize(1..USERS / kills);
+            let mut child = read_lines(import.start(arguments), lines).await;
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let out = import.run(arguments).await;
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+        let totals = last_line(&out);
+        assert_eq!(totals["records"], USERS);
+        assert_eq!(totals["totals"]["failed"], 0);
+        import.assert_each_once(USERS);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_stops_cleanly_and_says_how_to_resume() {
+    let import = Import::new("users.csv", &csv(1500)).await;
+    let arguments = ["users.csv", "--checkpoint", "c", "--json"];
+    let child = read_lines(import.start(&arguments), 100).await;
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let out = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("interrupted after") && said.contains("run the same command again"), "{said}");
+    let stopped = last_line(&out);
+    assert_eq!(stopped["finished"], false);
+    assert_eq!(stopped["records"], import.mock.users_count(), "what was sent is recorded");
+    let out = import.run(&arguments).await;
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(last_line(&out)["resumed"], stopped["records"]);
+    import.assert_each_once(1500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_rows_are_told_by_line_and_field_and_end_in_1() {
+    let text = "email,externalUserId\na@example.com,1\nnonsense,2\nb@example.com,3,4\nc@example.com,5\n";
+    let import = Import::new("users.csv", text).await;
+    let out = import.run(&["users.csv"]).await;
+    assert_eq!(out.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("line 3: email: is not an email address"), "{said}");
+    assert!(said.contains("line 4: row: has 3 fields, not 2"), "{said}");
+    assert_eq!(import.mock.users_count(), 2);
+
+    let out = import.run(&["users.csv", "--json"]).await;
+    let lines: Vec<Value> = out.stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_eq!(lines.len(), 5, "one per row, and the totals");
+    let bad = lines.iter().find(|line| line["line"] == 3).unwrap();
+    assert_eq!((&bad["status"], &bad["error"]["field"]), (&"invalid".into(), &"email".into()));
+    assert_eq!(last_line(&out)["totals"]["invalid"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ndjson_is_read_and_what_the_api_refuses_is_told() {
+    let text = "{\"email\":\"a@example.com\",\"displayName\":\"Ada\",\"username\":\"ada\"}\n{\"externalUserId\":\"no email\"}\n";
+    let import = Import::new("users.ndjson", text).await;
+    let out = import.run(&["users.ndjson"]).await;
+    assert_eq!(out.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("line 2: failed: the API answered 400"), "{said}");
+    assert_eq!(import.mock.users()[0]["displayName"], "Ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_before_the_first_call_ends_in_2() {
+    let import = Import::new("users.csv", &csv(3)).await;
+    std::fs::write(import.folder.path().join("other.csv"), csv(4)).unwrap();
+    std::fs::write(import.folder.path().join("columns.csv"), "email,phone\n").unwrap();
+    assert_eq!(import.run(&["users.csv", "--checkpoint", "c"]).await.status.code(), Some(0));
+    for (arguments, named) in [
+        (&["none.csv"][..], "none.csv"),
+        (&["columns.csv"], "phone"),
+        (&["other.csv", "--checkpoint", "c"], "--checkpoint"),
+        (&["users.csv", "--checkpoint", "no/such/folder/c"], "--checkpoint"),
+    ] {
+        let out = import.run(arguments).await;
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(named), "{said}");
+    }
+    import.assert_each_once(3);
+}
