@@ -140,9 +140,13 @@ impl Credentials {
         self.0.scheme.header_name()
     }
 
+    pub(super) fn renews(&self) -> bool {
+        self.0.provider.renews()
+    }
+
     /// Whether a refusal can be helped at all.
     pub(super) fn can_replay(&self) -> bool {
-        self.0.provider.renews() || self.0.current.load().as_ref().is_some_and(|current| current.fallback.is_some())
+        self.renews() || self.0.current.load().as_ref().is_some_and(|current| current.fallback.is_some())
     }
 
     /// What to send with, if it is there. Reads the clock only for credentials that expire.

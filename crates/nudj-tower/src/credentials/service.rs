@@ -4,7 +4,7 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use http::{HeaderName, Request, Response, StatusCode};
@@ -70,24 +70,39 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let kept = if self.credentials.can_replay() { self.replay.keep(&request) } else { None };
-        let state = match self.credentials.current() {
-            Some(generation) => State::Readying { sending: Some((generation, request)) },
-            None => {
-                let credentials = self.credentials.clone();
-                let fetch: Fetching = Box::pin(async move { credentials.renewed(None).await });
-                State::Fetching { fetch, request: Some(request), refused: None }
-            }
+        let Some(generation) = self.credentials.current() else {
+            let credentials = self.credentials.clone();
+            let fetch: Fetching = Box::pin(async move { credentials.renewed(None).await });
+            let spare = Some(Spare::of(self, self.inner.clone(), self.replay.keep(&request)));
+            return CredentialedFuture { state: State::Fetching { fetch, request: Some(request), refused: None }, spare };
         };
-        CredentialedFuture {
-            state,
-            inner: self.inner.clone(),
-            credentials: self.credentials.clone(),
-            name: self.name.clone(),
-            kept,
-            renewable: true,
+        let can_replay = self.credentials.renews() || generation.fallback.is_some();
+        let kept = if can_replay { self.replay.keep(&request) } else { None };
+        // A service that is ready is called right here, so that the request is not parked in the future and moved again. One
+        // that is not is asked again from the future, which is the one to be woken.
+        match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let spare = can_replay.then(|| Spare::of(self, self.inner.clone(), kept));
+                let future = self.inner.call(dressed(request, &self.name, &generation));
+                CredentialedFuture { state: State::Called { future, generation }, spare }
+            }
+            Poll::Ready(Err(error)) => {
+                CredentialedFuture { state: State::Failed { error: Some(error.into()) }, spare: None }
+            }
+            Poll::Pending => {
+                let clone = self.inner.clone();
+                let unready = mem::replace(&mut self.inner, clone);
+                let spare = Some(Spare::of(self, unready, kept));
+                CredentialedFuture { state: State::Readying { sending: Some((generation, request)) }, spare }
+            }
         }
     }
+}
+
+/// The request with the credential in its header.
+fn dressed<B>(mut request: Request<B>, name: &HeaderName, generation: &Generation) -> Request<B> {
+    request.headers_mut().insert(name.clone(), generation.value.clone());
+    request
 }
 
 type Fetching = Pin<Box<dyn Future<Output = Result<Arc<Generation>, CredentialError>> + Send>>;
@@ -100,11 +115,24 @@ pin_project! {
     {
         #[pin]
         state: State<S::Future, B, S::Response>,
-        inner: S,
-        credentials: Credentials,
-        name: HeaderName,
-        kept: Option<Request<B>>,
-        renewable: bool,
+        spare: Option<Box<Spare<S, B>>>,
+    }
+}
+
+/// What it takes to send later or again. Boxed, since most calls of a credential that cannot be renewed do without, and every layer
+/// above moves this future.
+struct Spare<S, B> {
+    inner: S,
+    credentials: Credentials,
+    name: HeaderName,
+    kept: Option<Request<B>>,
+    renewable: bool,
+}
+
+impl<S, B> Spare<S, B> {
+    fn of<R>(service: &Credentialed<S, R>, inner: S, kept: Option<Request<B>>) -> Box<Self> {
+        let (credentials, name) = (service.credentials.clone(), service.name.clone());
+        Box::new(Self { inner, credentials, name, kept, renewable: true })
     }
 }
 
@@ -115,6 +143,7 @@ pin_project! {
         Fetching { fetch: Fetching, request: Option<Request<B>>, refused: Option<(Res, Arc<Generation>)> },
         Readying { sending: Option<(Arc<Generation>, Request<B>)> },
         Called { #[pin] future: F, generation: Arc<Generation> },
+        Failed { error: Option<BoxError> },
     }
 }
 
@@ -142,27 +171,28 @@ where
                     this.state.set(State::Readying { sending });
                 }
                 StateProj::Readying { sending } => {
-                    ready!(this.inner.poll_ready(cx)).map_err(Into::into)?;
-                    let Some((generation, mut request)) = sending.take() else {
-                        return Poll::Ready(Err("polled after completion".into()));
+                    let Some(spare) = this.spare else { return Poll::Ready(Err(polled_after_end())) };
+                    ready!(spare.inner.poll_ready(cx)).map_err(Into::into)?;
+                    let Some((generation, request)) = sending.take() else {
+                        return Poll::Ready(Err(polled_after_end()));
                     };
-                    request.headers_mut().insert(this.name.clone(), generation.value.clone());
-                    let future = this.inner.call(request);
+                    let future = spare.inner.call(dressed(request, &spare.name, &generation));
                     this.state.set(State::Called { future, generation });
                 }
                 StateProj::Called { future, generation } => {
                     let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    let Some(spare) = this.spare else { return Poll::Ready(Ok(response)) };
                     if response.status() != StatusCode::UNAUTHORIZED {
-                        this.credentials.accepted(generation);
+                        spare.credentials.accepted(generation);
                         return Poll::Ready(Ok(response));
                     }
                     let refused = generation.number;
                     let old = Arc::clone(generation);
-                    if !mem::take(this.renewable) || !this.credentials.can_replay() {
+                    if !mem::take(&mut spare.renewable) || !spare.credentials.can_replay() {
                         return Poll::Ready(Ok(response));
                     }
-                    let credentials = this.credentials.clone();
-                    let Some(request) = this.kept.take() else {
+                    let credentials = spare.credentials.clone();
+                    let Some(request) = spare.kept.take() else {
                         // Nothing to replay, but the calls to come should not meet the same refusal.
                         tokio::spawn(async move { credentials.after_refusal(refused).await.map(drop) });
                         return Poll::Ready(Ok(response));
@@ -170,9 +200,16 @@ where
                     let fetch: Fetching = Box::pin(credentials.after_refusal(refused));
                     this.state.set(State::Fetching { fetch, request: Some(request), refused: Some((response, old)) });
                 }
+                StateProj::Failed { error } => {
+                    return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_end)));
+                }
             }
         }
     }
+}
+
+fn polled_after_end() -> BoxError {
+    "polled after completion".into()
 }
 
 impl<S: Service<Request<B>>, B> fmt::Debug for CredentialedFuture<S, B> {
