@@ -9,6 +9,9 @@ use tower_service::Service;
 
 use crate::{Client, Error, path};
 
+/// Room for a call's own headers and what the layers and the connection add, so that the map never grows.
+const HEADERS: usize = 12;
+
 /// A request being put together. Nothing is sent before [`send`](Self::send) or [`json`](Self::json).
 ///
 /// ```no_run
@@ -38,7 +41,15 @@ pub struct Answer {
 
 impl RequestBuilder {
     pub(crate) fn new(client: Client, method: Method, path: Result<String, Error>, route: Option<Route>) -> Self {
-        Self { client, method, path, headers: HeaderMap::new(), body: Bytes::new(), route, problem: None }
+        Self {
+            client,
+            method,
+            path,
+            headers: HeaderMap::with_capacity(HEADERS),
+            body: Bytes::new(),
+            route,
+            problem: None,
+        }
     }
 
     /// Adds `name=value` to the query, encoded.

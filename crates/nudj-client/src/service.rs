@@ -2,10 +2,10 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, ready},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -14,6 +14,9 @@ use http_body_util::Full;
 use nudj_tower::BoxError;
 use tower::ServiceExt;
 use tower_service::Service;
+
+/// How many headers the layers write: correlation id, traceparent, credential, idempotency key, accept-encoding.
+pub(crate) const WRITTEN: usize = 5;
 
 /// The future of a [`NudjService`]: one box per call, the only one in the stack.
 pub type NudjFuture = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>>;
@@ -38,7 +41,14 @@ where
     S::Future: Send,
 {
     fn dispatch(&self, request: Request<Full<Bytes>>) -> NudjFuture {
-        Box::pin(self.0.clone().oneshot(request))
+        let mut service = self.0.clone();
+        // A stack that is ready, as ours always is, is called right here: its future goes into the box as it is, and not by way of
+        // one that waits for readiness first.
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Box::pin(service.call(request)),
+            Poll::Ready(Err(error)) => Box::pin(ready(Err(error))),
+            Poll::Pending => Box::pin(service.oneshot(request)),
+        }
     }
 }
 
@@ -63,7 +73,9 @@ impl Service<Request<Full<Bytes>>> for NudjService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> NudjFuture {
+    fn call(&mut self, mut request: Request<Full<Bytes>>) -> NudjFuture {
+        // Room for what the layers write, so that the map grows once at most.
+        request.headers_mut().reserve(WRITTEN);
         self.0.dispatch(request)
     }
 }
