@@ -43,6 +43,36 @@ pub enum Error {
     /// Your own system (its database, a callback, a handler) failed.
     #[error("the local side failed: {0}")]
     Local(#[source] BoxError),
+    /// Creating a user failed, and your compensation has run: it is in neither system.
+    #[error("creating user {id:?} failed and was rolled back: {source}")]
+    RolledBack {
+        /// Your id of it.
+        id: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// It is not known yet whether the user is at Nudj. Its record is kept; resume later.
+    #[error("whether user {id:?} is at Nudj is not known yet; resume later: {source}")]
+    Undecided {
+        /// Your id of it.
+        id: String,
+        /// The call that failed last.
+        #[source]
+        source: RemoteError,
+    },
+    /// Another call of this process works on the same user.
+    #[error("another call works on user {id:?}; wait for its end")]
+    UnderWay {
+        /// Your id of it.
+        id: String,
+    },
+    /// A record changed every time it was about to be written.
+    #[error("record {key:?} changed each time it was about to be written; sync it again later")]
+    Restless {
+        /// Which record.
+        key: String,
+    },
     /// A call to Nudj failed.
     #[error(transparent)]
     Remote(#[from] RemoteError),

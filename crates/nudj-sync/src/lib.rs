@@ -28,6 +28,10 @@ pub mod request_response;
 
 mod error;
 pub mod remote;
+#[cfg(all(feature = "sqlite", any(feature = "request-response", feature = "bidirectional")))]
+mod sqlite;
+#[cfg(any(feature = "request-response", feature = "bidirectional"))]
+mod under_way;
 mod wall_clock;
 
 pub use error::{BoxError, Error};

@@ -3,12 +3,16 @@
 
 #[cfg(feature = "batch")]
 mod batch;
+#[cfg(feature = "bidirectional")]
+mod bidirectional;
 #[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
 mod cdc;
 #[cfg(feature = "event")]
 mod event;
 #[allow(dead_code, reason = "which tests use what depends on the features")]
 mod nudj;
+#[cfg(feature = "request-response")]
+mod request_response;
 
 /// Says that a test needs what is not here; in CI that is a failure.
 #[allow(dead_code, reason = "which tests use it depends on the features")]

@@ -1,0 +1,196 @@
+use std::{fmt, sync::Arc, time::UNIX_EPOCH};
+
+use super::{
+    BidirectionalConfig, Conflict, Link, Policy, Side, State, Version, Winner,
+    plan::{Plan, Times, plan},
+};
+use crate::{Error, SystemClock, WallClock, under_way::UnderWay};
+
+/// Keys looked at in one go.
+const PAGE: u32 = 100;
+
+/// What a sync did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Your side was written to, or a record deleted there.
+    pub wrote_local: bool,
+    /// Nudj was written to, or a record deleted there.
+    pub wrote_remote: bool,
+    /// Both had changed, differently.
+    pub conflict: Option<Conflict>,
+}
+
+/// Keeps two sides the same.
+pub struct Bidirectional<L, R, S> {
+    local: L,
+    remote: R,
+    state: S,
+    policy: Policy,
+    config: BidirectionalConfig,
+    clock: Arc<dyn WallClock>,
+    under_way: UnderWay,
+}
+
+impl<L, R, S> fmt::Debug for Bidirectional<L, R, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bidirectional")
+            .field("policy", &self.policy)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
+    /// With the default numbers.
+    pub fn new(local: L, remote: R, state: S, policy: Policy) -> Self {
+        let (config, clock) = (BidirectionalConfig::default(), Arc::new(SystemClock));
+        Self { local, remote, state, policy, config, clock, under_way: UnderWay::default() }
+    }
+
+    /// Sets the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Config`]
+    pub fn config(mut self, config: BidirectionalConfig) -> Result<Self, Error> {
+        config.validate()?;
+        self.config = config;
+        Ok(self)
+    }
+
+    /// Reads the time of day here.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Your side.
+    pub fn local(&self) -> &L {
+        &self.local
+    }
+
+    /// What is remembered, for conflicts and tombstones.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// Makes both sides the same for this record.
+    ///
+    /// # Errors
+    /// [`Error::Local`], [`Error::Remote`]: a side; the next sync goes on. [`Error::UnderWay`]: another call works on this key.
+    /// [`Error::Restless`]: the record changed in every round. [`Error::Store`], [`Error::Corrupt`]: the state.
+    pub async fn sync(&self, key: &str) -> Result<Synced, Error> {
+        let _place = self.under_way.enter(key).ok_or_else(|| Error::UnderWay { id: key.to_owned() })?;
+        let mut synced = Synced::default();
+        for _ in 0..self.config.max_rounds {
+            if self.round(key, &mut synced).await? {
+                return Ok(synced);
+            }
+        }
+        Err(Error::Restless { key: key.to_owned() })
+    }
+
+    /// Syncs every record that was synced before: this finds edits and deletions that nothing announced. Gives how many were written
+    /// to and how many failed.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Corrupt`]: the state. A side that fails is counted and logged.
+    pub async fn sync_known(&self) -> Result<(u64, u64), Error> {
+        let (mut written, mut failed, mut after) = (0_u64, 0_u64, String::new());
+        loop {
+            let keys = self.state.keys(&after, PAGE).await?;
+            let Some(last) = keys.last() else { return Ok((written, failed)) };
+            after.clone_from(last);
+            for key in keys {
+                match self.sync(&key).await {
+                    Ok(synced) => {
+                        written = written.saturating_add(u64::from(synced.wrote_local || synced.wrote_remote))
+                    }
+                    Err(error @ (Error::Store { .. } | Error::Corrupt { .. })) => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(%error, "a record is not in sync");
+                        failed = failed.saturating_add(1);
+                    }
+                }
+            }
+        }
+    }
+
+    /// False when a side changed meanwhile.
+    async fn round(&self, key: &str, synced: &mut Synced) -> Result<bool, Error> {
+        let link = self.state.link(key).await?;
+        let id = |of: fn(&Link) -> &Option<String>| link.as_ref().and_then(|link| of(link).as_deref());
+        let local = self.local.read(key, id(|link| &link.local_id)).await?;
+        let remote = self.remote.read(key, id(|link| &link.remote_id)).await?;
+        let now = self.now();
+        let times = Times { now, skew: self.config.clock_skew };
+        let conflict = |winner: Winner, outcome| Conflict {
+            key: key.to_owned(),
+            local: local.as_ref().map(|version| version.fields.clone()),
+            remote: remote.as_ref().map(|version| version.fields.clone()),
+            outcome,
+            winner,
+            at: now,
+        };
+        let (new, met) = match plan(key, local.as_ref(), remote.as_ref(), link.as_ref(), &self.policy, times) {
+            Plan::Delete { conflict: lost } => {
+                if let Some(version) = &local {
+                    self.local.delete(key, version).await?;
+                    synced.wrote_local = true;
+                }
+                if let Some(version) = &remote {
+                    self.remote.delete(key, version).await?;
+                    synced.wrote_remote = true;
+                }
+                if link.is_none() {
+                    return Ok(true); // There never was any.
+                }
+                (Link { deleted: true, ..Link::default() }, lost.then(|| conflict(Winner::Deletion, None)))
+            }
+            Plan::Write { local: to_local, remote: to_remote, conflict: winner } => {
+                let outcome = to_local.as_ref().or(to_remote.as_ref()).cloned();
+                let (here, there) = (local.clone(), remote.clone());
+                let Some(there) = write(&self.remote, key, to_remote.as_ref(), there, &mut synced.wrote_remote).await?
+                else {
+                    return Ok(false);
+                };
+                let Some(here) = write(&self.local, key, to_local.as_ref(), here, &mut synced.wrote_local).await?
+                else {
+                    return Ok(false);
+                };
+                let new = Link {
+                    local: here.fields,
+                    remote: there.fields,
+                    local_id: here.id,
+                    remote_id: there.id,
+                    deleted: false,
+                };
+                (new, winner.map(|winner| conflict(winner, outcome)))
+            }
+        };
+        if link.as_ref() != Some(&new) || met.is_some() {
+            self.state.save(key, &new, met.as_ref()).await?;
+        }
+        synced.conflict = met.or(synced.conflict.take());
+        Ok(true)
+    }
+
+    fn now(&self) -> i64 {
+        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The record as it is then; `None` when it was changed by somebody else.
+async fn write<W: Side>(
+    side: &W,
+    key: &str,
+    fields: Option<&super::Fields>,
+    was: Option<Version>,
+    wrote: &mut bool,
+) -> Result<Option<Version>, Error> {
+    let Some(fields) = fields else { return Ok(was) };
+    let written = side.write(key, fields, was.as_ref()).await?;
+    *wrote |= written.is_some();
+    Ok(written)
+}

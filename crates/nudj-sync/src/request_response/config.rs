@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Every number of a [`UserSync`](super::UserSync).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestResponseConfig {
+    /// How often a step at Nudj that failed for a while is tried again; the client's own retries are not counted. Default 3.
+    pub max_retries: u32,
+    /// The wait before the first repeat, and before the look-up after a lost answer; it doubles each time, and half of it is drawn at
+    /// random. Default 1 s.
+    #[serde(with = "humantime_serde")]
+    pub base_delay: Duration,
+    /// The longest such wait. Default 60 s.
+    #[serde(with = "humantime_serde")]
+    pub max_delay: Duration,
+}
+
+impl Default for RequestResponseConfig {
+    fn default() -> Self {
+        Self { max_retries: 3, base_delay: Duration::from_secs(1), max_delay: Duration::from_secs(60) }
+    }
+}
+
+impl RequestResponseConfig {
+    /// Checks every field's range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the field's name.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.max_delay < self.base_delay {
+            return Err(Error::config("max_delay", "must be at least base_delay"));
+        }
+        Ok(())
+    }
+
+    /// The wait before repeat number `retry` (from 1), at least what was `asked` for; `draw` is from 0 to 1.
+    pub(super) fn backoff(&self, retry: u32, asked: Duration, draw: f64) -> Duration {
+        let doubled = self.base_delay.saturating_mul(2_u32.saturating_pow(retry.saturating_sub(1)));
+        doubled.min(self.max_delay).mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0).max(asked.min(self.max_delay))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_between_their_bounds_and_a_hint_counts_up_to_the_cap() {
+        let config = RequestResponseConfig::default();
+        assert!(config.validate().is_ok());
+        assert_eq!(config.backoff(1, Duration::ZERO, 1.0), Duration::from_secs(1));
+        assert_eq!(config.backoff(u32::MAX, Duration::ZERO, 1.0), Duration::from_secs(60));
+        assert_eq!(config.backoff(1, Duration::from_secs(9), 0.0), Duration::from_secs(9));
+        assert_eq!(config.backoff(1, Duration::from_secs(9000), 0.0), Duration::from_secs(60));
+        assert!(RequestResponseConfig { max_delay: Duration::ZERO, ..config }.validate().is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! Both ways.
+
+mod at_nudj;
+mod converges;
+#[cfg(feature = "sqlite")]
+mod kept;

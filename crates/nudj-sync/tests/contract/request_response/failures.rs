@@ -1,0 +1,153 @@
+use std::time::Duration;
+
+use http::Method;
+use nudj_mock::{Fault, MockNudj};
+use nudj_sync::{
+    Error,
+    request_response::{Journal as _, Local, MemoryJournal, RequestResponseConfig, Resumed, UserSync},
+};
+
+use super::*;
+use crate::nudj::client;
+
+const USERS: &str = "/api/v2/admin/users";
+
+struct World {
+    mock: MockNudj,
+    journal: MemoryJournal,
+    local: Files,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mock = MockNudj::builder().duplicate_users(true).start().await.unwrap();
+        Self { mock, journal: MemoryJournal::default(), local: Files(folder.path().to_owned()), _folder: folder }
+    }
+
+    fn sync(&self) -> UserSync<nudj_client::Client, Files, MemoryJournal> {
+        let config = RequestResponseConfig { base_delay: Duration::from_millis(1), ..RequestResponseConfig::default() };
+        UserSync::new(client(&self.mock), self.local.clone(), self.journal.clone()).config(config).unwrap()
+    }
+
+    async fn unfinished(&self) -> usize {
+        self.journal.unfinished("", 1000).await.unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn the_user_is_in_both_systems_with_the_id_stored() {
+    let world = World::new().await;
+    let nudj_id = world.sync().create("1", &user("1")).await.unwrap();
+    assert_eq!(world.local.nudj_id("1"), Some(nudj_id.clone()));
+    let at_nudj = &world.mock.users()[0];
+    assert_eq!((&at_nudj["id"], &at_nudj["externalUserId"]), (&nudj_id.into(), &"1".into()));
+    assert_eq!(world.unfinished().await, 0);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_up_and_nothing_created_again() {
+    let world = World::new().await;
+    world.mock.inject(Fault::lost_answer().on(Method::POST, USERS).times(1));
+    let nudj_id = world.sync().create("1", &user("1")).await.unwrap();
+    assert_eq!(world.mock.users_count(), 1);
+    assert_eq!(world.local.nudj_id("1"), Some(nudj_id));
+}
+
+#[tokio::test]
+async fn a_post_that_was_not_done_is_sent_again() {
+    let world = World::new().await;
+    world.mock.inject(Fault::status(503).on(Method::POST, USERS).times(2));
+    world.sync().create("1", &user("1")).await.unwrap();
+    assert_eq!(world.mock.users_count(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_runs_the_compensation() {
+    let world = World::new().await;
+    let bad = NewUser { email: Some("nonsense".to_owned()), ..NewUser::default() };
+    let error = world.sync().create("1", &bad).await.unwrap_err();
+    assert!(matches!(&error, Error::RolledBack { id, .. } if id == "1"), "{error}");
+    assert!(error.to_string().contains("400"), "{error}");
+    assert!(!world.local.has("1"));
+    assert_eq!((world.mock.users_count(), world.unfinished().await), (0, 0));
+}
+
+#[tokio::test]
+async fn what_another_user_has_is_rolled_back_and_what_is_ours_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = MockNudj::start().await.unwrap();
+    mock.add_user(&serde_json::json!({"email": "1@example.com", "externalUserId": "another"})).unwrap();
+    let ours = mock.add_user(&serde_json::json!({"email": "2@example.com", "externalUserId": "2"})).unwrap();
+    let sync = UserSync::new(client(&mock), Files(folder.path().to_owned()), MemoryJournal::default());
+    assert!(matches!(sync.create("1", &user("1")).await, Err(Error::RolledBack { .. })));
+    assert_eq!(sync.create("2", &user("2")).await.unwrap(), ours["id"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn while_it_is_not_known_nothing_is_rolled_back_and_a_later_resume_decides() {
+    let world = World::new().await;
+    world.mock.inject(Fault::lost_answer().on(Method::POST, USERS));
+    let lists = world.mock.inject(Fault::status(500).on(Method::GET, USERS));
+    let sync = world.sync();
+    let error = sync.create("1", &user("1")).await.unwrap_err();
+    assert!(matches!(&error, Error::Undecided { .. }), "{error}");
+    assert!(world.local.has("1"));
+    assert_eq!(sync.resume().await.unwrap().left, 1, "still down");
+    world.mock.remove_fault(lists);
+    assert_eq!(sync.resume().await.unwrap().completed, 1);
+    assert_eq!((world.mock.users_count(), world.unfinished().await), (1, 0));
+    assert!(world.local.nudj_id("1").is_some());
+    assert_eq!(sync.resume().await.unwrap(), Resumed::default());
+}
+
+#[tokio::test]
+async fn a_local_failure_is_rolled_back_before_nudj_and_kept_after_it() {
+    #[derive(Clone)]
+    struct Full;
+
+    #[async_trait]
+    impl Local for Full {
+        async fn create(&self, id: &str, _: &NewUser) -> Result<(), BoxError> {
+            if id == "1" { Err("the disk is full".into()) } else { Ok(()) }
+        }
+        async fn store_nudj_id(&self, _: &str, _: &str) -> Result<(), BoxError> {
+            Err("the disk is full".into())
+        }
+        async fn compensate(&self, _: &str, why: &str) -> Result<(), BoxError> {
+            assert_eq!(why, "the disk is full");
+            Ok(())
+        }
+    }
+
+    let world = World::new().await;
+    let sync = UserSync::new(client(&world.mock), Full, world.journal.clone());
+    assert!(matches!(sync.create("1", &user("1")).await, Err(Error::RolledBack { .. })));
+    assert_eq!(world.mock.users_count(), 0);
+    assert!(matches!(sync.create("2", &user("2")).await, Err(Error::Local(_))));
+    assert_eq!(world.unfinished().await, 1);
+    // Another start, with room on the disk.
+    std::fs::write(world.local.0.join("2.user"), "").unwrap();
+    assert_eq!(world.sync().resume().await.unwrap().completed, 1);
+}
+
+#[tokio::test]
+async fn a_second_call_for_a_user_under_way_is_refused() {
+    let world = World::new().await;
+    world.mock.inject(Fault::hang().on(Method::POST, USERS));
+    let sync = world.sync();
+    let (one, other) = (user("1"), user("1"));
+    let first = sync.create("1", &one);
+    let second = async {
+        // The first one was polled first, so it has its place.
+        sync.create("1", &other).await
+    };
+    tokio::select! {
+        biased;
+        _ = first => panic!("it hangs"),
+        ended = second => assert!(matches!(ended, Err(Error::UnderWay { .. }))),
+    }
+    world.mock.clear_faults();
+    assert_eq!(sync.resume().await.unwrap().completed, 1, "a dropped call is left behind, and its place is free");
+}
