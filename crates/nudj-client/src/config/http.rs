@@ -12,14 +12,26 @@ pub struct HttpConfig {
     pub max_response_bytes: usize,
     /// Which versions of HTTP to speak. Default `auto`.
     pub version: HttpVersion,
+    /// What keeps the connections. Default `legacy`.
+    pub transport: Transport,
     /// The longest a connection may take to be made. Default 5 s; not 0.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// How long a connection is kept that nobody uses. Default 90 s.
+    /// How long a connection is kept that nobody uses. Default 90 s; 0 keeps none.
     #[serde(with = "humantime_serde")]
     pub pool_idle_timeout: Duration,
     /// How many unused connections are kept per endpoint. Default 64; 0 keeps none.
     pub pool_max_idle_per_host: usize,
+    /// How many connections may be open per endpoint; `legacy` has no such limit. Default 256; not 0.
+    pub pool_max_per_host: usize,
+    /// How many calls may wait for a connection per endpoint; `legacy` has no such limit. Default 1024; not 0.
+    pub pool_max_waiting: usize,
+    /// The longest a call waits for a connection to be made or freed; not so with `legacy`. Default 10 s; not 0.
+    #[serde(with = "humantime_serde")]
+    pub pool_max_wait: Duration,
+    /// How old a connection may be when a call begins on it; not so with `legacy`. Default 10 min; 0 is no limit.
+    #[serde(with = "humantime_serde")]
+    pub pool_max_age: Duration,
     /// A PEM file of certificate authorities to trust instead of the platform's.
     pub ca_file: Option<PathBuf>,
     /// Whether plain HTTP may go to other machines than this one, token included. Default false.
@@ -39,14 +51,30 @@ pub enum HttpVersion {
     Http2,
 }
 
+/// What keeps the connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Our own pool over hyper's connections: bounded, and less work per call.
+    Pool,
+    /// hyper-util's `client::legacy`.
+    #[default]
+    Legacy,
+}
+
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             max_response_bytes: 10 * 1024 * 1024,
             version: HttpVersion::Auto,
+            transport: Transport::default(),
             connect_timeout: Duration::from_secs(5),
             pool_idle_timeout: Duration::from_secs(90),
             pool_max_idle_per_host: 64,
+            pool_max_per_host: 256,
+            pool_max_waiting: 1024,
+            pool_max_wait: Duration::from_secs(10),
+            pool_max_age: Duration::from_secs(600),
             ca_file: None,
             allow_http: false,
         }
@@ -60,6 +88,16 @@ impl HttpConfig {
         }
         if self.connect_timeout.is_zero() {
             return Err(Error::config("http.connect_timeout", "must be longer than 0"));
+        }
+        for (field, value) in
+            [("http.pool_max_per_host", self.pool_max_per_host), ("http.pool_max_waiting", self.pool_max_waiting)]
+        {
+            if value == 0 {
+                return Err(Error::config(field, "must be above 0"));
+            }
+        }
+        if self.pool_max_wait.is_zero() {
+            return Err(Error::config("http.pool_max_wait", "must be longer than 0"));
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use nudj_tower::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    http::{HttpConfig, HttpVersion},
+    http::{HttpConfig, HttpVersion, Transport},
     load::Loaded,
     timeout::TimeoutConfig,
 };

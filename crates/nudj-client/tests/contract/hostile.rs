@@ -3,17 +3,29 @@
 use std::{io::Write, time::Duration};
 
 use http::{HeaderValue, Method};
-use nudj_client::Client;
+use nudj_client::{Client, config::Transport};
 use nudj_mock::{Fault, MockNudj};
 use tokio::time::Instant;
 
-use super::{client_over, quick, start};
+use super::{client_over, quick_over, start_over};
+
+over_both! {
+    redirects_are_not_followed_so_the_token_stays,
+    a_gzip_bomb_stops_at_the_limit,
+    a_gzip_answer_within_the_limit_is_read,
+    an_announced_or_endless_body_stops_at_the_limit,
+    a_dripping_body_ends_at_the_deadline,
+    a_truncated_body_is_a_failed_attempt_and_is_asked_for_again,
+    a_lost_answer_to_a_post_is_not_repeated,
+    headers_that_frame_the_message_are_not_the_callers,
+    nobody_listening_is_a_connect_error_that_names_the_endpoint,
+    a_hang_ends_by_the_total_timeout,
+}
 
 const ME: &str = "/api/v2/integration/me";
 
-#[tokio::test]
-async fn redirects_are_not_followed_so_the_token_stays() {
-    let (mock, client) = start().await;
+async fn redirects_are_not_followed_so_the_token_stays(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     let foreign = MockNudj::start().await.unwrap();
     for (status, location) in [
         (301, format!("{}/steal", foreign.url())),
@@ -37,10 +49,9 @@ async fn redirects_are_not_followed_so_the_token_stays() {
     assert_eq!(foreign.accepted_connections(), 0);
 }
 
-#[tokio::test]
-async fn a_gzip_bomb_stops_at_the_limit() {
+async fn a_gzip_bomb_stops_at_the_limit(transport: Transport) {
     let mock = MockNudj::start().await.unwrap();
-    let mut config = quick(&mock);
+    let mut config = quick_over(&mock, transport);
     config.http.max_response_bytes = 1024 * 1024;
     let client = client_over(&mock, config);
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -60,9 +71,8 @@ async fn a_gzip_bomb_stops_at_the_limit() {
     );
 }
 
-#[tokio::test]
-async fn a_gzip_answer_within_the_limit_is_read() {
-    let (mock, client) = start().await;
+async fn a_gzip_answer_within_the_limit_is_read(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     body.write_all(br#"{"id":"zipped"}"#).unwrap();
     let fault = Fault::answer(200, "application/json".parse().unwrap(), body.finish().unwrap())
@@ -71,19 +81,17 @@ async fn a_gzip_answer_within_the_limit_is_read() {
     assert_eq!(client.integration().me().get().await.unwrap().id, "zipped");
 }
 
-#[tokio::test]
-async fn an_announced_or_endless_body_stops_at_the_limit() {
-    let (mock, client) = start().await;
+async fn an_announced_or_endless_body_stops_at_the_limit(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     mock.inject(Fault::huge_body(1 << 40));
     let error = client.integration().me().get().await.unwrap_err();
     assert_eq!(error.kind().name(), "body_too_large");
     assert!(error.to_string().contains("max_response_bytes"), "{error}");
 }
 
-#[tokio::test]
-async fn a_dripping_body_ends_at_the_deadline() {
+async fn a_dripping_body_ends_at_the_deadline(transport: Transport) {
     let mock = MockNudj::start().await.unwrap();
-    let mut config = quick(&mock);
+    let mut config = quick_over(&mock, transport);
     config.timeout.attempt = Duration::from_millis(300);
     config.timeout.total = Duration::from_millis(700);
     let client = client_over(&mock, config);
@@ -96,17 +104,15 @@ async fn a_dripping_body_ends_at_the_deadline() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
-#[tokio::test]
-async fn a_truncated_body_is_a_failed_attempt_and_is_asked_for_again() {
-    let (mock, client) = start().await;
+async fn a_truncated_body_is_a_failed_attempt_and_is_asked_for_again(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     mock.inject(Fault::truncated(5).times(2));
     client.integration().me().get().await.unwrap();
     assert_eq!(mock.received().count(Method::GET, ME), 3);
 }
 
-#[tokio::test]
-async fn a_lost_answer_to_a_post_is_not_repeated() {
-    let (mock, client) = start().await;
+async fn a_lost_answer_to_a_post_is_not_repeated(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     mock.inject(Fault::lost_answer().on(Method::POST, "/api/v2/admin/users").times(1));
     let new = nudj_client::model::NewUser { email: Some("a@example.org".into()), ..Default::default() };
     let error = client.admin().users().create(&new).await.unwrap_err();
@@ -114,9 +120,8 @@ async fn a_lost_answer_to_a_post_is_not_repeated() {
     assert_eq!(mock.users_count(), 1, "it took effect, once");
 }
 
-#[tokio::test]
-async fn headers_that_frame_the_message_are_not_the_callers() {
-    let (mock, client) = start().await;
+async fn headers_that_frame_the_message_are_not_the_callers(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     for (name, value) in
         [("content-length", "3"), ("content-length", "50"), ("transfer-encoding", "chunked"), ("host", "evil.example")]
     {
@@ -134,12 +139,12 @@ async fn headers_that_frame_the_message_are_not_the_callers() {
     }
 }
 
-#[tokio::test]
-async fn nobody_listening_is_a_connect_error_that_names_the_endpoint() {
+async fn nobody_listening_is_a_connect_error_that_names_the_endpoint(transport: Transport) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let mut config = nudj_client::Config::with_endpoints([url.clone()]);
+    config.http.transport = transport;
     config.retry.base_delay = Duration::from_millis(1);
     let client = Client::builder().config(config).token("t").build().unwrap();
     let error = client.integration().me().get().await.unwrap_err();
@@ -147,10 +152,9 @@ async fn nobody_listening_is_a_connect_error_that_names_the_endpoint() {
     assert_eq!((error.endpoint(), error.was_sent(), error.status()), (Some(url.as_str()), false, None));
 }
 
-#[tokio::test]
-async fn a_hang_ends_by_the_total_timeout() {
+async fn a_hang_ends_by_the_total_timeout(transport: Transport) {
     let mock = MockNudj::start().await.unwrap();
-    let mut config = quick(&mock);
+    let mut config = quick_over(&mock, transport);
     config.timeout.attempt = Duration::from_millis(200);
     config.timeout.total = Duration::from_millis(500);
     let client = client_over(&mock, config);

@@ -1,11 +1,24 @@
 //! The client against `nudj-mock`: the seed's words, the API's oddities, hostile servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+/// Runs each of these tests over both transports.
+macro_rules! over_both {
+    ($($name:ident),+ $(,)?) => {
+        mod over_the_pool {
+            $(#[tokio::test] async fn $name() { super::$name(nudj_client::config::Transport::Pool).await })+
+        }
+        mod over_the_legacy_client {
+            $(#[tokio::test] async fn $name() { super::$name(nudj_client::config::Transport::Legacy).await })+
+        }
+    };
+}
+
 mod answers;
 mod config;
 mod credentials;
 mod hostile;
 mod pages;
+mod pool;
 mod rotation;
 mod secrets;
 mod seed;
@@ -15,7 +28,7 @@ mod wire;
 
 use std::time::Duration;
 
-use nudj_client::{Client, Config};
+use nudj_client::{Client, Config, config::Transport};
 use nudj_mock::MockNudj;
 
 /// A configuration that calls all of the mock's instances and waits for milliseconds where the defaults wait for seconds.
@@ -34,5 +47,17 @@ fn client_over(mock: &MockNudj, config: Config) -> Client {
 async fn start() -> (MockNudj, Client) {
     let mock = MockNudj::start().await.unwrap();
     let client = client_over(&mock, quick(&mock));
+    (mock, client)
+}
+
+fn quick_over(mock: &MockNudj, transport: Transport) -> Config {
+    let mut config = quick(mock);
+    config.http.transport = transport;
+    config
+}
+
+async fn start_over(transport: Transport) -> (MockNudj, Client) {
+    let mock = MockNudj::start().await.unwrap();
+    let client = client_over(&mock, quick_over(&mock, transport));
     (mock, client)
 }

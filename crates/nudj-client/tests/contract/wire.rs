@@ -2,14 +2,21 @@
 
 use futures_util::future::join_all;
 use http::Method;
-use nudj_client::config::HttpVersion;
+use nudj_client::config::{HttpVersion, Transport};
 use nudj_mock::{Fault, MockNudj};
 
-use super::{client_over, quick, start};
+use super::{client_over, quick_over, start_over};
 
-#[tokio::test]
-async fn http1_connections_are_used_again() {
-    let (mock, client) = start().await;
+over_both! {
+    http1_connections_are_used_again,
+    http2_shares_one_connection,
+    a_connection_with_a_broken_exchange_is_not_used_again,
+    a_post_on_a_connection_that_died_idle_is_sent_once,
+    an_endpoints_path_is_a_prefix,
+}
+
+async fn http1_connections_are_used_again(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     for _ in 0..50 {
         client.integration().me().get().await.unwrap();
     }
@@ -29,10 +36,9 @@ async fn http1_connections_are_used_again() {
     assert!(mock.accepted_connections() <= after_eight.max(8) + 1, "{}", mock.accepted_connections());
 }
 
-#[tokio::test]
-async fn http2_shares_one_connection() {
+async fn http2_shares_one_connection(transport: Transport) {
     let mock = MockNudj::start().await.unwrap();
-    let mut config = quick(&mock);
+    let mut config = quick_over(&mock, transport);
     config.http.version = HttpVersion::Http2;
     let client = client_over(&mock, config);
     client.integration().me().get().await.unwrap();
@@ -44,18 +50,16 @@ async fn http2_shares_one_connection() {
     assert_eq!(mock.request_count(), 33);
 }
 
-#[tokio::test]
-async fn a_connection_with_a_broken_exchange_is_not_used_again() {
-    let (mock, client) = start().await;
+async fn a_connection_with_a_broken_exchange_is_not_used_again(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     mock.inject(Fault::truncated(3).times(1));
     client.integration().me().get().await.unwrap();
     client.integration().me().get().await.unwrap();
     assert_eq!(mock.accepted_connections(), 2, "one broke, one serves the rest");
 }
 
-#[tokio::test]
-async fn a_post_on_a_connection_that_died_idle_is_sent_once() {
-    let (mock, client) = start().await;
+async fn a_post_on_a_connection_that_died_idle_is_sent_once(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
     client.integration().me().get().await.unwrap();
     mock.kill(0).await.unwrap();
     mock.revive(0).await.unwrap();
@@ -64,10 +68,9 @@ async fn a_post_on_a_connection_that_died_idle_is_sent_once() {
     assert_eq!(mock.received().count(Method::POST, "/api/v2/admin/users"), 1);
 }
 
-#[tokio::test]
-async fn an_endpoints_path_is_a_prefix() {
-    let (mock, _) = start().await;
-    let mut config = quick(&mock);
+async fn an_endpoints_path_is_a_prefix(transport: Transport) {
+    let (mock, _) = start_over(transport).await;
+    let mut config = quick_over(&mock, transport);
     config.endpoints = vec![format!("{}/gateway/", mock.url())];
     let client = client_over(&mock, config);
     let _ = client.request(Method::GET, "/x?y=1").send().await;

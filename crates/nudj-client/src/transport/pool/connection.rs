@@ -1,0 +1,160 @@
+//! Connections, and a call's hold on one.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::{http1, http2};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
+
+use super::{endpoint::Endpoint, slots::Kept};
+
+/// How long a connection may take, after its answer's end, to be ready for the next call. An upload that the server answered
+/// early and does not read would keep it for good.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// HTTP/1.1: one call at a time.
+#[derive(Debug)]
+pub(super) struct Exclusive {
+    pub(super) sender: http1::SendRequest<Full<Bytes>>,
+    /// Dropped with the connection, which tells its keeper to end it.
+    pub(super) held: oneshot::Sender<()>,
+}
+
+impl Exclusive {
+    pub(super) fn alive(&self) -> bool {
+        !self.sender.is_closed() && !self.held.is_closed()
+    }
+}
+
+/// HTTP/2: any number of calls. The last clone's end ends the connection.
+#[derive(Clone, Debug)]
+pub(super) struct Multiplexed {
+    pub(super) sender: http2::SendRequest<Full<Bytes>>,
+    pub(super) held: Arc<oneshot::Sender<()>>,
+}
+
+impl Multiplexed {
+    pub(super) fn alive(&self) -> bool {
+        !self.sender.is_closed() && !self.held.is_closed()
+    }
+}
+
+/// A call's hold on a connection.
+///
+/// Dropped before anything was sent, the connection goes back. Dropped later, an HTTP/1.1 connection is closed and an HTTP/2
+/// stream reset. Only [`finish`](Self::finish) gives a used HTTP/1.1 connection back.
+#[derive(Debug)]
+pub(super) struct Lease {
+    endpoint: Arc<Endpoint>,
+    held: Held,
+    /// How long nobody had used the connection; `None` for one that just arrived or is in use.
+    pub(super) idle_for: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) enum Held {
+    Unused(Kept<Exclusive>),
+    Used(Kept<Exclusive>),
+    Shared(Multiplexed, u64),
+    Gone,
+}
+
+impl Lease {
+    pub(super) fn fresh(endpoint: Arc<Endpoint>, kept: Kept<Exclusive>) -> Self {
+        Self { endpoint, held: Held::Unused(kept), idle_for: None }
+    }
+
+    pub(super) fn reused(endpoint: Arc<Endpoint>, kept: Kept<Exclusive>, now: Instant) -> Self {
+        let idle_for = Some(now.saturating_duration_since(kept.since));
+        Self { endpoint, held: Held::Unused(kept), idle_for }
+    }
+
+    pub(super) fn shared(
+        endpoint: Arc<Endpoint>,
+        connection: Multiplexed,
+        id: u64,
+        idle_for: Option<Duration>,
+    ) -> Self {
+        Self { endpoint, held: Held::Shared(connection, id), idle_for }
+    }
+
+    /// The connection, from here on used.
+    pub(super) fn begin(&mut self) -> &mut Held {
+        if let Held::Unused(_) = &self.held
+            && let Held::Unused(kept) = std::mem::replace(&mut self.held, Held::Gone)
+        {
+            self.held = Held::Used(kept);
+        }
+        &mut self.held
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.held, Held::Shared(..))
+    }
+
+    pub(super) fn alive(&self) -> bool {
+        match &self.held {
+            Held::Unused(kept) | Held::Used(kept) => kept.connection.alive(),
+            Held::Shared(connection, _) => connection.alive(),
+            Held::Gone => false,
+        }
+    }
+
+    /// Nothing was sent, and nothing will be.
+    pub(super) fn into_unused(mut self) -> Option<Kept<Exclusive>> {
+        match std::mem::replace(&mut self.held, Held::Gone) {
+            Held::Unused(kept) => Some(kept),
+            other => {
+                self.held = other;
+                None
+            }
+        }
+    }
+
+    /// The connection takes no more calls: it is closed, or those on it are its last.
+    pub(super) fn discard(mut self) {
+        if let Held::Shared(_, id) = &self.held {
+            self.endpoint.retire(*id);
+        } else {
+            self.held = Held::Gone;
+        }
+    }
+
+    /// The exchange is complete, its answer read to the end.
+    pub(super) fn finish(mut self) {
+        if let Held::Used(_) = &self.held
+            && let Held::Used(kept) = std::mem::replace(&mut self.held, Held::Gone)
+        {
+            give_back(&self.endpoint, kept);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.held, Held::Gone) {
+            Held::Unused(kept) => give_back(&self.endpoint, kept),
+            Held::Shared(connection, id) => {
+                self.endpoint.release(id);
+                drop(connection);
+            }
+            Held::Used(_) | Held::Gone => {}
+        }
+    }
+}
+
+fn give_back(endpoint: &Arc<Endpoint>, mut kept: Kept<Exclusive>) {
+    if kept.connection.sender.is_ready() {
+        endpoint.put(kept);
+    } else if kept.connection.alive()
+        && let Ok(runtime) = Handle::try_current()
+    {
+        let endpoint = Arc::clone(endpoint);
+        runtime.spawn(async move {
+            if let Ok(Ok(())) = tokio::time::timeout(SETTLE, kept.connection.sender.ready()).await {
+                endpoint.put(kept);
+            }
+        });
+    }
+}

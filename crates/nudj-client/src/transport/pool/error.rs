@@ -1,0 +1,60 @@
+//! Why the pool gave no connection.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use nudj_tower::{BoxError, classify::TransportError};
+
+/// Why a call got no connection, or could not be sent on one. The request did not leave.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum PoolError {
+    #[error("making a connection failed")]
+    Connect(#[source] Cause),
+    #[error("no connection was made within {limit:?}; is the endpoint reachable? http.connect_timeout sets the limit")]
+    ConnectTimeout { limit: Duration },
+    #[error("{limit} calls wait for a connection to this endpoint already; raise http.pool_max_per_host or send less")]
+    Full { limit: usize },
+    #[error(
+        "all connections to this endpoint were busy for {limit:?}; raise http.pool_max_per_host or http.pool_max_wait"
+    )]
+    Busy { limit: Duration },
+    #[error("the transport was shut down")]
+    Closed,
+    #[error("the Tokio runtime that was to make the connection is gone; call from a live one")]
+    RuntimeGone,
+    #[error("each connection closed before it took the request")]
+    ClosedEarly,
+    #[error("the server did not process the request and asked for a new connection more than once")]
+    Refused,
+}
+
+impl PoolError {
+    /// In the terms of the layers above.
+    pub(super) fn into_transport(self) -> BoxError {
+        Box::new(match self {
+            Self::Connect(_) | Self::ConnectTimeout { .. } => TransportError::Connect(Box::new(self)),
+            _ => TransportError::Unsent(Box::new(self)),
+        })
+    }
+}
+
+/// What a connection failed by, told to every call that waited for it.
+#[derive(Clone, Debug)]
+pub(super) struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl From<BoxError> for Cause {
+    fn from(error: BoxError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}

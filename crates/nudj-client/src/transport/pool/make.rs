@@ -1,0 +1,213 @@
+//! Making connections, and keeping them alive: one task each.
+//!
+//! A call never makes its own connection; it waits for the first that is made or freed. So a cancelled call takes no half-made
+//! connection with it, and one that is freed first serves first.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Uri, uri::Scheme};
+use http_body_util::Full;
+use hyper::client::conn::{http1, http2};
+use hyper_util::{
+    client::legacy::connect::Connection as _,
+    rt::{TokioExecutor, TokioTimer},
+};
+use nudj_tower::BoxError;
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
+use tower_service::Service;
+
+use super::{
+    connection::{Exclusive, Multiplexed},
+    endpoint::Endpoint,
+    error::PoolError,
+    slots::{Limits, Protocol},
+};
+use crate::{
+    config::{HttpConfig, HttpVersion},
+    transport::connector::{self, Connector},
+};
+
+/// How long a connection may take to say goodbye once nobody holds it.
+const LINGER: Duration = Duration::from_secs(1);
+
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+/// Makes connections as the configuration says.
+#[derive(Clone)]
+pub(super) struct Maker {
+    connector: Connector,
+    version: HttpVersion,
+    connect_timeout: Duration,
+    max_wait: Duration,
+    limits: Limits,
+}
+
+impl Maker {
+    pub(super) fn new(config: &HttpConfig) -> Result<Self, crate::Error> {
+        Ok(Self {
+            connector: connector::connector(config)?,
+            version: config.version,
+            connect_timeout: config.connect_timeout,
+            max_wait: config.pool_max_wait,
+            limits: Limits {
+                max_open: config.pool_max_per_host,
+                max_idle: config.pool_max_idle_per_host,
+                max_waiting: config.pool_max_waiting,
+                idle_timeout: config.pool_idle_timeout,
+                max_age: (!config.pool_max_age.is_zero()).then_some(config.pool_max_age),
+            },
+        })
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn max_wait(&self) -> Duration {
+        self.max_wait
+    }
+
+    pub(super) fn protocol(&self, scheme: &Scheme) -> Protocol {
+        match self.version {
+            HttpVersion::Http1 => Protocol::Http1,
+            HttpVersion::Http2 => Protocol::Http2,
+            HttpVersion::Auto if *scheme == Scheme::HTTPS => Protocol::Unknown,
+            HttpVersion::Auto => Protocol::Http1,
+        }
+    }
+
+    async fn make(&self, origin: Result<Uri, http::Error>) -> Result<Made, PoolError> {
+        let limit = self.connect_timeout;
+        match timeout(limit, self.handshake(origin)).await {
+            Ok(made) => made.map_err(|error| PoolError::Connect(error.into())),
+            Err(_) => Err(PoolError::ConnectTimeout { limit }),
+        }
+    }
+
+    async fn handshake(&self, origin: Result<Uri, http::Error>) -> Result<Made, BoxError> {
+        let mut connector = self.connector.clone();
+        poll_fn(|cx| connector.poll_ready(cx)).await?;
+        let io = connector.call(origin?).await?;
+        let (held, released) = oneshot::channel();
+        if self.version == HttpVersion::Http2 || io.connected().is_negotiated_h2() {
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(Some(connector::KEEP_ALIVE_INTERVAL))
+                .keep_alive_timeout(connector::KEEP_ALIVE_TIMEOUT)
+                .handshake::<_, Full<Bytes>>(io)
+                .await?;
+            let connection: Driver = Box::pin(connection);
+            Ok(Made::Shared(Multiplexed { sender, held: Arc::new(held) }, connection, released))
+        } else {
+            let (mut sender, connection) = http1::Builder::new().handshake(io).await?;
+            let mut connection: Driver = Box::pin(connection);
+            // The first poll makes it ready to take a request.
+            poll_fn(|cx| {
+                if connection.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(BoxError::from("the server closed the connection at once")));
+                }
+                sender.poll_ready(cx).map_err(Into::into)
+            })
+            .await?;
+            Ok(Made::One(Exclusive { sender, held }, connection, released))
+        }
+    }
+}
+
+impl fmt::Debug for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Maker").field("version", &self.version).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+enum Made {
+    One(Exclusive, Driver, oneshot::Receiver<()>),
+    Shared(Multiplexed, Driver, oneshot::Receiver<()>),
+}
+
+/// Makes `count` connections, each in a task of its own. Their places are reserved already.
+pub(super) fn start(endpoint: &Arc<Endpoint>, count: usize) {
+    if count == 0 {
+        return;
+    }
+    // All places first: should spawning fail, they are given back.
+    let places: Vec<Place> = (0..count).map(|_| Place::new(endpoint)).collect();
+    if let Ok(runtime) = Handle::try_current() {
+        for place in places {
+            runtime.spawn(keep(place));
+        }
+    }
+}
+
+/// A reserved place, until it is given back.
+struct Place {
+    endpoint: Arc<Endpoint>,
+    making: bool,
+    given_back: bool,
+}
+
+impl Place {
+    fn new(endpoint: &Arc<Endpoint>) -> Self {
+        Self { endpoint: Arc::clone(endpoint), making: true, given_back: false }
+    }
+
+    fn end(mut self) {
+        self.given_back = true;
+        start(&self.endpoint, self.endpoint.ended());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.given_back {
+            self.endpoint.lost(self.making);
+        }
+    }
+}
+
+async fn keep(mut place: Place) {
+    let endpoint = Arc::clone(&place.endpoint);
+    let made = endpoint.maker.make(endpoint.origin()).await;
+    place.making = false;
+    match made {
+        Err(error) => endpoint.failed(&error),
+        Ok(Made::One(connection, driver, released)) => {
+            start(&endpoint, endpoint.made_one(connection));
+            drive(driver, released).await;
+        }
+        Ok(Made::Shared(connection, driver, mut released)) => {
+            let id = endpoint.made_shared(&connection);
+            drop(connection);
+            if drive(driver, &mut released).await {
+                // After a GOAWAY hyper's own task finishes the streams that are left: the place is taken until then.
+                endpoint.retire(id);
+                let _ = released.await;
+            }
+        }
+    }
+    place.end();
+}
+
+/// Drives a connection until it ends by itself (`true`), or until nobody holds it and it has said goodbye.
+async fn drive(mut driver: Driver, released: impl Future) -> bool {
+    {
+        let mut released = pin!(released);
+        let ended = poll_fn(|cx| match driver.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending => released.as_mut().poll(cx).map(|_| false),
+        });
+        if ended.await {
+            return true;
+        }
+    }
+    let _ = timeout(LINGER, driver).await;
+    false
+}

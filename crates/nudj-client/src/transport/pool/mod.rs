@@ -1,0 +1,45 @@
+//! The transport over hyper's own connections.
+//!
+//! Keeps connections per endpoint and gives each call one: to HTTP/1.1 the one used last, over HTTP/2 one for all. Against
+//! hyper-util's legacy client it saves a third of the work between the call and the socket, and it bounds what that client does not:
+//! connections, those who wait for one, and the age of both.
+//!
+//! ```text
+//!  call ── checkout ──┬─ idle or shared ───────────────── send ── head ── body's end ── back
+//!                     └─ wait: the first made or freed ──┘  │       └── dropped, broken: closed
+//!          (one task makes and keeps each connection)       └── not written, or refused by the peer: another connection
+//! ```
+//!
+//! - **Dead connections.** A connection whose end is known is never used. One unused for a millisecond or more is looked at after
+//!   a turn of the runtime, so that an end the operating system knows of is known here too. hyper gives a request back of which it
+//!   wrote nothing; that one goes over another connection. A request of which a byte was written is never sent again, save where
+//!   an HTTP/2 peer says that it did not process it (GOAWAY, REFUSED_STREAM): once, on a new connection.
+//! - **On cancel.** A call that waits gives up its place, and a connection granted meanwhile goes to the next. A call under way
+//!   closes its HTTP/1.1 connection, or resets its HTTP/2 stream.
+//! - **On panic** or the end of the runtime that keeps a connection, its place is free again and those waiting are told.
+//! - **Errors** are [`TransportError`](nudj_tower::classify::TransportError)s: `Connect`, `Unsent` (no connection within
+//!   `http.pool_max_wait`, queue full, shut down), `Exchange`, `InvalidRequest`.
+//! - **Bounds.** `http.pool_max_per_host` connections, `pool_max_idle_per_host` kept, `pool_max_waiting` calls that wait, each for
+//!   `pool_max_wait` at most; `connect_timeout` covers address, TCP and TLS. Over HTTP/2 the peer's limit of streams holds,
+//!   and hyper queues what is above it.
+//!
+//! Of hyper-util's `client::pool` nothing is used. Its parts have no names, so a struct cannot hold them but in a box. `cache`
+//! takes each connection back on drop, also in the midst of an exchange, and has neither discard, age nor limit; a limit
+//! below it leaves callers waiting at the connector while connections come free. `singleton` polls a TLS handshake under
+//! its lock, and any clone with a dead connection throws away its live successor. What `negotiate` and `map` do is a line or two here.
+//! hyper-util makes the connections themselves, with its happy eyeballs.
+
+mod body;
+mod connection;
+mod endpoint;
+mod error;
+mod exchange;
+mod make;
+mod service;
+mod slots;
+mod sweep;
+
+pub(super) use self::{
+    body::PooledBody,
+    service::{Pool, PoolFuture},
+};

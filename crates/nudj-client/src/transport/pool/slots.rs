@@ -1,0 +1,313 @@
+//! Who gets which connection, and how many may be made: the decisions of one endpoint, without sockets, clock or tasks.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// How many, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections at once, those being made included.
+    pub(super) max_open: usize,
+    /// Unused HTTP/1.1 connections that are kept.
+    pub(super) max_idle: usize,
+    /// Calls that wait for a connection.
+    pub(super) max_waiting: usize,
+    /// How long a connection is kept that nobody uses.
+    pub(super) idle_timeout: Duration,
+    /// How old a connection may be when a call begins on it.
+    pub(super) max_age: Option<Duration>,
+}
+
+/// What is known of the endpoint, which decides how many connections are made at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// TLS will tell: one connection is made, the others wait for what it finds.
+    Unknown,
+    /// One for each call that waits.
+    Http1,
+    /// One for all.
+    Http2,
+}
+
+/// A connection that takes one call at a time.
+#[derive(Debug)]
+pub(super) struct Kept<C> {
+    pub(super) connection: C,
+    pub(super) made: Instant,
+    /// Since when nobody uses it.
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+struct Shared<S> {
+    connection: S,
+    id: u64,
+    made: Instant,
+    since: Instant,
+    users: usize,
+}
+
+/// A connection for a call.
+#[derive(Debug)]
+pub(super) enum Taken<C, S> {
+    One(Kept<C>),
+    /// With its id, and since when nobody used it if nobody did.
+    Shared(S, u64, Option<Instant>),
+}
+
+/// What becomes of a connection that a call is done with.
+#[derive(Debug)]
+pub(super) enum Put<C, W> {
+    Kept,
+    /// This waiter was next.
+    For(W, Kept<C>),
+    /// Too old, too many, or nothing is kept any more. The caller drops it, outside the lock.
+    Surplus(Kept<C>),
+}
+
+/// Why a call may not even wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Closed,
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Open,
+    /// Nothing is kept, those that are under way are still served: the last handle was dropped.
+    Draining,
+    Closed,
+}
+
+/// The connections of one endpoint: `C` takes one call at a time, `S` any number, `W` is told what it waited for.
+///
+/// Invariant: while anything is idle, nobody waits. So the waiters are served in their order, and a newcomer passes nobody.
+#[derive(Debug)]
+pub(super) struct Slots<C, S, W> {
+    limits: Limits,
+    protocol: Protocol,
+    mode: Mode,
+    /// The last used is last, so the first is the one to give up.
+    idle: Vec<Kept<C>>,
+    shared: Option<Shared<S>>,
+    waiting: VecDeque<(u64, W)>,
+    next_id: u64,
+    open: usize,
+    making: usize,
+}
+
+impl<C, S: Clone, W> Slots<C, S, W> {
+    pub(super) fn new(limits: Limits, protocol: Protocol) -> Self {
+        Self {
+            limits,
+            protocol,
+            mode: Mode::Open,
+            idle: Vec::new(),
+            shared: None,
+            waiting: VecDeque::new(),
+            next_id: 0,
+            open: 0,
+            making: 0,
+        }
+    }
+
+    /// A connection that can be used now: the one used last. The dead and the aged are dropped on the way.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        alive_one: impl Fn(&C) -> bool,
+        alive_shared: impl Fn(&S) -> bool,
+    ) -> Option<Taken<C, S>> {
+        if self.mode == Mode::Closed {
+            return None;
+        }
+        let limits = self.limits;
+        if let Some(shared) = &mut self.shared {
+            let stale = shared.users == 0 && idle_for(shared.since, now) >= limits.idle_timeout;
+            if alive_shared(&shared.connection) && !stale && !aged(shared.made, now, limits) {
+                let since = (shared.users == 0).then_some(shared.since);
+                shared.users = shared.users.saturating_add(1);
+                return Some(Taken::Shared(shared.connection.clone(), shared.id, since));
+            }
+            self.shared = None;
+        }
+        while let Some(kept) = self.idle.pop() {
+            if idle_for(kept.since, now) >= limits.idle_timeout {
+                // What lies below was used even earlier.
+                self.idle.clear();
+                return None;
+            }
+            if alive_one(&kept.connection) && !aged(kept.made, now, limits) {
+                return Some(Taken::One(kept));
+            }
+        }
+        None
+    }
+
+    /// Puts a waiter at the end of the queue. Its id takes it out again.
+    pub(super) fn enqueue(&mut self, waiter: W) -> Result<u64, Refused> {
+        if self.mode == Mode::Closed {
+            return Err(Refused::Closed);
+        }
+        if self.waiting.len() >= self.limits.max_waiting {
+            return Err(Refused::Full);
+        }
+        let id = self.fresh_id();
+        self.waiting.push_back((id, waiter));
+        Ok(id)
+    }
+
+    /// Takes a waiter out that no longer waits.
+    pub(super) fn abandon(&mut self, id: u64) -> Option<W> {
+        let at = self.waiting.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.waiting.remove(at).map(|(_, waiter)| waiter)
+    }
+
+    /// How many connections to make now. They count as open from here on, until [`ended`](Self::ended).
+    #[must_use]
+    pub(super) fn reserve(&mut self) -> usize {
+        let room = self.limits.max_open.saturating_sub(self.open);
+        let wanted = match self.protocol {
+            Protocol::Http1 => self.waiting.len().saturating_sub(self.making),
+            Protocol::Unknown | Protocol::Http2 => usize::from(self.making == 0 && !self.waiting.is_empty()),
+        };
+        let count = wanted.min(room);
+        self.open = self.open.saturating_add(count);
+        self.making = self.making.saturating_add(count);
+        count
+    }
+
+    /// A connection was made that takes one call at a time.
+    pub(super) fn made_one(&mut self, connection: C, now: Instant) -> Put<C, W> {
+        self.making = self.making.saturating_sub(1);
+        self.protocol = Protocol::Http1;
+        self.put(Kept { connection, made: now, since: now }, now)
+    }
+
+    /// A connection was made that all can use: its id, and those who waited. Each of them counts as a user already.
+    pub(super) fn made_shared(&mut self, connection: S, now: Instant) -> (u64, Vec<W>) {
+        self.making = self.making.saturating_sub(1);
+        self.protocol = Protocol::Http2;
+        let id = self.fresh_id();
+        let waiters = self.drain();
+        if self.mode == Mode::Open || !waiters.is_empty() {
+            self.shared = Some(Shared { connection, id, made: now, since: now, users: waiters.len() });
+        }
+        (id, waiters)
+    }
+
+    /// A call is done with a connection, which can take the next one.
+    pub(super) fn put(&mut self, kept: Kept<C>, now: Instant) -> Put<C, W> {
+        if aged(kept.made, now, self.limits) {
+            return Put::Surplus(kept);
+        }
+        if let Some((_, waiter)) = self.waiting.pop_front() {
+            return Put::For(waiter, kept);
+        }
+        if self.mode != Mode::Open || self.idle.len() >= self.limits.max_idle || self.limits.idle_timeout.is_zero() {
+            return Put::Surplus(kept);
+        }
+        self.idle.push(Kept { since: now, ..kept });
+        Put::Kept
+    }
+
+    /// A call is done with the shared connection `id`.
+    pub(super) fn release(&mut self, id: u64, now: Instant) {
+        let Some(shared) = self.shared.as_mut().filter(|shared| shared.id == id) else { return };
+        shared.users = shared.users.saturating_sub(1);
+        if shared.users == 0 {
+            shared.since = now;
+            if self.mode != Mode::Open {
+                self.shared = None;
+            }
+        }
+    }
+
+    /// The shared connection `id` takes no more calls. Those on it go on.
+    pub(super) fn retire(&mut self, id: u64) {
+        self.shared.take_if(|shared| shared.id == id);
+    }
+
+    /// A connection could not be made: who is to be told. Its place is given back by [`ended`](Self::ended).
+    #[must_use]
+    pub(super) fn failed(&mut self) -> Vec<W> {
+        self.making = self.making.saturating_sub(1);
+        match self.protocol {
+            Protocol::Http1 => self.waiting.pop_front().map(|(_, waiter)| waiter).into_iter().collect(),
+            // One was made for all who wait. One after the other, the last would wait for as many failures as there are calls.
+            Protocol::Unknown | Protocol::Http2 => self.drain(),
+        }
+    }
+
+    /// A connection is gone, or was not made: how many to make now, in its place or more.
+    #[must_use]
+    pub(super) fn ended(&mut self, alive_one: impl Fn(&C) -> bool) -> usize {
+        self.open = self.open.saturating_sub(1);
+        self.idle.retain(|kept| alive_one(&kept.connection));
+        self.reserve()
+    }
+
+    /// Whoever made or kept a connection is gone and can make no other, as when its runtime ends: who is to be told.
+    #[must_use]
+    pub(super) fn lost(&mut self, making: bool) -> Vec<W> {
+        self.open = self.open.saturating_sub(1);
+        if making {
+            self.making = self.making.saturating_sub(1);
+        }
+        if self.making == 0 { self.drain() } else { Vec::new() }
+    }
+
+    /// Drops what nobody used for too long. When to look again, if anything is left.
+    pub(super) fn sweep(&mut self, now: Instant) -> Option<Instant> {
+        let timeout = self.limits.idle_timeout;
+        let stale = self.idle.partition_point(|kept| idle_for(kept.since, now) >= timeout);
+        self.idle.drain(..stale);
+        self.shared.take_if(|shared| shared.users == 0 && idle_for(shared.since, now) >= timeout);
+        let shared = self.shared.as_ref().map(|shared| if shared.users == 0 { shared.since } else { now });
+        self.idle.first().map(|kept| kept.since).into_iter().chain(shared).min()?.checked_add(timeout)
+    }
+
+    /// Keeps nothing from here on. Those who wait are still served.
+    pub(super) fn drain_off(&mut self) {
+        if self.mode == Mode::Open {
+            self.mode = Mode::Draining;
+        }
+        self.idle.clear();
+        self.shared.take_if(|shared| shared.users == 0);
+    }
+
+    /// As [`drain_off`](Self::drain_off), and nobody new is served: who is to be told.
+    #[must_use]
+    pub(super) fn close(&mut self) -> Vec<W> {
+        self.drain_off();
+        self.mode = Mode::Closed;
+        self.drain()
+    }
+
+    /// How many connections are open or being made.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    fn drain(&mut self) -> Vec<W> {
+        self.waiting.drain(..).map(|(_, waiter)| waiter).collect()
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id = self.next_id.wrapping_add(1);
+        self.next_id
+    }
+}
+
+fn idle_for(since: Instant, now: Instant) -> Duration {
+    now.saturating_duration_since(since)
+}
+
+fn aged(made: Instant, now: Instant, limits: Limits) -> bool {
+    limits.max_age.is_some_and(|max| idle_for(made, now) >= max)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+use proptest::prelude::*;
+
+use super::*;
+
+type Numbers = Slots<u32, u32, u32>;
+
+fn limits() -> Limits {
+    Limits {
+        max_open: 3,
+        max_idle: 2,
+        max_waiting: 4,
+        idle_timeout: Duration::from_secs(90),
+        max_age: Some(Duration::from_secs(600)),
+    }
+}
+
+fn seconds(after: u64) -> Duration {
+    Duration::from_secs(after)
+}
+
+fn take(slots: &mut Numbers, now: Instant) -> Option<u32> {
+    match slots.take(now, |_| true, |_| true)? {
+        Taken::One(kept) => Some(kept.connection),
+        Taken::Shared(connection, ..) => Some(connection),
+    }
+}
+
+fn kept(slots: &mut Numbers, connection: u32, now: Instant) {
+    assert!(matches!(slots.made_one(connection, now), Put::Kept));
+}
+
+#[test]
+fn the_one_used_last_is_taken_first_and_the_dead_on_the_way_are_dropped() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(Limits { max_idle: 9, ..limits() }, Protocol::Http1);
+    for connection in 1..=4 {
+        kept(&mut slots, connection, now);
+    }
+    let taken = slots.take(now, |connection| *connection < 3, |_| true);
+    assert!(matches!(taken, Some(Taken::One(Kept { connection: 2, .. }))));
+    assert_eq!(take(&mut slots, now), Some(1));
+    assert_eq!(take(&mut slots, now), None);
+}
+
+#[test]
+fn idle_time_and_age_end_a_connection_at_their_limit() {
+    let start = Instant::now();
+    for (after, taken) in [(89, Some(1)), (90, None)] {
+        let mut slots = Numbers::new(limits(), Protocol::Http1);
+        kept(&mut slots, 1, start);
+        assert_eq!(take(&mut slots, start + seconds(after)), taken);
+    }
+    let mut slots = Numbers::new(limits(), Protocol::Http1);
+    let old = Kept { connection: 1, made: start, since: start };
+    assert!(matches!(slots.put(old, start + seconds(600)), Put::Surplus(_)));
+    let old = Kept { connection: 1, made: start, since: start };
+    assert!(matches!(slots.put(old, start + seconds(599)), Put::Kept));
+    assert_eq!(take(&mut slots, start + seconds(600)), None);
+    let mut slots = Numbers::new(limits(), Protocol::Http2);
+    slots.made_shared(1, start);
+    assert_eq!(take(&mut slots, start + seconds(599)), None, "unused for too long");
+    slots.made_shared(2, start);
+    assert_eq!(take(&mut slots, start), Some(2));
+    assert_eq!(take(&mut slots, start + seconds(599)), Some(2), "in use all the time");
+    assert_eq!(take(&mut slots, start + seconds(600)), None);
+}
+
+#[test]
+fn the_sweep_drops_the_stale_and_says_when_the_next_one_is() {
+    let start = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Http1);
+    assert_eq!(slots.sweep(start), None);
+    kept(&mut slots, 1, start);
+    kept(&mut slots, 2, start + seconds(30));
+    assert_eq!(slots.sweep(start + seconds(89)), Some(start + seconds(90)));
+    assert_eq!(slots.sweep(start + seconds(90)), Some(start + seconds(120)));
+    assert_eq!(slots.sweep(start + seconds(120)), None);
+    let (id, _) = slots.made_shared(3, start);
+    assert_eq!(take(&mut slots, start), Some(3));
+    assert_eq!(slots.sweep(start + seconds(500)), Some(start + seconds(590)), "in use");
+    slots.release(id, start + seconds(500));
+    assert_eq!(slots.sweep(start + seconds(590)), None);
+    assert_eq!(take(&mut slots, start + seconds(590)), None);
+}
+
+#[test]
+fn as_many_connections_are_made_as_the_protocol_needs() {
+    for (protocol, made) in [(Protocol::Unknown, 1), (Protocol::Http2, 1), (Protocol::Http1, 3)] {
+        let mut slots = Numbers::new(limits(), protocol);
+        for waiter in 0..4 {
+            slots.enqueue(waiter).unwrap();
+        }
+        assert_eq!((slots.reserve(), slots.reserve(), slots.open()), (made, 0, made), "{protocol:?}");
+        assert_eq!(slots.enqueue(4), Err(Refused::Full));
+    }
+}
+
+#[test]
+fn http1_found_by_the_first_connection_brings_the_others() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Unknown);
+    for waiter in 0..4 {
+        slots.enqueue(waiter).unwrap();
+    }
+    assert_eq!(slots.reserve(), 1);
+    assert!(matches!(slots.made_one(7, now), Put::For(0, Kept { connection: 7, .. })));
+    assert_eq!(slots.reserve(), 2, "three wait, and three may be open");
+}
+
+#[test]
+fn a_failure_is_told_to_the_first_or_to_all_whom_one_connection_would_have_served() {
+    for (protocol, told) in [(Protocol::Unknown, vec![0, 1, 2]), (Protocol::Http1, vec![0])] {
+        let mut slots = Numbers::new(limits(), protocol);
+        for waiter in 0..3 {
+            slots.enqueue(waiter).unwrap();
+        }
+        let made = slots.reserve();
+        assert_eq!(slots.failed(), told);
+        assert_eq!(slots.ended(|_| true), 0, "{protocol:?}, {made}");
+    }
+}
+
+#[test]
+fn once_closed_nothing_is_kept_or_given() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Http1);
+    kept(&mut slots, 1, now);
+    assert!(slots.close().is_empty());
+    assert_eq!((take(&mut slots, now), slots.enqueue(1)), (None, Err(Refused::Closed)));
+    assert!(matches!(slots.put(Kept { connection: 2, made: now, since: now }, now), Put::Surplus(_)));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Call,
+    Made,
+    MadeShared,
+    Failed,
+    Back,
+    Lost,
+    Cancel(usize),
+    Release,
+    Sweep,
+    Later(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => Just(Step::Call),
+        2 => Just(Step::Made),
+        1 => Just(Step::MadeShared),
+        1 => Just(Step::Failed),
+        3 => Just(Step::Back),
+        1 => Just(Step::Lost),
+        1 => (0_usize..4).prop_map(Step::Cancel),
+        1 => Just(Step::Release),
+        1 => Just(Step::Sweep),
+        1 => (1_u64..200).prop_map(Step::Later),
+    ];
+    proptest::collection::vec(step, 1..200)
+}
+
+proptest! {
+    /// Calls, connections and cancellations in any order, kept beside a plain list of who waits and what is in use.
+    #[test]
+    fn limits_hold_waiters_keep_their_order_and_none_is_forgotten(
+        steps in steps(), http1 in any::<bool>(), max_open in 1_usize..5,
+    ) {
+        let limits = Limits { max_open, ..limits() };
+        let mut slots = Numbers::new(limits, if http1 { Protocol::Http1 } else { Protocol::Unknown });
+        let mut now = Instant::now();
+        let (mut waiting, mut used, mut shared): (Vec<(u64, u32)>, Vec<Kept<u32>>, Vec<u64>) = Default::default();
+        let (mut making, mut next) = (0_usize, 0_u32);
+        for step in steps {
+            next += 1;
+            match step {
+                Step::Call => match slots.take(now, |_| true, |_| true) {
+                    Some(taken) => {
+                        prop_assert!(waiting.is_empty(), "a newcomer passed a waiter");
+                        match taken {
+                            Taken::One(kept) => used.push(kept),
+                            Taken::Shared(_, id, _) => shared.push(id),
+                        }
+                    }
+                    None => {
+                        if let Ok(id) = slots.enqueue(next) {
+                            waiting.push((id, next));
+                        } else {
+                            prop_assert_eq!(waiting.len(), limits.max_waiting);
+                        }
+                    }
+                },
+                Step::Made if making > 0 => {
+                    making -= 1;
+                    given(slots.made_one(next, now), &mut waiting, &mut used)?;
+                }
+                Step::MadeShared if making > 0 && !http1 => {
+                    making -= 1;
+                    let (id, served) = slots.made_shared(next, now);
+                    prop_assert_eq!(&served, &waiting.drain(..).map(|(_, waiter)| waiter).collect::<Vec<_>>());
+                    shared.extend(served.iter().map(|_| id));
+                }
+                Step::Failed if making > 0 => {
+                    making -= 1;
+                    for waiter in slots.failed() {
+                        prop_assert_eq!(waiting.remove(0).1, waiter);
+                    }
+                    making += slots.ended(|_| true);
+                }
+                Step::Back if !used.is_empty() => {
+                    given(slots.put(used.remove(0), now), &mut waiting, &mut used)?;
+                }
+                Step::Lost if !used.is_empty() => {
+                    used.pop();
+                    making += slots.ended(|_| true);
+                }
+                Step::Cancel(at) if at < waiting.len() => {
+                    let (id, waiter) = waiting.remove(at);
+                    prop_assert_eq!(slots.abandon(id), Some(waiter));
+                    prop_assert_eq!(slots.abandon(id), None);
+                }
+                Step::Release if !shared.is_empty() => slots.release(shared.remove(0), now),
+                Step::Sweep => {
+                    slots.sweep(now);
+                }
+                Step::Later(by) => now += seconds(by),
+                _ => {}
+            }
+            making += slots.reserve();
+            prop_assert!(slots.open() <= limits.max_open);
+            prop_assert!(slots.idle.len() <= limits.max_idle);
+            prop_assert!(slots.idle.is_empty() || waiting.is_empty());
+            prop_assert_eq!(slots.waiting.len(), waiting.len());
+            prop_assert_eq!(slots.making, making);
+            prop_assert!(waiting.is_empty() || making > 0 || slots.open() == limits.max_open, "nobody sees to the waiters");
+            prop_assert!(slots.idle.is_sorted_by_key(|kept| kept.since));
+        }
+    }
+}
+
+fn given(put: Put<u32, u32>, waiting: &mut Vec<(u64, u32)>, used: &mut Vec<Kept<u32>>) -> Result<(), TestCaseError> {
+    match put {
+        Put::For(waiter, kept) => {
+            prop_assert_eq!(waiting.remove(0).1, waiter);
+            used.push(kept);
+        }
+        Put::Kept => prop_assert!(waiting.is_empty()),
+        Put::Surplus(_) => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! HTTP/2, spoken in raw frames: GOAWAY and refused streams come exactly where the test wants them.
+
+use std::time::Duration;
+
+use http::Method;
+use nudj_client::config::HttpVersion;
+use nudj_tower::classify::TransportError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Peer, Server, hyper, is_unsent, says, spawned, transport_error};
+
+const PREFACE: usize = 24;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+
+const NO_ERROR: u32 = 0;
+const INTERNAL_ERROR: u32 = 2;
+const REFUSED_STREAM: u32 = 7;
+
+impl Server {
+    async fn accept_http2(&self) -> Peer {
+        let mut peer = self.accept().await;
+        peer.0.read_exact(&mut [0; PREFACE]).await.unwrap();
+        peer.frame(SETTINGS, 0, 0, &[]).await;
+        peer
+    }
+}
+
+impl Peer {
+    async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.0.write_all(&frame).await.unwrap();
+    }
+
+    /// The stream of the next request; `None` when the client has closed.
+    async fn stream(&mut self) -> Option<u32> {
+        loop {
+            let mut head = [0; 9];
+            self.0.read_exact(&mut head).await.ok()?;
+            let [_, a, b] = [head[0], head[1], head[2]];
+            let mut payload = vec![0; usize::from(u16::from_be_bytes([a, b]))];
+            self.0.read_exact(&mut payload).await.ok()?;
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            match head[3] {
+                HEADERS => return Some(stream),
+                SETTINGS if head[4] == 0 => self.frame(SETTINGS, 1, 0, &[]).await,
+                _ => {}
+            }
+        }
+    }
+
+    async fn answer_on(&mut self, stream: u32) {
+        // Static table entry 8 is `:status: 200`; END_HEADERS and END_STREAM.
+        self.frame(HEADERS, 0x5, stream, &[0x88]).await;
+    }
+
+    async fn go_away(&mut self, last: u32, reason: u32) {
+        self.frame(GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat()).await;
+    }
+
+    async fn reset(&mut self, stream: u32, reason: u32) {
+        self.frame(RST_STREAM, 0, stream, &reason.to_be_bytes()).await;
+    }
+}
+
+fn http2() -> nudj_client::transport::Hyper {
+    hyper(|config| config.version = HttpVersion::Http2)
+}
+
+#[tokio::test]
+async fn all_calls_share_one_connection_also_those_that_came_before_it_was_made() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let calls: Vec<_> = (0..16).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let mut peer = server.accept_http2().await;
+    for _ in &calls {
+        let stream = peer.stream().await.unwrap();
+        peer.answer_on(stream).await;
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+    assert!(server.has_no_more().await);
+}
+
+#[tokio::test]
+async fn after_a_goaway_calls_under_way_end_and_new_ones_go_elsewhere() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let under_way = spawned(&hyper, Method::POST, &server.url);
+    let mut old = server.accept_http2().await;
+    let stream = old.stream().await.unwrap();
+    old.go_away(stream, NO_ERROR).await;
+    // Whether or not the client has read the GOAWAY, this one is answered elsewhere: the old server answers only what it named.
+    let next = spawned(&hyper, Method::POST, &server.url);
+    let mut new = tokio::select! {
+        new = server.accept_http2() => new,
+        other = async { while old.stream().await.is_some() {} std::future::pending::<Peer>().await } => other,
+    };
+    let on_new = new.stream().await.unwrap();
+    new.answer_on(on_new).await;
+    next.await.unwrap().unwrap();
+    old.answer_on(stream).await;
+    under_way.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_goaway_that_names_no_stream_of_ours_sends_each_of_them_anew_once() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let calls: Vec<_> = (0..4).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let mut old = server.accept_http2().await;
+    for _ in &calls {
+        old.stream().await.unwrap();
+    }
+    old.go_away(0, NO_ERROR).await;
+    let mut new = server.accept_http2().await;
+    for _ in &calls {
+        let stream = new.stream().await.unwrap();
+        new.answer_on(stream).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert!(server.has_no_more().await, "one new connection for all");
+    assert_eq!(old.stream().await, None);
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_sent_anew_on_another_connection_once() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let call = spawned(&hyper, Method::POST, &server.url);
+    let mut old = server.accept_http2().await;
+    let stream = old.stream().await.unwrap();
+    old.reset(stream, REFUSED_STREAM).await;
+    let mut new = server.accept_http2().await;
+    let stream = new.stream().await.unwrap();
+    new.reset(stream, REFUSED_STREAM).await;
+    let error = transport_error(call.await.unwrap());
+    assert!(is_unsent(&error) && says(&error, "did not process"), "{error:?}");
+    assert!(server.has_no_more().await);
+}
+
+#[tokio::test]
+async fn a_stream_reset_for_another_reason_may_have_been_processed_and_is_not_sent_anew() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let call = spawned(&hyper, Method::POST, &server.url);
+    let mut peer = server.accept_http2().await;
+    let stream = peer.stream().await.unwrap();
+    peer.reset(stream, INTERNAL_ERROR).await;
+    let error = transport_error(call.await.unwrap());
+    assert!(matches!(error, TransportError::Exchange(_)) && error.was_sent(), "{error:?}");
+    // The connection is as good as it was.
+    let call = spawned(&hyper, Method::POST, &server.url);
+    let stream = peer.stream().await.unwrap();
+    peer.answer_on(stream).await;
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_goaway_that_names_the_stream_and_a_close_may_have_been_processed() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let call = spawned(&hyper, Method::POST, &server.url);
+    let mut peer = server.accept_http2().await;
+    let stream = peer.stream().await.unwrap();
+    peer.go_away(stream, NO_ERROR).await;
+    drop(peer);
+    let error = transport_error(call.await.unwrap());
+    assert!(matches!(error, TransportError::Exchange(_)) && error.was_sent(), "{error:?}");
+    assert!(server.has_no_more().await);
+}
+
+#[tokio::test]
+async fn a_cancelled_call_resets_its_stream_and_leaves_the_others() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let cancelled = spawned(&hyper, Method::POST, &server.url);
+    let mut peer = server.accept_http2().await;
+    peer.stream().await.unwrap();
+    let other = spawned(&hyper, Method::POST, &server.url);
+    let stream = peer.stream().await.unwrap();
+    cancelled.abort();
+    assert!(cancelled.await.unwrap_err().is_cancelled());
+    peer.answer_on(stream).await;
+    other.await.unwrap().unwrap();
+    let third = spawned(&hyper, Method::POST, &server.url);
+    let stream = peer.stream().await.unwrap();
+    peer.answer_on(stream).await;
+    third.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_shared_connection_that_ended_unused_is_replaced() {
+    let server = Server::start().await;
+    let hyper = http2();
+    for _ in 0..2 {
+        let call = spawned(&hyper, Method::POST, &server.url);
+        let mut peer = server.accept_http2().await;
+        let stream = peer.stream().await.unwrap();
+        peer.answer_on(stream).await;
+        call.await.unwrap().unwrap();
+        drop(peer);
+        // Long enough for the pool to look before it sends.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shared_connection_nobody_uses_is_closed_in_time_and_one_too_old_takes_no_call() {
+    let server = Server::start().await;
+    for (idle, age) in [(30, 0), (90_000, 1)] {
+        let hyper = hyper(|config| {
+            config.version = HttpVersion::Http2;
+            config.pool_idle_timeout = Duration::from_millis(idle);
+            config.pool_max_age = Duration::from_nanos(age);
+        });
+        let call = spawned(&hyper, Method::POST, &server.url);
+        let mut old = server.accept_http2().await;
+        let stream = old.stream().await.unwrap();
+        old.answer_on(stream).await;
+        call.await.unwrap().unwrap();
+        let next = if age == 0 { None } else { Some(spawned(&hyper, Method::POST, &server.url)) };
+        assert_eq!(old.stream().await, None);
+        if let Some(next) = next {
+            let mut new = server.accept_http2().await;
+            let stream = new.stream().await.unwrap();
+            new.answer_on(stream).await;
+            next.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_the_streams() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let call = spawned(&hyper, Method::POST, &server.url);
+    let mut peer = server.accept_http2().await;
+    let stream = peer.stream().await.unwrap();
+    let shutdown = tokio::spawn(async move { hyper.shutdown().await });
+    tokio::task::yield_now().await;
+    assert!(!shutdown.is_finished());
+    peer.answer_on(stream).await;
+    call.await.unwrap().unwrap();
+    assert_eq!(peer.stream().await, None);
+    shutdown.await.unwrap();
+}
