@@ -160,7 +160,7 @@ where
         let asking: Vec<_> = asking.collect();
         let answers: Vec<_> = stream::iter(asking).buffer_unordered(AT_ONCE).collect().await;
         for (name, is_good) in answers {
-            self.marks.note(name, is_good, &self.config);
+            self.marks.note(&name, is_good, &self.config);
         }
     }
 }
@@ -183,15 +183,15 @@ struct Marks {
 }
 
 impl Marks {
-    fn note(&mut self, name: Arc<str>, is_good: bool, config: &EndpointChecksConfig) {
-        match self.tallies.entry(Arc::clone(&name)).or_default().count(is_good, config.fall, config.rise) {
+    fn note(&mut self, name: &Arc<str>, is_good: bool, config: &EndpointChecksConfig) {
+        match self.tallies.entry(Arc::clone(name)).or_default().count(is_good, config.fall, config.rise) {
             Some(Change::Down) => {
-                tracing::warn!(endpoint = &*name, "endpoint does not answer its health check: marked down");
-                self.endpoints.mark_down(&name);
+                tracing::warn!(endpoint = &**name, "endpoint does not answer its health check: marked down");
+                self.endpoints.mark_down(name);
             }
             Some(Change::Up) => {
-                tracing::info!(endpoint = &*name, "endpoint answers its health check: marked up");
-                self.endpoints.mark_up(&name);
+                tracing::info!(endpoint = &**name, "endpoint answers its health check: marked up");
+                self.endpoints.mark_up(name);
             }
             None => {}
         }

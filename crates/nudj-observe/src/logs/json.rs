@@ -39,7 +39,8 @@ impl Collect {
 
     /// A number or a flag may be a secret by its name alone.
     fn plain(&mut self, field: &Field, value: Value) {
-        let value = if shown(field.name(), "") == "" { value } else { shown(field.name(), "").into() };
+        let hidden = shown(field.name(), "");
+        let value = if hidden.is_empty() { value } else { hidden.into() };
         self.0.insert(field.name().to_owned(), value);
     }
 }

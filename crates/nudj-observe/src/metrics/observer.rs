@@ -103,6 +103,12 @@ impl MetricsObserver {
         }))
     }
 
+    /// For who asks it from within a recorder, which it would else keep alive.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn downgrade(&self) -> WeakObserver {
+        WeakObserver(Arc::downgrade(&self.0))
+    }
+
     /// Reads what has to be asked for: states, queues, budgets, whatever was given to `watch` and its like. Called by
     /// [`Prometheus`](crate::prometheus::Prometheus) before each answer; call it every few seconds over another recorder.
     pub fn refresh(&self) {
@@ -111,6 +117,16 @@ impl MetricsObserver {
         let now = tokio::time::Instant::now();
         plain.amplification.set(amplification.lock().ratio(calls, tries, now));
         sources.read();
+    }
+}
+
+#[cfg(feature = "otlp")]
+pub(crate) struct WeakObserver(std::sync::Weak<Inner>);
+
+#[cfg(feature = "otlp")]
+impl WeakObserver {
+    pub(crate) fn upgrade(&self) -> Option<MetricsObserver> {
+        self.0.upgrade().map(MetricsObserver)
     }
 }
 

@@ -13,6 +13,8 @@ mod health;
 mod logs;
 #[cfg(feature = "prometheus")]
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 #[cfg(feature = "prometheus")]
 mod promtool;
 
