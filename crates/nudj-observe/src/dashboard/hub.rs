@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::{
@@ -160,7 +161,11 @@ async fn frames(hub: Weak<Hub>, collector: Arc<Collector>) {
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = collector.changed.notified() => sleep(SETTLE).await,
+            () = collector.changed.notified() => {
+                sleep(SETTLE).await;
+                // Those that came meanwhile are in this frame too.
+                let _ = collector.changed.notified().now_or_never();
+            }
         }
         let Some(hub) = hub.upgrade() else { return };
         if !hub.goes_on() {

@@ -18,7 +18,7 @@ const some = (number) => (number >= 100 ? whole.format(Math.round(number)) : num
 const percent = (share) => {
   if (share === null || share === undefined) return "–";
   const of100 = share * 100;
-  if (of100 > 99 && of100 < 100) return (Math.floor(of100 * 100) / 100).toFixed(2);
+  if (of100 > 99 && of100 < 100) return String(Math.floor(of100 * 100) / 100);
   return of100 === 0 || of100 >= 10 ? String(Math.round(of100 * 10) / 10) : of100.toFixed(1);
 };
 const latency = (ms) => {
@@ -87,7 +87,7 @@ const spark = (host, values, kind, most) => {
 const seen = { data: null, points: [], controls: false, at: 0, offset: 0 };
 const windowOf = () => {
   const end = seen.data.second;
-  const length = Math.min(300, Math.max(60, end));
+  const length = Math.min(300, Math.max(30, end));
   return { first: end - length, length };
 };
 const nice = (value) => {
@@ -137,29 +137,31 @@ class Chart {
     const x = (second) => left + ((second - first) / (length - 1)) * (right - left);
     const { y, ticks } = this.scale(points, top, bottom);
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+    const lines = this.series.map(([, read]) => points.map((point) => [x(point.second), read(point) === null ? null : y(read(point))]));
+    this.series.forEach(([, , kind, filled], index) => {
+      if (!filled) return;
+      const d = path(lines[index], bottom);
+      svg.append(shape("path", { d, class: "cover" }), shape("path", { d, class: `area ${kind} ${filled}` }));
+    });
     for (const [value, text] of ticks) {
       svg.append(shape("line", { x1: left, x2: right, y1: Math.round(y(value)), y2: Math.round(y(value)), class: "grid" }));
       const tick = shape("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end", class: "tick" });
       tick.textContent = text;
       svg.append(tick);
     }
-    const marks = length > 150 ? 60 : length > 70 ? 30 : 15;
+    const marks = length > 150 ? 60 : length > 70 ? 30 : length > 40 ? 15 : 10;
     for (let back = 0; back < length - marks / 3; back += marks) {
       const end = back === 0;
       const tick = shape("text", { x: x(first + length - 1 - back), y: height - 4, "text-anchor": end ? "end" : "middle", class: "tick" });
       tick.textContent = end ? "now" : back % 60 ? `−${back} s` : `−${back / 60} min`;
       svg.append(tick);
     }
-    for (const [, read, kind, filled] of this.series) {
-      const line = points.map((point) => [x(point.second), read(point) === null ? null : y(read(point), point)]);
-      if (filled) svg.append(shape("path", { d: path(line, bottom), class: `area ${kind} ${filled}` }));
-      svg.append(shape("path", { d: path(line), class: `line ${kind}` }));
-    }
+    this.series.forEach(([, , kind], index) => svg.append(shape("path", { d: path(lines[index]), class: `line ${kind}` })));
     const chosen = this.cross === null ? null : points.find((point) => point.second === this.cross);
     if (chosen) {
       svg.append(shape("line", { x1: x(chosen.second), x2: x(chosen.second), y1: top, y2: bottom, class: "cross" }));
       for (const [, read, kind] of this.series) {
-        if (read(chosen) !== null) svg.append(shape("circle", { cx: x(chosen.second), cy: y(read(chosen), chosen), r: 3.5, class: `dot ${kind}` }));
+        if (read(chosen) !== null) svg.append(shape("circle", { cx: x(chosen.second), cy: y(read(chosen)), r: 3.5, class: `dot ${kind}` }));
       }
     }
     this.host.replaceChildren(svg);
@@ -191,7 +193,7 @@ const logarithmic = (points, top, bottom) => {
 const charts = [
   new Chart($("calls-chart"), $("calls-legend"), [
     ["Failed", (point) => point.ok + point.failed, "f-bad", "solid", (point) => count(point.failed)],
-    ["Succeeded", (point) => point.ok, "f-ok", "solid", (point) => count(point.ok)],
+    ["Succeeded", (point) => point.ok, "f-ok", "soft", (point) => count(point.ok)],
   ], linear, "Calls per second"),
   new Chart($("time-chart"), $("time-legend"), [
     ["p50", (point) => point.p50, "f-ok", "", (point) => time(point.p50)],
@@ -237,15 +239,17 @@ const makeEndpoint = (item) => {
   line.append(part.badge, part.words);
   name.append(title, line);
   head.append(name, ring);
-  const [list, values] = figures(["Attempts/s", "Failed", "In flight", "In a row"]);
+  const [list, values] = figures(["Attempts/s", "Failed", "In flight", "Total"]);
   part.values = values;
   const history = make("div"), note = make("p", "strip-note");
   part.old = make("span"); part.cause = make("span");
   note.append(part.old, part.cause, make("span", "", "now"));
   history.append(part.strip, note);
-  card.append(head, list, part.trend, history);
+  const past = make("div");
+  past.append(make("p", "caption", "Attempts of the last minute, failed ones in red"), part.trend);
+  card.append(head, list, past, history);
   card.setAttribute("aria-label", `Endpoint ${item.name}`);
-  card.part = part;
+  card.bits = part;
   part.strip.setAttribute("role", "img");
   if (seen.controls && item.breaker) card.append(makeControls(item.name));
   return card;
@@ -302,7 +306,7 @@ const strip = (part, breaker, uptime) => {
   say(part.cause, last ? `${state(last.to)[0]} ${ago(last.age_ms)}: ${last.cause}` : "no change so far");
 };
 const countdown = (card) => {
-  const { part, until } = card;
+  const { bits: part, until } = card;
   if (!part) return;
   part.ring.hidden = until === null || until === undefined;
   if (part.ring.hidden) return;
@@ -312,7 +316,7 @@ const countdown = (card) => {
   say(part.words, seconds === 0 ? "the next call is a probe" : `next probe in ${seconds > 99 ? span(left) : `${seconds} s`}`);
 };
 const updateEndpoint = (card, item) => {
-  const { part } = card, breaker = item.breaker, [word, meaning, tone] = breaker ? state(breaker.state) : ["No breaker", "calls pass", "off"];
+  const { bits: part } = card, breaker = item.breaker, [word, meaning, tone] = breaker ? state(breaker.state) : ["No breaker", "calls pass", "off"];
   const out = item.ejected_ms !== null ? `ejected for ${span(item.ejected_ms)}` : item.down ? "marked down" : "";
   mark(card, "state", breaker ? breaker.state : "none");
   mark(card, "tone", out && tone === "good" ? "warn" : tone);
@@ -323,14 +327,15 @@ const updateEndpoint = (card, item) => {
     card.until = { ms, at: performance.now(), of: before && before.of >= ms ? before.of : ms };
   } else {
     card.until = null;
-    say(part.words, out || meaning);
+    const row = breaker ? breaker.consecutive_failures : 0;
+    say(part.words, out || (row > 1 && tone === "good" ? `${row} failures in a row` : meaning));
   }
   countdown(card);
   const lately = item.attempts.slice(-5), all = item.attempts.reduce((sum, value) => sum + value, 0), bad = item.failed.reduce((sum, value) => sum + value, 0);
   say(part.values[0], some(lately.reduce((sum, value) => sum + value, 0) / Math.max(lately.length, 1)));
   say(part.values[1], all ? `${percent(bad / all)} %` : "–");
   say(part.values[2], count(item.in_flight));
-  say(part.values[3], breaker ? count(breaker.consecutive_failures) : "–");
+  say(part.values[3], count(item.calls));
   const pad = (values) => Array(Math.max(0, 59 - values.length)).fill(null).concat(values);
   trend(part.trend, pad(item.attempts), pad(item.failed));
   if (breaker) strip(part, breaker, seen.data.uptime_ms);
@@ -418,19 +423,19 @@ const syncs = (data) => {
     track.append(fill);
     const [list, values] = figures(["Done", "Pace", "Left", "Lag"]);
     card.append(head, track, list);
-    card.part = { aside, track, fill, values };
+    card.bits = { aside, track, fill, values };
     track.setAttribute("role", "progressbar");
     track.setAttribute("aria-label", item.name);
     return card;
   }, (card, item) => {
-    const { aside, track, fill, values } = card.part, ended = item.total !== null && item.done >= item.total;
+    const { aside, track, fill, values } = card.bits, ended = item.total !== null && item.done >= item.total;
     const share = item.total ? Math.min(item.done / item.total, 1) : item.total === 0 ? 1 : null;
     track.classList.toggle("endless", share === null);
     track.classList.toggle("f-ok", ended);
     if (share !== null) { fill.style.width = `${share * 100}%`; track.setAttribute("aria-valuenow", String(Math.floor(share * 100))); }
     const quiet = item.updated_ms > 10000 && !ended ? `silent for ${span(item.updated_ms)}` : "";
-    say(aside, quiet || (share === null ? "following" : ended ? "complete" : `${Math.floor(share * 100)} %`));
-    say(values[0], item.total === null ? count(item.done) : `${count(item.done)} / ${count(item.total)}`);
+    say(aside, quiet || (share === null ? "following" : ended ? `all ${count(item.total)}` : `${Math.floor(share * 100)} % of ${count(item.total)}`));
+    say(values[0], count(item.done));
     say(values[1], ended ? "–" : `${some(item.per_second)} /s`);
     say(values[2], ended || item.left_ms === null ? "–" : span(item.left_ms));
     say(values[3], item.lag_ms === null ? "–" : item.lag_ms < 1000 ? time(item.lag_ms) : span(item.lag_ms));
@@ -484,7 +489,7 @@ const failureRow = (item) => {
 const eventRow = (item) => {
   const row = make("li"), what = make("span", "what"), where = make("span", "where");
   row.dataset.tone = item.tone;
-  what.append(toned({ good: "Better", warn: "Notice", bad: "Worse", info: "Info" }[item.tone] || "Info", item.tone), isolated(item.text));
+  what.append(toned({ good: "Recovered", warn: "Notice", bad: "Problem", info: "Info" }[item.tone] || "Info", item.tone), isolated(item.text));
   where.append(isolated(item.subject));
   row.age = make("span", "age");
   row.append(what, row.age, where);
@@ -532,7 +537,7 @@ const tiles = (data) => {
   say($("success"), percent(minute.success));
   const bad = minute.counts.client_error + minute.counts.failed + minute.counts.refused;
   say($("success-note"), minute.success === null ? "no calls" : bad ? `${count(bad)} did not succeed` : "every call succeeded");
-  spark($("success-spark"), lately.map((point) => (point.ok + point.failed ? point.ok / (point.ok + point.failed) : null)), bad ? "f-client" : "f-ok", 1);
+  spark($("success-spark"), lately.map((point) => (point.ok + point.failed ? point.ok / (point.ok + point.failed) : null)), minute.success !== null && minute.success < 0.99 ? "f-bad" : "f-ok", 1);
   const [value, unit] = latency(minute.p50);
   say($("p50"), value);
   say($("p50-unit"), unit);
