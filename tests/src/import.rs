@@ -80,6 +80,11 @@ fn csv(count: usize) -> String {
     std::iter::once("externalUserId,email\n".to_owned()).chain(rows).collect()
 }
 
+/// What a longer run is asked for.
+fn number(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 /// Reads `lines` lines of what the child prints, off the runtime's threads.
 async fn read_lines(mut child: Child, lines: usize) -> Child {
     tokio::task::spawn_blocking(move || {
@@ -102,17 +107,17 @@ fn last_line(out: &Output) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_resumed_it_imports_each_user_once() {
-    const USERS: usize = 600;
-    let kills: usize = std::env::var("NUDJ_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(5);
+    let users = number("NUDJ_TEST_IMPORT_USERS").unwrap_or(600);
+    let kills = number("NUDJ_TEST_KILLS").unwrap_or(5);
     for arguments in
         [&["users.csv", "--checkpoint", "c", "--json"][..], &["users.csv", "--checkpoint", "c", "--json", "--bulk"]]
     {
-        let import = Import::new("users.csv", &csv(USERS)).await;
+        let import = Import::new("users.csv", &csv(users)).await;
         import.mock.inject(Fault::lost_answer().probability(0.05, 3));
         import.mock.inject(Fault::status(500).probability(0.10, 4));
         let mut rng = fastrand::Rng::with_seed(11);
         for _ in 0..kills {
-            let lines = rng.usize(1..USERS / kills);
+            let lines = rng.usize(1..(users / kills).max(2));
             let mut child = read_lines(import.start(arguments), lines).await;
             child.kill().unwrap();
             child.wait().unwrap();
@@ -120,9 +125,9 @@ async fn killed_and_resumed_it_imports_each_user_once() {
         let out = import.run(arguments).await;
         assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
         let totals = last_line(&out);
-        assert_eq!(totals["records"], USERS);
+        assert_eq!(totals["records"], users);
         assert_eq!(totals["totals"]["failed"], 0);
-        import.assert_each_once(USERS);
+        import.assert_each_once(users);
     }
 }
 
@@ -194,4 +199,24 @@ async fn what_is_wrong_before_the_first_call_ends_in_2() {
         assert!(said.contains(named), "{said}");
     }
     import.assert_each_once(3);
+}
+
+/// The figure: NUDJ_TEST_IMPORT_USERS=100000 with NUDJ_TEST_IMPORT_RATE, 500 users a second, is 200 s of work. In the usual run, a
+/// small one shows that the path is there; the share is held in paused time by nudj-sync's own tests.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rate_limit_is_what_an_import_takes_its_time_by() {
+    let users = number("NUDJ_TEST_IMPORT_USERS").unwrap_or(300);
+    let rate = number("NUDJ_TEST_IMPORT_RATE").unwrap_or(500);
+    let import = Import::new("users.csv", &csv(users)).await;
+    let mut command = import.command(&["users.csv", "--checkpoint", "c"]);
+    command.env("NUDJ_RATE_LIMIT__MAX_REQUESTS", rate.to_string());
+    let start = tokio::time::Instant::now();
+    let out = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let took = start.elapsed().as_secs_f64();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    import.assert_each_once(users);
+    let share = users as f64 / took / rate as f64;
+    println!("{users} users in {took:.1} s: {:.1} % of the {rate} per second allowed", share * 100.0);
+    // A machine that is busy is no failure of the import; only who asks for the figure is told.
+    assert!(number("NUDJ_TEST_IMPORT_USERS").is_none() || share >= 0.95, "{share}");
 }

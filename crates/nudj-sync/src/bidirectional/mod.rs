@@ -9,7 +9,8 @@
 //! let client = Client::builder().endpoint(nudj.url()).token(nudj.token()).build()?;
 //!
 //! let local = MemorySide::default();
-//! local.write("42", &fields([("email", "ada@example.com"), ("displayName", "Ada")]), None).await?;
+//! let ada = fields([("email", "ada@example.com"), ("username", "ada"), ("displayName", "Ada")]);
+//! local.write("42", &ada, None).await?;
 //! let sync = Bidirectional::new(local, NudjUsers::new(client), MemoryState::default(), Policy::FieldMerge);
 //!
 //! assert_eq!(sync.sync("42").await?, Synced { wrote_remote: true, ..Synced::default() });

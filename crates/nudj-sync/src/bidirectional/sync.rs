@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::UNIX_EPOCH};
 
 use super::{
-    BidirectionalConfig, Conflict, Link, Policy, Side, State, Version, Winner,
+    BidirectionalConfig, Conflict, Fields, Link, Policy, Side, State, Version, Winner,
     plan::{Plan, Times, plan},
 };
 use crate::{Error, SystemClock, WallClock, under_way::UnderWay};
@@ -154,6 +154,7 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
                 else {
                     return Ok(false);
                 };
+                let to_local = with_added(to_local, to_remote.as_ref(), local.as_ref(), &there);
                 let Some(here) = write(&self.local, key, to_local.as_ref(), here, &mut synced.wrote_local).await?
                 else {
                     return Ok(false);
@@ -181,11 +182,28 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
     }
 }
 
+/// What Nudj added by itself to what was written, such as a username, goes to your side as well. Only what is new: two sides that
+/// each put a value into their own form would otherwise write it back and forth.
+fn with_added(
+    to_local: Option<Fields>,
+    written: Option<&Fields>,
+    local: Option<&Version>,
+    there: &Version,
+) -> Option<Fields> {
+    let Some(written) = written else { return to_local };
+    let mut fields = to_local.clone().or_else(|| local.map(|local| local.fields.clone()))?;
+    let before = fields.len();
+    for (name, value) in there.fields.iter().filter(|(name, _)| !written.contains_key(*name)) {
+        fields.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    if fields.len() > before { Some(fields) } else { to_local }
+}
+
 /// The record as it is then; `None` when it was changed by somebody else.
 async fn write<W: Side>(
     side: &W,
     key: &str,
-    fields: Option<&super::Fields>,
+    fields: Option<&Fields>,
     was: Option<Version>,
     wrote: &mut bool,
 ) -> Result<Option<Version>, Error> {

@@ -49,6 +49,19 @@ async fn edits_go_both_ways_and_do_not_come_back() {
 }
 
 #[tokio::test]
+async fn what_nudj_adds_by_itself_comes_here_at_once() {
+    let mock = MockNudj::start().await.unwrap();
+    let local = MemorySide::default();
+    local.edit("1", set("email", "eve@example.com"));
+    let sync =
+        Bidirectional::new(local.clone(), NudjUsers::new(client(&mock)), MemoryState::default(), Policy::default());
+    let synced = sync.sync("1").await.unwrap();
+    assert!(synced.wrote_local && synced.wrote_remote);
+    assert_eq!(local.get("1").unwrap().fields["username"], "eve");
+    assert_eq!(sync.sync("1").await.unwrap(), Synced::default());
+}
+
+#[tokio::test]
 async fn a_conflict_is_decided_and_recorded() {
     let (mock, local, sync) = both().await;
     let id = mock.users()[0]["id"].as_str().unwrap().to_owned();
