@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use crate::{
     Client, Config, Error, NudjService,
+    keys::{Keys, SharedKeys},
     stack::{self, Parts},
     transport::Hyper,
 };
@@ -33,6 +34,7 @@ pub struct ClientBuilder {
     cache: Option<Wrap>,
     outermost: Option<Wrap>,
     seed: Option<u64>,
+    keys: Keys,
 }
 
 impl ClientBuilder {
@@ -93,6 +95,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Keeps idempotency keys of requests with a [business key](crate::RequestBuilder::business_key) in `store` instead of deriving
+    /// them; see [`keys`](crate::keys).
+    pub fn key_store(mut self, store: SharedKeys) -> Self {
+        self.keys = Keys::new(Some(store));
+        self
+    }
+
     /// Draws backoff jitter and ids from this seed: for tests that repeat.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -132,10 +141,16 @@ impl ClientBuilder {
         let credentials =
             Credentials::shared(provider, scheme, self.config.auth.renewal.clone(), self.observers.clone())
                 .map_err(|error| error.within("auth.renewal"))?;
-        let parts = Parts { credentials, observers: self.observers, cache: self.cache, seed: self.seed };
+        let parts = Parts {
+            credentials,
+            observers: self.observers,
+            cache: self.cache,
+            seed: self.seed,
+            keys: self.keys.clone(),
+        };
         let (service, handles) = stack::compose(&self.config, parts, transport)?;
         let service = self.outermost.into_iter().fold(service, |inner, wrap| wrap(inner));
-        Ok(Client::new(service, handles, self.config))
+        Ok(Client::new(service, handles, self.config, self.keys))
     }
 }
 

@@ -8,6 +8,7 @@ use nudj_tower::Route;
 use crate::{
     ClientBuilder, Config, Error, NudjService, RequestBuilder,
     api::{Admin, Analytics, Integration},
+    keys::Keys,
     path,
     stack::Handles,
 };
@@ -34,6 +35,7 @@ struct Shared {
     service: NudjService,
     handles: Handles,
     config: Config,
+    keys: Keys,
 }
 
 impl Client {
@@ -42,8 +44,8 @@ impl Client {
         ClientBuilder::default()
     }
 
-    pub(crate) fn new(service: NudjService, handles: Handles, config: Config) -> Self {
-        Self { shared: Arc::new(Shared { service, handles, config }), language: None }
+    pub(crate) fn new(service: NudjService, handles: Handles, config: Config, keys: Keys) -> Self {
+        Self { shared: Arc::new(Shared { service, handles, config, keys }), language: None }
     }
 
     /// What administrators may do: `/api/v2/admin`.
@@ -105,6 +107,10 @@ impl Client {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.shared.keys
     }
 
     pub(crate) fn language(&self) -> Option<&HeaderValue> {

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`Client`], [`ClientBuilder`] | where to start |
 //! | [`config`] | every number, from TOML, environment or code |
-//! | [`credentials`] | tokens from the environment, a watched file, a token endpoint |
+//! | [`credentials`] | tokens from the environment, a watched file, a token endpoint, a vault |
+//! | [`keys`] | idempotency keys that outlive the process |
 //! | [`api`] | `client.admin()`, `client.integration()` |
 //! | [`model`] | what the API sends and takes |
 //! | [`Error`] | what a call that failed says |
@@ -17,6 +18,7 @@ mod client;
 pub mod config;
 pub mod credentials;
 mod error;
+pub mod keys;
 pub mod model;
 mod path;
 mod request;

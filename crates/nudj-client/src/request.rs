@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use nudj_tower::{CallContext, Route};
+use nudj_tower::{CallContext, Route, idempotency::BusinessKey};
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
@@ -30,6 +30,7 @@ pub struct RequestBuilder {
     body: Bytes,
     route: Option<Route>,
     problem: Option<Error>,
+    business_key: Option<BusinessKey>,
 }
 
 /// An answer of 2xx, with what the call knows of itself.
@@ -49,6 +50,7 @@ impl RequestBuilder {
             body: Bytes::new(),
             route,
             problem: None,
+            business_key: None,
         }
     }
 
@@ -72,6 +74,13 @@ impl RequestBuilder {
     /// Sets a header. Framing headers such as `content-length` are the transport's and are dropped there.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Names what a POST or PATCH does, by your own order number, say: with `retry.idempotency_keys` on, the same name, method and path
+    /// carry the same `Idempotency-Key`, also after a restart. See [`keys`](crate::keys).
+    pub fn business_key(mut self, key: impl Into<String>) -> Self {
+        self.business_key = Some(BusinessKey::new(key));
         self
     }
 
@@ -131,6 +140,9 @@ impl RequestBuilder {
         }
         request.headers_mut().entry(header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         request.extensions_mut().insert(context.clone());
+        if let Some(key) = self.business_key {
+            request.extensions_mut().insert(key);
+        }
         let answer = self.client.service().call(request).await;
         let (parts, body) = answer.map_err(|error| Error::from_stack(error, &context))?.into_parts();
         let body = match body.collect().await {

@@ -42,6 +42,7 @@ use tower_service::Service;
 use crate::{
     Config, Error, NudjService,
     builder::{Stackable, Wrap},
+    keys::Keys,
 };
 
 /// What the stack is made of beside its configuration.
@@ -50,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) observers: Observers,
     pub(crate) cache: Option<Wrap>,
     pub(crate) seed: Option<u64>,
+    pub(crate) keys: Keys,
 }
 
 /// What stands between the balancer and the transport, for each endpoint.
@@ -105,7 +107,7 @@ where
     T: Stackable,
     T::Future: Send,
 {
-    let Parts { credentials, observers, cache, seed } = parts;
+    let Parts { credentials, observers, cache, seed, keys } = parts;
     let breakers = Arc::default();
     let per_endpoint = per_endpoint(config, &observers, seed, &breakers)?;
     let endpoints = config.origins()?.into_iter().map(Endpoint::at);
@@ -132,7 +134,7 @@ where
         .layer(round_robin)
         .service(transport);
     let service = if config.retry.idempotency_keys {
-        cached(cache, IdempotencyLayer::on(), per_attempt, config, &observers, seed)?
+        cached(cache, IdempotencyLayer::on().source(keys), per_attempt, config, &observers, seed)?
     } else {
         cached(cache, tower::layer::util::Identity::new(), per_attempt, config, &observers, seed)?
     };

@@ -17,7 +17,7 @@ pub struct Loaded {
 }
 
 /// Variables that begin with `NUDJ_` and are no field of the configuration.
-const OTHER_VARIABLES: [&str; 2] = ["NUDJ_API_TOKEN", "NUDJ_API_KEY"];
+const OTHER_VARIABLES: [&str; 4] = ["NUDJ_API_TOKEN", "NUDJ_API_KEY", "NUDJ_AWS_SECRET", "NUDJ_VAULT_PATH"];
 
 impl Config {
     /// Reads a TOML text over the defaults.

@@ -17,6 +17,7 @@ mod answers;
 mod config;
 mod credentials;
 mod hostile;
+mod keys;
 mod pages;
 mod pool;
 mod rotation;

@@ -22,7 +22,7 @@ pub trait KeyStore {
     fn get_or_insert(&self, name: String, new_key: String) -> Self::Future;
 }
 
-impl<K: KeyStore> KeyStore for Arc<K> {
+impl<K: KeyStore + ?Sized> KeyStore for Arc<K> {
     type Future = K::Future;
 
     fn get_or_insert(&self, name: String, new_key: String) -> Self::Future {

@@ -1,7 +1,13 @@
 use http::Method;
+use nudj_tower::{
+    Route,
+    idempotency::{BusinessKey, Operation},
+};
 
 use super::super::{List, resource, route};
-use crate::{Error, model::*};
+use crate::{Error, model::*, path};
+
+const POINTS: Route = route("createPointsTransaction", "/api/v2/admin/users/{id}/points-transaction");
 
 resource! {
     /// Users, as administrators see them.
@@ -68,8 +74,33 @@ impl Users<'_> {
     /// # Errors
     /// [`Error`].
     pub async fn points_transaction(self, id: &str, body: &NewPointsTransaction) -> Result<PointsTransacted, Error> {
-        let route = route("createPointsTransaction", "/api/v2/admin/users/{id}/points-transaction");
-        self.client.typed(Method::POST, route, &[id]).body_json(body).json().await
+        self.client.typed(Method::POST, POINTS, &[id]).body_json(body).json().await
+    }
+
+    /// Gives or takes points for `business_key`, your own name of what they are for: an order's number, say.
+    ///
+    /// The `external_transaction_reference` of `body` is replaced by the key that the client has for this name and user: derived from
+    /// both, or kept in the builder's [`key_store`](crate::ClientBuilder::key_store). So the same order asked for again carries the
+    /// same reference, also from another process or after a restart, and is booked once. Where the first answer was lost the second
+    /// try is answered 409: it was booked. With `retry.idempotency_keys` on, the reference is the `Idempotency-Key` too.
+    ///
+    /// # Errors
+    /// [`Error`], of kind `config` when the store has no key to give: nothing was sent then.
+    pub async fn points_transaction_for(
+        self,
+        id: &str,
+        business_key: &str,
+        body: &NewPointsTransaction,
+    ) -> Result<PointsTransacted, Error> {
+        let path = path::fill(POINTS.template, &[id])?;
+        let key = BusinessKey::new(business_key);
+        let operation = Operation { method: &Method::POST, path: &path, business_key: Some(&key) };
+        let unkept =
+            |error| Error::config("business_key", "has no reference; see that the key store works").caused_by(error);
+        let reference = self.client.keys().get(&operation).await.map_err(unkept)?;
+        let reference = reference.to_str().map_err(|error| unkept(error.into()))?.to_owned();
+        let body = NewPointsTransaction { external_transaction_reference: reference, ..body.clone() };
+        self.client.typed(Method::POST, POINTS, &[id]).business_key(business_key).body_json(&body).json().await
     }
 }
 
