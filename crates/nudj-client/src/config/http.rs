@@ -12,7 +12,7 @@ pub struct HttpConfig {
     pub max_response_bytes: usize,
     /// Which versions of HTTP to speak. Default `auto`.
     pub version: HttpVersion,
-    /// What keeps the connections. Default `legacy`.
+    /// What keeps the connections. Default `pool`.
     pub transport: Transport,
     /// The longest a connection may take to be made. Default 5 s; not 0.
     #[serde(with = "humantime_serde")]
@@ -56,9 +56,9 @@ pub enum HttpVersion {
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// Our own pool over hyper's connections: bounded, and less work per call.
+    #[default]
     Pool,
     /// hyper-util's `client::legacy`.
-    #[default]
     Legacy,
 }
 

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -25,14 +26,14 @@ use crate::config::{HttpConfig, Transport};
 #[derive(Clone, Debug)]
 pub(super) enum Wire {
     Pool(Pool),
-    Legacy(Legacy),
+    Legacy(Arc<Legacy>),
 }
 
 impl Wire {
     pub(super) fn new(config: &HttpConfig) -> Result<Self, crate::Error> {
         Ok(match config.transport {
             Transport::Pool => Self::Pool(Pool::new(config)?),
-            Transport::Legacy => Self::Legacy(legacy::client(config)?),
+            Transport::Legacy => Self::Legacy(Arc::new(legacy::client(config)?)),
         })
     }
 

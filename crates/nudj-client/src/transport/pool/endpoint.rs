@@ -9,6 +9,7 @@ use http::{
 use nudj_tower::BoxError;
 use parking_lot::Mutex;
 use tokio::{
+    runtime::Handle,
     sync::{Notify, oneshot},
     time::Instant,
 };
@@ -88,6 +89,8 @@ impl Endpoint {
                     return Ok(Lease::shared(Arc::clone(self), connection, id, idle_for));
                 }
                 None => {
+                    // Without one there is neither a task to connect nor a clock to wait by.
+                    Handle::try_current().map_err(|_| PoolError::RuntimeGone)?;
                     let (sender, receiver) = oneshot::channel();
                     let id = slots.enqueue(sender).map_err(|refused| match refused {
                         Refused::Closed => PoolError::Closed,

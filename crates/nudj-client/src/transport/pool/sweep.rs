@@ -15,7 +15,7 @@ pub(super) struct Running(AtomicBool);
 
 pub(super) fn start(endpoint: &Arc<Endpoint>) {
     let running = &endpoint.sweeping().0;
-    if running.load(Ordering::Relaxed) || running.swap(true, Ordering::AcqRel) {
+    if running.load(Ordering::SeqCst) || running.swap(true, Ordering::SeqCst) {
         return;
     }
     let mark = Mark(Arc::downgrade(endpoint));
@@ -24,7 +24,7 @@ pub(super) fn start(endpoint: &Arc<Endpoint>) {
     }
 }
 
-async fn sweep(mark: Mark) {
+async fn sweep(mut mark: Mark) {
     loop {
         while let Some(next) = mark.look() {
             tokio::time::sleep_until(next).await;
@@ -44,17 +44,22 @@ impl Mark {
         self.0.upgrade()?.sweep()
     }
 
-    fn remains_needed(&self) -> bool {
+    fn remains_needed(&mut self) -> bool {
         let Some(endpoint) = self.0.upgrade() else { return false };
         endpoint.sweeping().0.store(false, Ordering::SeqCst);
-        endpoint.sweep().is_some() && !endpoint.sweeping().0.swap(true, Ordering::SeqCst)
+        let needed = endpoint.sweep().is_some() && !endpoint.sweeping().0.swap(true, Ordering::SeqCst);
+        if !needed {
+            // The mark is another's from here on.
+            self.0 = Weak::new();
+        }
+        needed
     }
 }
 
 impl Drop for Mark {
     fn drop(&mut self) {
         if let Some(endpoint) = self.0.upgrade() {
-            endpoint.sweeping().0.store(false, Ordering::Release);
+            endpoint.sweeping().0.store(false, Ordering::SeqCst);
         }
     }
 }

@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::Method;
 use nudj_tower::classify::TransportError;
 
-use super::{Server, call, hyper, spawned, transport_error};
+use super::{Server, call, hyper, is_unsent, spawned, transport_error};
 
 #[tokio::test]
 async fn target_and_host_are_written_as_http1_wants_them() {
@@ -133,6 +134,28 @@ async fn a_body_over_the_limit_closes_its_connection() {
     peer.write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nsome").await;
     assert!(matches!(transport_error(answer.await.unwrap()), TransportError::BodyTooLarge { limit: 10 }));
     peer.closed().await;
+}
+
+#[tokio::test]
+async fn a_connection_busy_with_an_upload_nobody_reads_takes_no_other_call() {
+    let server = Server::start().await;
+    let hyper = hyper(|_| ());
+    let upload = http::Request::post(&server.url).body(vec![0; 32 << 20].into()).unwrap();
+    let answer = tokio::spawn(tower::ServiceExt::oneshot(hyper.clone(), upload));
+    let mut busy = server.accept().await;
+    busy.request().await;
+    busy.answer().await;
+    assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    let answer = spawned(&hyper, Method::GET, &server.url);
+    server.serve_one().await;
+    answer.await.unwrap().unwrap();
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_and_no_panic() {
+    let hyper = hyper(|_| ());
+    let answer = call(&hyper, Method::GET, "http://127.0.0.1:1/").now_or_never().unwrap();
+    assert!(is_unsent(&transport_error(answer)));
 }
 
 #[tokio::test]

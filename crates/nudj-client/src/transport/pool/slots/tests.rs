@@ -169,7 +169,9 @@ proptest! {
         let limits = Limits { max_open, ..limits() };
         let mut slots = Numbers::new(limits, if http1 { Protocol::Http1 } else { Protocol::Unknown });
         let mut now = Instant::now();
-        let (mut waiting, mut used, mut shared): (Vec<(u64, u32)>, Vec<Kept<u32>>, Vec<u64>) = Default::default();
+        let mut waiting: Vec<(u64, u32)> = Vec::new();
+        let mut used: Vec<Kept<u32>> = Vec::new();
+        let mut shared: Vec<u64> = Vec::new();
         let (mut making, mut next) = (0_usize, 0_u32);
         for step in steps {
             next += 1;
