@@ -69,6 +69,8 @@ mod forward;
 mod handler;
 mod memory;
 mod model;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres"))]
 mod outbox;
 mod processed;
@@ -82,6 +84,8 @@ pub use forward::forward_to;
 pub use handler::{Delivery, FollowUps, Handler, Handling, Permanent};
 pub use memory::{MemoryBus, MemoryConfig};
 pub use model::{AfterDeadLetter, Claimed, DeadLetter, Event, Lag, Published, Settlement};
+#[cfg(feature = "nats")]
+pub use nats::{NatsBus, NatsConfig};
 #[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres"))]
 pub use outbox::OutboxConfig;
 #[cfg(feature = "outbox-postgres")]

@@ -35,7 +35,7 @@ pub struct UserSynced {
     pub nudj_user_id: String,
 }
 
-/// Your users.
+/// Your users. Implemented by every `Fn(String) -> impl Future<Output = Result<Option<NewUser>, E>>`.
 #[async_trait]
 pub trait UserDirectory: Send + Sync + 'static {
     /// What Nudj is to know of a user; `None` when the user is gone, which ends the flow. `externalUserId` is set by the flow.
@@ -43,6 +43,18 @@ pub trait UserDirectory: Send + Sync + 'static {
     /// # Errors
     /// Any: it is asked again after a backoff.
     async fn find(&self, user_id: &str) -> Result<Option<NewUser>, BoxError>;
+}
+
+#[async_trait]
+impl<F, Fut, E> UserDirectory for F
+where
+    F: Fn(String) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<NewUser>, E>> + Send,
+    E: Into<BoxError>,
+{
+    async fn find(&self, user_id: &str) -> Result<Option<NewUser>, BoxError> {
+        self(user_id.to_owned()).await.map_err(Into::into)
+    }
 }
 
 /// `user.registered` -> `user.sync.requested` -> Nudj -> `user.synced`, to be put on a consumer. Handle [`USER_SYNCED`] yourself, to store

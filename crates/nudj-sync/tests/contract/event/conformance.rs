@@ -40,7 +40,7 @@ macro_rules! conformance {
             use proptest::test_runner::{Config, TestRunner};
 
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-            let mut runner = TestRunner::new(Config { cases: $cases, failure_persistence: None, ..Config::default() });
+            let mut runner = TestRunner::new(Config { cases: $cases, max_shrink_iters: 0, failure_persistence: None, ..Config::default() });
             let strategy = (proptest::num::u64::ANY, 0.0..0.4_f64);
             let outcome = runner.run(&strategy, |(seed, failures)| {
                 runtime.block_on(async {

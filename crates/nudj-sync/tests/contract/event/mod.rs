@@ -2,8 +2,15 @@
 
 mod conformance;
 mod consumer;
+mod flow;
 mod harness;
+#[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres", feature = "nats"))]
+mod kill;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "nats", feature = "outbox-postgres"))]
+mod outage;
 #[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres"))]
 mod outbox;
 #[cfg(feature = "outbox-postgres")]

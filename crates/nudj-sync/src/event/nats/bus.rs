@@ -1,0 +1,270 @@
+//! [`NatsBus`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy, Stream};
+use async_nats::jetstream::{AckKind, Context, context::PublishErrorKind};
+use async_nats::{Client, HeaderMap};
+use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::NatsConfig;
+use super::claim::{Incoming, Out};
+use super::wire::{dead_subject, encode, failed, partition, subject};
+use crate::Error;
+use crate::event::{
+    AfterDeadLetter, Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement, model::now_millis,
+};
+
+/// A bus over NATS JetStream; consumers on any number of machines may share it. Clones are one bus.
+///
+/// An event's id is remembered for [`NatsConfig::duplicate_window`] after its publication, not longer. Follow-ups and the settlement are
+/// two steps here: after a crash between them the event is handled again, and its follow-ups, having the same ids, are published once.
+/// A [`Settlement::Release`] counts as an attempt, and so does a message that came to a process which did not get to handle it; that one
+/// comes again after [`NatsConfig::ack_wait`].
+#[derive(Clone, Debug)]
+pub struct NatsBus {
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: NatsConfig,
+    pub(super) context: Context,
+    pub(super) work: Stream,
+    pub(super) dead: Stream,
+    pub(super) consumers: Vec<PullConsumer>,
+    /// What this process has in hand, by its number in the stream.
+    pub(super) out: Mutex<HashMap<u64, Out>>,
+    pub(super) next_lease: AtomicU64,
+    pub(super) incoming: Mutex<Incoming>,
+    /// A message has come.
+    pub(super) arrival: Notify,
+}
+
+impl NatsBus {
+    /// Uses a connection of yours, and makes the streams and consumers where there are none.
+    ///
+    /// # Errors
+    /// [`Error::Config`], also when the stream was made with another number of partitions; [`Error::Store`] when the server cannot be
+    /// reached or refuses.
+    pub async fn new(client: Client, config: NatsConfig) -> Result<Self, Error> {
+        config.validate()?;
+        let context = async_nats::jetstream::new(client);
+        let (work, dead) = streams(&context, &config).await?;
+        let consumers = (0..config.partitions).map(|partition| {
+            work.create_consumer(pull::Config {
+                durable_name: Some(format!("p{partition}")),
+                filter_subject: subject(&config.name, partition),
+                ack_policy: AckPolicy::Explicit,
+                ack_wait: config.ack_wait,
+                // One at a time: a partition's order is the order of its settlements.
+                max_ack_pending: 1,
+                num_replicas: config.replicas.into(),
+                ..pull::Config::default()
+            })
+        });
+        let consumers = try_join_all(consumers).await.map_err(failed)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config,
+                context,
+                work,
+                dead,
+                consumers,
+                out: Mutex::default(),
+                next_lease: AtomicU64::new(1),
+                incoming: Mutex::default(),
+                arrival: Notify::new(),
+            }),
+        })
+    }
+
+    /// Connects to a server, `nats://host:4222`, and goes on as [`new`](Self::new). A connection that is lost is made again.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub async fn connect(url: &str, config: NatsConfig) -> Result<Self, Error> {
+        let client = async_nats::connect(url).await.map_err(failed)?;
+        Self::new(client, config).await
+    }
+}
+
+async fn streams(context: &Context, config: &NatsConfig) -> Result<(Stream, Stream), Error> {
+    let partitions = format!("partitions: {}", config.partitions);
+    let work = StreamConfig {
+        name: config.name.clone(),
+        subjects: vec![format!("{}.*", config.name)],
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        max_messages: config.max_events.into(),
+        duplicate_window: config.duplicate_window,
+        num_replicas: config.replicas.into(),
+        description: Some(partitions.clone()),
+        ..StreamConfig::default()
+    };
+    let dead = StreamConfig {
+        name: format!("{}_dead", config.name),
+        subjects: vec![format!("{}_dead.*", config.name)],
+        discard: DiscardPolicy::New,
+        max_messages: config.max_events.into(),
+        duplicate_window: config.duplicate_window,
+        num_replicas: config.replicas.into(),
+        ..StreamConfig::default()
+    };
+    let work = context.get_or_create_stream(work).await.map_err(failed)?;
+    let dead = context.get_or_create_stream(dead).await.map_err(failed)?;
+    if work.cached_info().config.description.as_ref() != Some(&partitions) {
+        return Err(Error::config("partitions", "must be what the stream was made with; drain it and make another"));
+    }
+    Ok((work, dead))
+}
+
+impl Shared {
+    /// Publishes and waits for the server's word. A repeat of `id` has no effect; without one every call has.
+    pub(super) async fn send(
+        &self,
+        subject: String,
+        id: Option<&str>,
+        replay_of: Option<u64>,
+        body: bytes::Bytes,
+    ) -> Result<Published, Error> {
+        let mut headers = HeaderMap::new();
+        if let Some(id) = id {
+            headers.insert("Nats-Msg-Id", header(id));
+        }
+        if let Some(entry) = replay_of {
+            headers.insert(super::wire::REPLAY_OF, entry.to_string());
+        }
+        let acknowledged = async { self.context.publish_with_headers(subject, headers, body).await?.await };
+        match acknowledged.await {
+            Ok(ack) if ack.duplicate => Ok(Published::Duplicate),
+            Ok(_) => Ok(Published::New),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    pub(super) async fn send_event(&self, event: &Event) -> Result<Published, Error> {
+        let place = subject(&self.config.name, partition(&event.key, self.config.partitions));
+        self.send(place, Some(&event.id), None, encode(event)?).await
+    }
+}
+
+/// An id that a header cannot carry is sent as its digest.
+fn header(id: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+
+    if id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return id.to_owned();
+    }
+    Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn refused(error: async_nats::jetstream::context::PublishError) -> Error {
+    let full = matches!(error.kind(), PublishErrorKind::Other)
+        && std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("maximum messages"));
+    if full { Error::BusFull } else { failed(error) }
+}
+
+#[async_trait]
+impl EventBus for NatsBus {
+    async fn publish(&self, event: &Event) -> Result<Published, Error> {
+        event.check()?;
+        self.shared.send_event(event).await
+    }
+
+    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
+        if lease >= self.shared.config.ack_wait {
+            return Err(Error::config("ack_wait", "must be longer than the consumer's lease"));
+        }
+        self.shared.claim(limit, lease).await
+    }
+
+    async fn settle(&self, claimed: &Claimed, settlement: &Settlement) -> Result<bool, Error> {
+        let Some(out) = self.shared.ours(claimed) else { return Ok(false) };
+        match settlement {
+            Settlement::Done(follow_ups) => {
+                for event in follow_ups {
+                    event.check()?;
+                    self.shared.send_event(event).await?;
+                }
+                if let Some(entry) = out.replay_of {
+                    self.shared.entry_done(&claimed.event.key, entry).await?;
+                }
+                out.message.double_ack().await.map_err(failed)?;
+            }
+            Settlement::Retry { after, .. } => {
+                out.message.double_ack_with(AckKind::Nak(Some(*after))).await.map_err(failed)?;
+            }
+            Settlement::Release => out.message.double_ack_with(AckKind::Nak(None)).await.map_err(failed)?,
+            Settlement::Dead { reason } => {
+                // The entry of a replayed copy is still there.
+                if out.replay_of.is_none() {
+                    self.shared.bury(&claimed.event, claimed.place, claimed.attempt, Some(reason.clone())).await?;
+                }
+                out.message.double_ack().await.map_err(failed)?;
+            }
+        }
+        self.shared.out.lock().remove(&claimed.place);
+        Ok(true)
+    }
+
+    async fn changed(&self, at_most: Duration) {
+        let _ = tokio::time::timeout(at_most, self.shared.arrival.notified()).await;
+    }
+
+    async fn lag(&self) -> Result<Lag, Error> {
+        let work = self.shared.work.get_info().await.map_err(failed)?.state;
+        let dead = self.shared.dead.get_info().await.map_err(failed)?.state;
+        // Under `Hold` only the first entry of a key is dead; the others wait behind it.
+        let parked = match self.shared.config.after_dead_letter {
+            AfterDeadLetter::Hold => dead.messages.saturating_sub(dead.subjects_count),
+            AfterDeadLetter::Pass => 0,
+        };
+        let oldest = (work.messages > 0).then_some(work.first_timestamp);
+        let oldest = oldest.into_iter().chain((parked > 0).then_some(dead.first_timestamp)).min();
+        let age = |at: time::OffsetDateTime| {
+            let since = i128::from(now_millis()) - at.unix_timestamp_nanos() / 1_000_000;
+            Duration::from_millis(u64::try_from(since).unwrap_or(0))
+        };
+        Ok(Lag { waiting: work.messages + parked, oldest_age: oldest.map(age), dead_letters: dead.messages - parked })
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.shared.letters(limit).await
+    }
+
+    async fn replay(&self, id: &str) -> Result<bool, Error> {
+        self.shared.replay(id).await
+    }
+
+    async fn discard(&self, id: &str) -> Result<bool, Error> {
+        self.shared.discard(id).await
+    }
+
+    /// The server forgets by itself.
+    async fn sweep(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Puts an event among the dead letters; again after a crash, it is there once.
+    pub(super) async fn bury(
+        &self,
+        event: &Event,
+        place: u64,
+        attempts: u32,
+        reason: Option<String>,
+    ) -> Result<(), Error> {
+        let entry = super::wire::Entry { event: event.clone(), attempts, reason };
+        let id = format!("{}-{place}", self.config.name);
+        self.send(dead_subject(&self.config.name, &event.key), Some(&id), None, encode(&entry)?).await.map(drop)
+    }
+}

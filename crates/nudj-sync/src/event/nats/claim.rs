@@ -1,0 +1,170 @@
+//! Taking messages off the partitions.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{AckKind, Message};
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout};
+
+use super::bus::Shared;
+use super::wire::{REPLAY_OF, dead_subject, failed};
+use crate::Error;
+use crate::event::{AfterDeadLetter, Claimed, Event};
+
+/// How long a request for a message stays with the server. It ends by itself when nobody claims any more.
+const REQUEST: Duration = Duration::from_secs(2);
+
+/// How long a claim waits for the requests that it has just made.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// A message in this process's hands.
+#[derive(Clone, Debug)]
+pub(super) struct Out {
+    partition: usize,
+    lease: u64,
+    until: Instant,
+    /// The entry among the dead letters of which it is a copy.
+    pub(super) replay_of: Option<u64>,
+    pub(super) message: Message,
+}
+
+/// What stands between a request to the server and the claim that it was made for.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// Partitions with a request at the server.
+    requested: HashSet<usize>,
+    /// Messages that came and were not claimed yet.
+    arrived: VecDeque<(usize, Instant, Message)>,
+}
+
+impl Shared {
+    /// Hands out what has come, and keeps one request at the server for each partition that has nothing out here.
+    ///
+    /// The requests wait there: a partition whose event is out elsewhere, or waits for its retry, answers when it comes free.
+    pub(super) async fn claim(self: &Arc<Self>, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
+        if self.context.client().connection_state() != State::Connected {
+            return Err(failed("the connection is lost, and will be made again"));
+        }
+        self.request();
+        let mut claimed = self.collect(limit, lease).await?;
+        if claimed.is_empty() && timeout(MOMENT, self.arrival.notified()).await.is_ok() {
+            claimed = self.collect(limit, lease).await?;
+        }
+        Ok(claimed)
+    }
+
+    fn request(self: &Arc<Self>) {
+        let now = Instant::now();
+        let mut out = self.out.lock();
+        out.retain(|_, out| out.until > now);
+        let mut incoming = self.incoming.lock();
+        for (partition, consumer) in self.consumers.iter().enumerate() {
+            let is_busy = out.values().any(|out| out.partition == partition)
+                || incoming.arrived.iter().any(|(at, ..)| *at == partition)
+                || incoming.requested.contains(&partition);
+            if !is_busy {
+                incoming.requested.insert(partition);
+                let (shared, consumer) = (Arc::clone(self), consumer.clone());
+                tokio::spawn(async move { shared.fetch(partition, &consumer).await });
+            }
+        }
+    }
+
+    async fn fetch(&self, partition: usize, consumer: &PullConsumer) {
+        let next = async {
+            let mut batch = consumer.batch().max_messages(1).expires(REQUEST).messages().await.ok()?;
+            batch.next().await?.ok()
+        };
+        // Longer than the server keeps it: a server that was restarted knows nothing of it.
+        let next = timeout(REQUEST + REQUEST / 2, next).await.ok().flatten();
+        let mut incoming = self.incoming.lock();
+        incoming.requested.remove(&partition);
+        if let Some(message) = next {
+            incoming.arrived.push_back((partition, Instant::now(), message));
+            drop(incoming);
+            self.arrival.notify_one();
+        }
+    }
+
+    async fn collect(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
+        let mut claimed = Vec::new();
+        while claimed.len() < limit {
+            let Some((partition, since, message)) = self.incoming.lock().arrived.pop_front() else { break };
+            // Ours must end before the server's, which began when the message was sent.
+            let until = Instant::now() + lease;
+            if until > since + self.config.ack_wait {
+                continue;
+            }
+            match self.look_at(partition, until, message).await {
+                Ok(Some(found)) => claimed.push(found),
+                Ok(None) => {}
+                // What is claimed is handled all the same; the other comes again.
+                Err(error) if claimed.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// `None`: it was put elsewhere, and the partition may have another.
+    async fn look_at(&self, partition: usize, until: Instant, message: Message) -> Result<Option<Claimed>, Error> {
+        let info = message.info().map_err(failed)?;
+        let (place, delivered) = (info.stream_sequence, info.delivered);
+        let event = match serde_json::from_slice::<Event>(&message.payload) {
+            Ok(event) => event,
+            Err(error) => {
+                // Not of our making, and never readable.
+                tracing::error!(place, %error, "a message that is no event was taken off the bus");
+                message.double_ack_with(AckKind::Term).await.map_err(failed)?;
+                return Ok(None);
+            }
+        };
+        let header = message.headers.as_ref().and_then(|headers| headers.get(REPLAY_OF));
+        let replay_of = header.and_then(|entry| entry.as_str().parse().ok());
+        let goes_elsewhere = match (replay_of, self.config.after_dead_letter) {
+            // A second copy, or one of a letter that was discarded since.
+            (Some(entry), _) => self.first_entry(&event.key, entry).await?.is_none_or(|(first, _)| first != entry),
+            (None, AfterDeadLetter::Hold) => {
+                let held = self.first_entry(&event.key, 1).await?.is_some();
+                if held {
+                    self.bury(&event, place, 0, None).await?;
+                    self.release_if_first(&event).await?;
+                }
+                held
+            }
+            (None, AfterDeadLetter::Pass) => false,
+        };
+        if goes_elsewhere {
+            message.double_ack().await.map_err(failed)?;
+            return Ok(None);
+        }
+        let lease = self.next_lease.fetch_add(1, Relaxed);
+        self.out.lock().insert(place, Out { partition, lease, until, replay_of, message });
+        let attempt = u32::try_from(delivered).unwrap_or(u32::MAX).max(1);
+        Ok(Some(Claimed { event, attempt, place, lease }))
+    }
+
+    /// The message, while its lease lasts.
+    pub(super) fn ours(&self, claimed: &Claimed) -> Option<Out> {
+        let out = self.out.lock();
+        let out = out.get(&claimed.place)?;
+        (out.lease == claimed.lease && out.until > Instant::now()).then(|| out.clone())
+    }
+
+    /// The first entry of a key among the dead letters whose number is at least this, with its number.
+    pub(super) async fn first_entry(&self, key: &str, from: u64) -> Result<Option<(u64, bytes::Bytes)>, Error> {
+        use async_nats::jetstream::stream::RawMessageErrorKind;
+
+        let subject = dead_subject(&self.config.name, key);
+        match self.dead.get_first_raw_message_by_subject(subject, from).await {
+            Ok(found) => Ok(Some((found.sequence, found.payload))),
+            Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}

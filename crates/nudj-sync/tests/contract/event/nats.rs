@@ -1,0 +1,108 @@
+//! The bus over NATS JetStream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nudj_sync::Error;
+use nudj_sync::event::{AfterDeadLetter, EventBus, NatsBus, NatsConfig};
+
+use super::conformance::{Engine, conformance};
+use super::harness::event;
+
+/// Streams of its own, removed at the end.
+pub(crate) struct Nats {
+    pub(crate) url: String,
+    pub(crate) name: String,
+}
+
+impl Nats {
+    pub(crate) fn new(test: &str) -> Option<Self> {
+        let Ok(url) = std::env::var("NUDJ_TEST_NATS_URL") else {
+            crate::left_out(test, "NUDJ_TEST_NATS_URL");
+            return None;
+        };
+        Some(Self { url, name: format!("nudj-sync-{:016x}", fastrand::u64(..)) })
+    }
+
+    pub(crate) fn config(&self) -> NatsConfig {
+        NatsConfig { name: self.name.clone(), ack_wait: Duration::from_millis(1500), ..NatsConfig::default() }
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let (url, name) = (self.url.clone(), self.name.clone());
+        // A runtime of its own: the test's may be ending.
+        let remove = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                if let Ok(client) = async_nats::connect(&url).await {
+                    let context = async_nats::jetstream::new(client);
+                    let _ = context.delete_stream(&name).await;
+                    let _ = context.delete_stream(format!("{name}_dead")).await;
+                }
+            });
+        };
+        let _ = std::thread::spawn(remove).join();
+    }
+}
+
+#[async_trait]
+impl Engine for Nats {
+    async fn bus(&self, policy: AfterDeadLetter) -> Arc<dyn EventBus> {
+        let config = NatsConfig { after_dead_letter: policy, ..self.config() };
+        Arc::new(NatsBus::connect(&self.url, config).await.unwrap())
+    }
+}
+
+#[expect(clippy::unused_async, reason = "as the other engines'")]
+async fn engine() -> Option<Nats> {
+    Nats::new("the bus over NATS")
+}
+
+conformance!(engine, 3);
+
+#[tokio::test]
+async fn full_stream_refuses_and_loses_nothing() {
+    let Some(place) = engine().await else { return };
+    let config = NatsConfig { max_events: 2, ..place.config() };
+    let bus = NatsBus::connect(&place.url, config).await.unwrap();
+    for number in 0..2 {
+        bus.publish(&event("k", number)).await.unwrap();
+    }
+    assert!(matches!(bus.publish(&event("k", 2)).await, Err(Error::BusFull)));
+    assert_eq!(bus.lag().await.unwrap().waiting, 2);
+}
+
+#[tokio::test]
+async fn other_number_of_partitions_is_refused() {
+    let Some(place) = engine().await else { return };
+    NatsBus::connect(&place.url, place.config()).await.unwrap();
+    let other = NatsConfig { partitions: 4, ..place.config() };
+    let refused = NatsBus::connect(&place.url, other).await;
+    assert!(matches!(refused, Err(Error::Config { field: "partitions", .. })));
+}
+
+#[tokio::test]
+async fn lease_that_the_server_would_cut_short_is_refused() {
+    let Some(place) = engine().await else { return };
+    let bus = NatsBus::connect(&place.url, place.config()).await.unwrap();
+    let refused = bus.claim(1, place.config().ack_wait).await;
+    assert!(matches!(refused, Err(Error::Config { field: "ack_wait", .. })));
+}
+
+#[tokio::test]
+async fn message_that_is_no_event_does_not_stop_its_partition() {
+    let Some(place) = engine().await else { return };
+    let config = NatsConfig { partitions: 1, ..place.config() };
+    let bus = NatsBus::connect(&place.url, config).await.unwrap();
+    let foreign = async_nats::jetstream::new(async_nats::connect(&place.url).await.unwrap());
+    foreign.publish(format!("{}.0", place.name), "no event".into()).await.unwrap().await.unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    super::harness::eventually("the event behind it", async || {
+        let claimed = bus.claim(1, Duration::from_secs(1)).await.unwrap();
+        claimed.first().is_some_and(|claimed| claimed.event.id == "k-0")
+    })
+    .await;
+}
