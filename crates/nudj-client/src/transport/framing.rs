@@ -18,6 +18,10 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// Removes what a caller must not decide, such as the headers an axum handler forwards from its own request: a foreign
 /// `content-length` truncates the body on the wire or leaves the server waiting for more.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    // One look at what is there costs a fifth of ten searches for what is not.
+    if !headers.keys().any(frames) {
+        return;
+    }
     if let Some(named) = headers.get(header::CONNECTION).cloned() {
         // RFC 9110, section 7.6.1: what Connection names is for this hop only.
         for name in named.to_str().unwrap_or_default().split(',') {
@@ -27,6 +31,10 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     for name in FRAMING.iter().chain([&KEEP_ALIVE, &PROXY_CONNECTION]) {
         headers.remove(name);
     }
+}
+
+fn frames(name: &HeaderName) -> bool {
+    FRAMING.contains(name) || *name == KEEP_ALIVE || *name == PROXY_CONNECTION
 }
 
 #[cfg(test)]
@@ -51,6 +59,11 @@ mod tests {
             ("x-kept", "1"),
         ] {
             headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        for name in headers.keys().filter(|name| !name.as_str().starts_with("x-")) {
+            let mut alone: HeaderMap = [(name.clone(), "x".parse().unwrap())].into_iter().collect();
+            strip(&mut alone);
+            assert!(alone.is_empty(), "{name}");
         }
         strip(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
