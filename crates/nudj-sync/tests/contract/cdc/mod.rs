@@ -1,1 +1,8 @@
 //! Change data capture.
+
+mod child;
+mod fixture;
+#[cfg(feature = "cdc-postgres")]
+mod postgres;
+#[cfg(feature = "cdc-sqlite")]
+mod sqlite;

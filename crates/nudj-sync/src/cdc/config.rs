@@ -1,0 +1,76 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Numbers of a [`Pipeline`](super::Pipeline).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CdcConfig {
+    /// How many records are worked on at once, 1 to 1000. The client's rate limit bounds the calls. Default 16.
+    pub concurrency: usize,
+    /// How many changes are held in memory at most, 1 to 1 000 000; a record that does not get through holds up the stream
+    /// only when so many have passed it. Default 1024.
+    pub window: usize,
+    /// How many changes are read at once, 1 to 10 000. Default 200.
+    pub batch: usize,
+    /// How long what is settled may wait for the next write of the position. Longer means fewer writes, and more that is done
+    /// again after a crash. Default 100 ms.
+    #[serde(with = "humantime_serde")]
+    pub commit_every: Duration,
+    /// How often the lag is measured, and dead letters that are to be replayed are looked for. More than 0. Default 1 s.
+    #[serde(with = "humantime_serde")]
+    pub look_every: Duration,
+    /// After so many failures that are about this record (500, an answer that cannot be read) it becomes a dead letter, if others
+    /// succeeded meanwhile or `give_up_after` is over. Failures that are about Nudj as a whole are waited out. 1 or more.
+    /// Default 8.
+    pub max_attempts: u32,
+    /// How long such a record is tried at least while no other succeeds. Default 15 min.
+    #[serde(with = "humantime_serde")]
+    pub give_up_after: Duration,
+    /// The first wait after a failure; doubled each time, 50 to 100 % of it. More than 0. Default 200 ms.
+    #[serde(with = "humantime_serde")]
+    pub base_delay: Duration,
+    /// The longest such wait, `base_delay` or more. Default 30 s.
+    #[serde(with = "humantime_serde")]
+    pub max_delay: Duration,
+}
+
+impl Default for CdcConfig {
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            window: 1024,
+            batch: 200,
+            commit_every: Duration::from_millis(100),
+            look_every: Duration::from_secs(1),
+            max_attempts: 8,
+            give_up_after: Duration::from_secs(15 * 60),
+            base_delay: Duration::from_millis(200),
+            max_delay: Duration::from_secs(30),
+        }
+    }
+}
+
+impl CdcConfig {
+    /// Whether all numbers are in their ranges.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the field.
+    pub fn validate(&self) -> Result<(), Error> {
+        let checks = [
+            ("cdc.concurrency", (1..=1000).contains(&self.concurrency), "must be 1 to 1000"),
+            ("cdc.window", (1..=1_000_000).contains(&self.window), "must be 1 to 1000000"),
+            ("cdc.batch", (1..=10_000).contains(&self.batch), "must be 1 to 10000"),
+            ("cdc.look_every", !self.look_every.is_zero(), "must be more than 0"),
+            ("cdc.max_attempts", self.max_attempts >= 1, "must be 1 or more"),
+            ("cdc.base_delay", !self.base_delay.is_zero(), "must be more than 0"),
+            ("cdc.max_delay", self.max_delay >= self.base_delay, "must be base_delay or more"),
+        ];
+        match checks.into_iter().find(|(_, good, _)| !good) {
+            Some((field, _, problem)) => Err(Error::config(field, problem)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The stream as the pipeline reads it: opened, opened again after a failure, snapshots reconciled, replays mixed in.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{
+    change::{Change, Operation, Position, RecordKey},
+    config::CdcConfig,
+    ledger::Ledger,
+    mapping::Mapping,
+    source::{ChangeSource, Lag, Resumed},
+    state::{Beginning, CdcState, Standing},
+};
+use crate::Error;
+
+/// The mapping of each table.
+pub(super) type Mappings = HashMap<String, Arc<dyn Mapping>>;
+
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) change: Change,
+    pub(super) replayed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    pub(super) items: Vec<Item>,
+    /// Behind all of them.
+    pub(super) position: Option<Position>,
+    pub(super) generation: i64,
+    /// Changes of tables that have no mapping.
+    pub(super) unmapped: u64,
+    pub(super) lag: Option<Lag>,
+    /// The source had nothing more at this moment.
+    pub(super) was_empty: bool,
+    /// It was opened anew, so what follows begins behind what was handed out before.
+    pub(super) snapshots_begun: u64,
+}
+
+pub(super) struct Feed {
+    pub(super) source: Box<dyn ChangeSource>,
+    pub(super) state: Arc<dyn CdcState>,
+    pub(super) mappings: Arc<Mappings>,
+    pub(super) ledger: Arc<Ledger>,
+    phase: Phase,
+    /// The last position handed out.
+    after: Option<Position>,
+    generation: i64,
+    looked_at: Option<Instant>,
+}
+
+enum Phase {
+    Closed,
+    Streaming,
+    /// The snapshot is over: what is linked and was not in it is to be deleted, and then this position is reached.
+    Reconciling {
+        after: Option<RecordKey>,
+        position: Option<Position>,
+    },
+}
+
+impl Feed {
+    pub(super) fn new(
+        source: Box<dyn ChangeSource>,
+        state: Arc<dyn CdcState>,
+        mappings: Arc<Mappings>,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        Self { source, state, mappings, ledger, phase: Phase::Closed, after: None, generation: 0, looked_at: None }
+    }
+
+    /// Reads at most `limit` changes; with a limit of 0 it only passes on what was reached. After an error the next step opens
+    /// the stream anew.
+    pub(super) async fn step(
+        &mut self,
+        reached: Option<(i64, Position)>,
+        limit: usize,
+        config: &CdcConfig,
+    ) -> Result<Fetched, Error> {
+        let stepped = self.try_step(reached, limit, config).await;
+        if stepped.is_err() {
+            self.phase = Phase::Closed;
+        }
+        stepped
+    }
+
+    async fn try_step(
+        &mut self,
+        reached: Option<(i64, Position)>,
+        limit: usize,
+        config: &CdcConfig,
+    ) -> Result<Fetched, Error> {
+        let mut fetched = Fetched::default();
+        if matches!(self.phase, Phase::Closed) {
+            fetched.snapshots_begun = self.open().await?;
+        }
+        fetched.generation = self.generation;
+        if let Some((generation, position)) = reached
+            && generation == self.generation
+        {
+            self.source.acknowledge(&position).await?;
+        }
+        if limit == 0 {
+            return Ok(fetched);
+        }
+        let now = Instant::now();
+        if self.looked_at.is_none_or(|last| now.saturating_duration_since(last) >= config.look_every) {
+            self.looked_at = Some(now);
+            fetched.lag = Some(self.source.lag().await?);
+            let asked = self.state.asked_for(limit).await?;
+            let replays = asked.into_iter().map(|letter| Change { position: None, ..letter.change });
+            let items = self.begin(replays.collect(), &mut fetched).await?;
+            fetched.items.extend(items.into_iter().map(|item| Item { replayed: true, ..item }));
+        }
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Reconciling { after, position } => self.reconcile(after, position, limit, &mut fetched).await?,
+            _ => self.read(limit, &mut fetched).await?,
+        }
+        Ok(fetched)
+    }
+
+    /// How many snapshots were begun by it: none or one.
+    async fn open(&mut self) -> Result<u64, Error> {
+        let standing = self.state.standing().await?;
+        self.generation = standing.generation;
+        let after = self.after.clone().or(standing.position);
+        if let Some(after) = after
+            && self.source.resume(&after).await? == Resumed::Yes
+        {
+            self.after = Some(after);
+            self.phase = Phase::Streaming;
+            return Ok(0);
+        }
+        // First the position goes: a process that dies behind this line begins the snapshot again.
+        let Standing { generation, .. } = self.state.begin_snapshot().await?;
+        (self.generation, self.after) = (generation, None);
+        self.source.begin_snapshot().await?;
+        self.phase = Phase::Streaming;
+        Ok(1)
+    }
+
+    async fn read(&mut self, limit: usize, fetched: &mut Fetched) -> Result<(), Error> {
+        let batch = self.source.next(limit).await?;
+        fetched.was_empty = batch.changes.is_empty() && batch.position.is_none() && !batch.snapshot_complete;
+        let last = batch.changes.iter().rev().find_map(|change| change.position.clone());
+        let items = self.begin(batch.changes, fetched).await?;
+        fetched.items.extend(items);
+        if batch.snapshot_complete {
+            self.after = last.or(self.after.take());
+            self.phase = Phase::Reconciling { after: None, position: batch.position };
+        } else {
+            // Only now: what could not be begun is read again.
+            self.after = batch.position.clone().or(last.clone()).or(self.after.take());
+            fetched.position = batch.position.or(last);
+            self.phase = Phase::Streaming;
+        }
+        Ok(())
+    }
+
+    async fn reconcile(
+        &mut self,
+        after: Option<RecordKey>,
+        position: Option<Position>,
+        limit: usize,
+        fetched: &mut Fetched,
+    ) -> Result<(), Error> {
+        let gone = self.state.unseen(self.generation, after.as_ref(), limit).await?;
+        let Some(last) = gone.last().cloned() else {
+            self.after = position.clone().or(self.after.take());
+            fetched.position = position;
+            self.phase = Phase::Streaming;
+            return Ok(());
+        };
+        let deletions = gone.into_iter().map(|record| Change {
+            record,
+            operation: Operation::Delete,
+            old: None,
+            new: None,
+            position: None,
+        });
+        let items = self.begin(deletions.collect(), fetched).await?;
+        fetched.items.extend(items);
+        self.phase = Phase::Reconciling { after: Some(last), position };
+        Ok(())
+    }
+
+    /// Leaves out what has no mapping, and notes the others before anything is sent for them.
+    async fn begin(&mut self, changes: Vec<Change>, fetched: &mut Fetched) -> Result<Vec<Item>, Error> {
+        let before = changes.len();
+        let mapped: Vec<Change> =
+            changes.into_iter().filter(|change| self.mappings.contains_key(&change.record.table)).collect();
+        fetched.unmapped = fetched.unmapped.saturating_add((before - mapped.len()) as u64);
+        if mapped.is_empty() {
+            return Ok(Vec::new());
+        }
+        let beginnings: Vec<Beginning> = mapped.iter().map(|change| beginning(&self.mappings, change)).collect();
+        let known = self.state.begin(&beginnings, self.generation).await?;
+        for (change, known) in mapped.iter().zip(known) {
+            self.ledger.note(&change.record, known);
+        }
+        Ok(mapped.into_iter().map(|change| Item { change, replayed: false }).collect())
+    }
+}
+
+pub(super) fn beginning(mappings: &Mappings, change: &Change) -> Beginning {
+    let hint = mappings.get(&change.record.table).and_then(|mapping| mapping.hint(change));
+    Beginning { record: change.record.clone(), hint }
+}

@@ -1,0 +1,162 @@
+use async_trait::async_trait;
+use nudj_client::model::{Challenge, ChallengeUpdate, Details, NewChallenge, Status};
+use parking_lot::Mutex;
+
+use super::{Applied, Attempt, Mapping, MappingError, columns};
+use crate::{
+    RemoteErrorKind,
+    cdc::{Change, Operation},
+};
+
+/// A table of challenges.
+///
+/// | row | call |
+/// |---|---|
+/// | inserted, or seen by a snapshot | the seed's `POST /challenges` |
+/// | updated | `POST /challenges/{id}`: title, status |
+/// | deleted | the status becomes `archived`: there is no call that deletes a challenge |
+///
+/// A challenge at Nudj has no id of yours. Where it is not known whether one was created, it is looked up by its title in its
+/// community, leaving out those that are known as other rows.
+#[derive(Clone, Debug)]
+pub struct ChallengeMapping {
+    title: String,
+    community: Community,
+    status: String,
+}
+
+#[derive(Clone, Debug)]
+enum Community {
+    Column(String),
+    Always(String),
+}
+
+impl ChallengeMapping {
+    /// The columns `title`, `community_id` (both must be there) and `status`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Another column for the title.
+    #[must_use]
+    pub fn title(mut self, column: impl Into<String>) -> Self {
+        self.title = column.into();
+        self
+    }
+
+    /// Another column for the community.
+    #[must_use]
+    pub fn community(mut self, column: impl Into<String>) -> Self {
+        self.community = Community::Column(column.into());
+        self
+    }
+
+    /// One community for all rows.
+    #[must_use]
+    pub fn in_community(mut self, id: impl Into<String>) -> Self {
+        self.community = Community::Always(id.into());
+        self
+    }
+
+    /// Another column for the status.
+    #[must_use]
+    pub fn status(mut self, column: impl Into<String>) -> Self {
+        self.status = column.into();
+        self
+    }
+
+    fn body(&self, change: &Change) -> Result<NewChallenge, MappingError> {
+        let community = match &self.community {
+            Community::Column(column) => columns::required(change, column)?,
+            Community::Always(id) => id.clone(),
+        };
+        let mut body = NewChallenge::titled(columns::required(change, &self.title)?, community);
+        body.status = self.wanted_status(change)?;
+        Ok(body)
+    }
+
+    fn wanted_status(&self, change: &Change) -> Result<Option<Status>, MappingError> {
+        Ok(columns::text(change, &self.status)?.map(|status| Status::from(status.as_str())))
+    }
+
+    /// The challenge of this title, in this community, that belongs to no other row.
+    async fn look_up(&self, attempt: &Attempt<'_>) -> Result<Option<String>, MappingError> {
+        let mut hints = attempt.known.hints.clone();
+        hints.extend(self.hint(attempt.change));
+        let others = Mutex::new(Vec::<String>::new());
+        loop {
+            let wanted = |challenge: &Challenge| {
+                let title = challenge.details.as_ref().and_then(|details| details.title.as_deref());
+                let (Some(title), Some(community)) = (title, challenge.community_id.as_deref()) else { return false };
+                let is_hinted = hints.contains(&hint(community, title));
+                is_hinted && !others.lock().contains(&challenge.id)
+            };
+            let Some(found) = attempt.remote.find_challenge(&wanted).await? else { return Ok(None) };
+            if attempt.claim(&found.id).await? {
+                return Ok(Some(found.id));
+            }
+            others.lock().push(found.id);
+        }
+    }
+}
+
+impl Default for ChallengeMapping {
+    fn default() -> Self {
+        Self { title: "title".into(), community: Community::Column("community_id".into()), status: "status".into() }
+    }
+}
+
+/// As it is kept: on one line.
+fn hint(community: &str, title: &str) -> String {
+    format!("{community} {title}").replace(['\n', '\r'], " ")
+}
+
+#[async_trait]
+impl Mapping for ChallengeMapping {
+    fn hint(&self, change: &Change) -> Option<String> {
+        let body = self.body(change).ok()?;
+        Some(hint(&body.community_id, body.title.as_deref()?))
+    }
+
+    async fn apply(&self, attempt: Attempt<'_>) -> Result<Applied, MappingError> {
+        let (change, known) = (attempt.change, attempt.known);
+        if change.operation == Operation::Delete {
+            let found = match &known.remote_id {
+                None if known.in_doubt => self.look_up(&attempt).await?,
+                id => id.clone(),
+            };
+            let Some(id) = &found else { return Ok(Applied::Gone) };
+            let archived = ChallengeUpdate { status: Some(Status::Archived), ..ChallengeUpdate::default() };
+            return match attempt.remote.update_challenge(id, &archived).await {
+                Err(error) if error.kind() != RemoteErrorKind::NotFound => Err(error.into()),
+                _ => Ok(Applied::Gone),
+            };
+        }
+        let mut id = known.remote_id.clone();
+        if id.is_none() && known.in_doubt {
+            id = self.look_up(&attempt).await?;
+        }
+        if let Some(id) = id {
+            let title = columns::text(change, &self.title)?;
+            let update = ChallengeUpdate {
+                status: self.wanted_status(change)?,
+                details: title.map(Details::titled),
+                ..ChallengeUpdate::default()
+            };
+            match attempt.remote.update_challenge(&id, &update).await {
+                Ok(_) => return Ok(Applied::Linked(id)),
+                // Gone at Nudj; an attempt before this one may have made it anew.
+                Err(error) if error.kind() == RemoteErrorKind::NotFound => {
+                    if let Some(id) = self.look_up(&attempt).await?.filter(|other| *other != id) {
+                        attempt.remote.update_challenge(&id, &update).await?;
+                        return Ok(Applied::Linked(id));
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let created = attempt.remote.create_challenge(&self.body(change)?).await?;
+        Ok(Applied::Linked(created.id))
+    }
+}

@@ -1,0 +1,226 @@
+//! SQLite: triggers note the key of each changed row in a table; the row is read when its change is handed out.
+
+mod rows;
+mod schema;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    Row as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions},
+};
+use tokio::time::Instant;
+
+use self::schema::Table;
+use super::{
+    change::{Change, Operation, Position, RecordKey, Row, key_text},
+    source::{Batch, ChangeSource, Lag, Resumed},
+};
+use crate::Error;
+
+/// Reads the changes of tables in an SQLite file, the embedded default.
+///
+/// Each table gets three triggers that write the key of a changed row into the table `nudj_changes`, in the transaction that
+/// changes it: what is rolled back is never seen, and since SQLite has one writer, the order of the rows is the order of the
+/// commits. The row itself is read when its change is handed out, so changes in quick succession may all show the newest row.
+/// Triggers name no column but the key's: columns can be added, dropped and renamed while the pipeline runs. A table that does not
+/// exist yet is taken in with all its rows when it appears.
+///
+/// A snapshot is a note for each row, made in one transaction with the triggers: without gap or double, and a process that dies in
+/// the middle goes on there. Keys must be text or numbers; a table without a primary key, and one whose key is a BLOB, is refused.
+#[derive(Debug)]
+pub struct SqliteSource {
+    pool: SqlitePool,
+    names: Vec<String>,
+    tables: BTreeMap<String, Table>,
+    schema_version: Option<i64>,
+    handed_out: i64,
+    poll_interval: Duration,
+}
+
+impl SqliteSource {
+    /// Opens the file for the tables with these names. Nothing is written before the pipeline starts.
+    ///
+    /// # Errors
+    /// [`Error::Local`] when it cannot be opened.
+    pub async fn open(
+        path: impl AsRef<Path>,
+        tables: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        Ok(Self::with_pool(pool.connect_with(options).await.map_err(local)?, tables))
+    }
+
+    /// Uses a pool of yours.
+    pub fn with_pool(pool: SqlitePool, tables: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            pool,
+            names: tables.into_iter().map(Into::into).collect(),
+            tables: BTreeMap::new(),
+            schema_version: None,
+            handed_out: 0,
+            poll_interval: Duration::from_millis(200),
+        }
+    }
+
+    /// How long to wait between looks at an empty `nudj_changes`. Default 200 ms.
+    #[must_use]
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// Makes triggers and reads keys again where the schema has changed.
+    async fn keep_up(&mut self) -> Result<(), Error> {
+        let version: i64 = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&self.pool).await.map_err(local)?;
+        if self.schema_version == Some(version) {
+            return Ok(());
+        }
+        // Waits for other writers here rather than failing later.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(local)?;
+        self.tables = schema::install(&mut transaction, &self.names).await?;
+        let version = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&mut *transaction).await.map_err(local)?;
+        transaction.commit().await.map_err(local)?;
+        self.schema_version = Some(version);
+        Ok(())
+    }
+
+    async fn read(&mut self, limit: usize) -> Result<Batch, Error> {
+        self.keep_up().await?;
+        // One transaction: notes and rows are of the same moment.
+        let mut transaction = self.pool.begin().await.map_err(local)?;
+        let notes = sqlx::query("SELECT seq, tbl, op, record_key FROM nudj_changes WHERE seq > ? ORDER BY seq LIMIT ?")
+            .bind(self.handed_out)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(local)?;
+        let mut batch = Batch::default();
+        for note in notes {
+            let seq: i64 = note.try_get("seq").map_err(local)?;
+            let op: String = note.try_get("op").map_err(local)?;
+            batch.position = Some(Position::new(seq.to_string()));
+            if op == schema::SNAPSHOT_ENDS {
+                batch.snapshot_complete = true;
+                break;
+            }
+            let table: String = note.try_get("tbl").map_err(local)?;
+            let key: String = note.try_get("record_key").map_err(local)?;
+            batch.changes.extend(self.change(&mut transaction, table, &op, &key, seq).await?);
+        }
+        transaction.commit().await.map_err(local)?;
+        if let Some(seq) = batch.position.as_ref().and_then(read_position) {
+            self.handed_out = seq;
+        }
+        Ok(batch)
+    }
+
+    /// `None` where a later note says what became of the row.
+    async fn change(
+        &self,
+        connection: &mut SqliteConnection,
+        table: String,
+        op: &str,
+        key: &str,
+        seq: i64,
+    ) -> Result<Option<Change>, Error> {
+        let Some(known) = self.tables.get(&table) else { return Ok(None) };
+        let values: Vec<serde_json::Value> = serde_json::from_str(key)
+            .map_err(|error| Error::corrupt("change table", format!("note {seq}: {error}")))?;
+        let record = RecordKey { table, key: key_text(&values) };
+        let position = Some(Position::new(seq.to_string()));
+        let operation = match op {
+            schema::DELETED => {
+                let old: Row = known.key.iter().cloned().zip(values).collect();
+                let change = Change { record, operation: Operation::Delete, old: Some(old), new: None, position };
+                return Ok(Some(change));
+            }
+            schema::INSERTED => Operation::Insert,
+            schema::UPDATED => Operation::Update,
+            _ => Operation::Snapshot,
+        };
+        // Not kept: a statement prepared before a column came or went knows the wrong columns.
+        let row = sqlx::query(sqlx::AssertSqlSafe(known.select_one()))
+            .persistent(false)
+            .bind(key)
+            .fetch_optional(connection)
+            .await
+            .map_err(local)?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Change { record, operation, old: None, new: Some(rows::to_json(&row)?), position }))
+    }
+}
+
+#[async_trait]
+impl ChangeSource for SqliteSource {
+    async fn resume(&mut self, after: &Position) -> Result<Resumed, Error> {
+        self.schema_version = None;
+        let Some(seq) = read_position(after) else { return Ok(Resumed::Lost) };
+        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'nudj_changes'")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(local)?;
+        if tables == 0 {
+            return Ok(Resumed::Lost);
+        }
+        // Numbers are never given twice, so a farther one than was ever given means another file.
+        let last: Option<i64> = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'nudj_changes'")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(local)?;
+        if last.unwrap_or_default() < seq {
+            return Ok(Resumed::Lost);
+        }
+        self.handed_out = seq;
+        Ok(Resumed::Yes)
+    }
+
+    async fn begin_snapshot(&mut self) -> Result<(), Error> {
+        self.schema_version = None;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(local)?;
+        self.tables = schema::install(&mut transaction, &self.names).await?;
+        schema::note_all(&mut transaction, &self.tables).await?;
+        transaction.commit().await.map_err(local)?;
+        self.handed_out = 0;
+        Ok(())
+    }
+
+    async fn next(&mut self, limit: usize) -> Result<Batch, Error> {
+        let until = Instant::now() + self.poll_interval;
+        let batch = self.read(limit).await?;
+        if batch.position.is_some() {
+            return Ok(batch);
+        }
+        tokio::time::sleep_until(until).await;
+        self.read(limit).await
+    }
+
+    async fn acknowledge(&mut self, upto: &Position) -> Result<(), Error> {
+        let Some(seq) = read_position(upto) else { return Ok(()) };
+        let delete = sqlx::query("DELETE FROM nudj_changes WHERE seq <= ?").bind(seq);
+        delete.execute(&self.pool).await.map(drop).map_err(local)
+    }
+
+    async fn lag(&mut self) -> Result<Lag, Error> {
+        self.keep_up().await?;
+        let row = sqlx::query(
+            "SELECT count(*) AS waiting, (julianday('now') - julianday(min(at))) * 86400.0 AS age FROM nudj_changes",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(local)?;
+        let waiting: i64 = row.try_get("waiting").map_err(local)?;
+        let age: Option<f64> = row.try_get("age").map_err(local)?;
+        Ok(Lag { changes: u64::try_from(waiting).ok(), bytes: None, seconds: Some(age.unwrap_or_default().max(0.0)) })
+    }
+}
+
+fn read_position(position: &Position) -> Option<i64> {
+    position.as_str().parse().ok()
+}
+
+fn local(error: sqlx::Error) -> Error {
+    Error::Local(error.into())
+}

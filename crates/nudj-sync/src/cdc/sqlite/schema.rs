@@ -1,0 +1,169 @@
+//! The change table and its triggers.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use super::local;
+use crate::Error;
+
+pub(super) const INSERTED: &str = "I";
+pub(super) const UPDATED: &str = "U";
+pub(super) const DELETED: &str = "D";
+pub(super) const SNAPSHOT: &str = "S";
+pub(super) const SNAPSHOT_ENDS: &str = "E";
+
+/// `AUTOINCREMENT`: a number is never given twice, though rows are deleted.
+const CHANGES: &str = "CREATE TABLE IF NOT EXISTS nudj_changes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    tbl TEXT NOT NULL,
+    op TEXT NOT NULL,
+    record_key TEXT NOT NULL, -- a JSON array of the key's columns
+    at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now'))
+)";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    name: String,
+    /// The key's columns in their order.
+    pub(super) key: Vec<String>,
+}
+
+impl Table {
+    /// `json_array("a", "b")` of `NEW`, `OLD` or the table itself.
+    fn key_of(&self, row: &str) -> String {
+        let columns: Vec<String> = self.key.iter().map(|column| format!("{row}{}", identifier(column))).collect();
+        format!("json_array({})", columns.join(", "))
+    }
+
+    pub(super) fn select_one(&self) -> String {
+        let equal = self
+            .key
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("{} = json_extract(?1, '$[{at}]')", identifier(column)));
+        format!("SELECT * FROM {} WHERE {}", identifier(&self.name), equal.collect::<Vec<_>>().join(" AND "))
+    }
+
+    fn note(&self, op: &str, row: &str) -> String {
+        let (name, key) = (literal(&self.name), self.key_of(row));
+        format!("INSERT INTO nudj_changes (tbl, op, record_key) VALUES ({name}, '{op}', {key});")
+    }
+
+    fn triggers(&self) -> [(String, String); 3] {
+        let (inserted, updated, deleted) =
+            (self.note(INSERTED, "NEW."), self.note(UPDATED, "NEW."), self.note(DELETED, "OLD."));
+        let (old, new) = (self.key_of("OLD."), self.key_of("NEW."));
+        // A row that gets another key is another record.
+        let renamed = format!(
+            "INSERT INTO nudj_changes (tbl, op, record_key) SELECT {0}, '{DELETED}', {old} WHERE {old} <> {new};",
+            literal(&self.name)
+        );
+        let trigger = |event: &str, body: String| {
+            let name = format!("nudj_cdc_{}_{}", self.name, event.to_lowercase());
+            let create = format!(
+                "CREATE TRIGGER {} AFTER {event} ON {} BEGIN {body} END",
+                identifier(&name),
+                identifier(&self.name)
+            );
+            (name, create)
+        };
+        [trigger("INSERT", inserted), trigger("UPDATE", format!("{renamed} {updated}")), trigger("DELETE", deleted)]
+    }
+
+    fn note_all(&self) -> String {
+        let (name, key) = (literal(&self.name), self.key_of(""));
+        format!(
+            "INSERT INTO nudj_changes (tbl, op, record_key) SELECT {name}, '{SNAPSHOT}', {key} FROM {}",
+            identifier(&self.name)
+        )
+    }
+}
+
+/// Makes what is missing. A table that had no triggers gets them, and a note for each of its rows.
+pub(super) async fn install(
+    connection: &mut SqliteConnection,
+    names: &[String],
+) -> Result<BTreeMap<String, Table>, Error> {
+    sqlx::query(CHANGES).execute(&mut *connection).await.map_err(local)?;
+    let mut tables = BTreeMap::new();
+    for name in names {
+        let Some(table) = describe(connection, name).await? else { continue };
+        let mut is_new = false;
+        for (trigger, create) in table.triggers() {
+            let there: Option<String> =
+                sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?")
+                    .bind(&trigger)
+                    .fetch_optional(&mut *connection)
+                    .await
+                    .map_err(local)?;
+            if there.as_deref() == Some(create.as_str()) {
+                continue;
+            }
+            // Another key, another table of that name: what was noted before may not be all.
+            is_new = true;
+            if there.is_some() {
+                let drop = format!("DROP TRIGGER {}", identifier(&trigger));
+                sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await.map_err(local)?;
+            }
+            sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await.map_err(local)?;
+        }
+        if is_new {
+            sqlx::query(AssertSqlSafe(table.note_all())).execute(&mut *connection).await.map_err(local)?;
+        }
+        tables.insert(name.clone(), table);
+    }
+    Ok(tables)
+}
+
+/// Notes every row, and the end of them, in place of what was noted.
+pub(super) async fn note_all(connection: &mut SqliteConnection, tables: &BTreeMap<String, Table>) -> Result<(), Error> {
+    sqlx::query("DELETE FROM nudj_changes").execute(&mut *connection).await.map_err(local)?;
+    for table in tables.values() {
+        sqlx::query(AssertSqlSafe(table.note_all())).execute(&mut *connection).await.map_err(local)?;
+    }
+    let end = sqlx::query("INSERT INTO nudj_changes (tbl, op, record_key) VALUES ('', ?, '[]')").bind(SNAPSHOT_ENDS);
+    end.execute(connection).await.map(drop).map_err(local)
+}
+
+async fn describe(connection: &mut SqliteConnection, name: &str) -> Result<Option<Table>, Error> {
+    let columns = sqlx::query("SELECT name, type, pk FROM pragma_table_info(?) ORDER BY pk")
+        .bind(name)
+        .fetch_all(connection)
+        .await
+        .map_err(local)?;
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let mut key = Vec::new();
+    for column in columns {
+        if column.try_get::<i64, _>("pk").map_err(local)? == 0 {
+            continue;
+        }
+        let declared: String = column.try_get("type").map_err(local)?;
+        let column: String = column.try_get("name").map_err(local)?;
+        if declared.to_uppercase().contains("BLOB") {
+            return Err(unusable(
+                name,
+                &format!("its key column {column} is a BLOB; give it a key of text or numbers"),
+            ));
+        }
+        key.push(column);
+    }
+    if key.is_empty() {
+        return Err(unusable(name, "it has no primary key; declare one"));
+    }
+    Ok(Some(Table { name: name.to_owned(), key }))
+}
+
+fn unusable(table: &str, problem: &str) -> Error {
+    Error::Local(format!("table {table} cannot be captured: {problem}").into())
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

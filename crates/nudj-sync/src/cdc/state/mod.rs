@@ -1,0 +1,192 @@
+//! What a pipeline remembers: its position, which record is which at Nudj, and the dead letters.
+
+#[macro_use]
+mod operations;
+mod memory;
+#[cfg(feature = "cdc-postgres")]
+mod postgres;
+#[cfg(feature = "cdc-sqlite")]
+mod sqlite;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+pub use self::memory::MemoryState;
+#[cfg(feature = "cdc-postgres")]
+pub use self::postgres::PostgresState;
+#[cfg(feature = "cdc-sqlite")]
+pub use self::sqlite::SqliteState;
+#[cfg(doc)]
+use super::Mapping;
+use super::change::{Change, Position, RecordKey};
+use crate::Error;
+
+/// Where a stream stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Everything up to here is at Nudj; `None` before the first snapshot.
+    pub position: Option<Position>,
+    /// Counts the snapshots.
+    pub generation: i64,
+}
+
+/// What is known of a record before it is worked on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Its id at Nudj.
+    pub remote_id: Option<String>,
+    /// It was begun before and no id is known: it may be at Nudj, look before it is created.
+    pub in_doubt: bool,
+    /// The [hints](Mapping::hint) of all changes that may have created it, one of which it bears at Nudj.
+    pub hints: Vec<String>,
+    /// There are dead letters of it.
+    pub buried: bool,
+}
+
+/// A record that is about to be worked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// Which.
+    pub record: RecordKey,
+    /// By what it can be found at Nudj, should its id not come back; see [`Mapping::hint`].
+    pub hint: Option<String>,
+}
+
+/// A change that Nudj does not take, put aside so that the others can go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Names it, for [`CdcState::replay`]: `table/key`. A record has one at most, for its newest change that was not taken.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was given up, milliseconds since 1970.
+    pub died_at: i64,
+    /// The change.
+    pub change: Change,
+}
+
+/// What a pipeline has got done since the last time; written as a whole or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// The place reached, if it moved; written only while `generation` is the present one.
+    pub position: Option<Position>,
+    /// The generation that the position belongs to.
+    pub generation: i64,
+    /// Ids that records have at Nudj now; `None` for those that are gone there.
+    pub links: Vec<(RecordKey, Option<String>)>,
+    /// New dead letters.
+    pub buried: Vec<DeadLetter>,
+    /// Records that got through: their dead letters are out of date and go.
+    pub healed: Vec<RecordKey>,
+}
+
+impl Progress {
+    /// Takes what is `older`, where there is nothing newer.
+    pub(super) fn put_behind(&mut self, older: Self) {
+        if self.position.is_none() {
+            (self.position, self.generation) = (older.position, older.generation);
+        }
+        let is_new = |record: &RecordKey| self.links.iter().all(|(other, _)| other != record);
+        let mut links: Vec<_> = older.links.into_iter().filter(|(record, _)| is_new(record)).collect();
+        links.append(&mut self.links);
+        self.links = links;
+        let settled_since = |record: &RecordKey| {
+            self.healed.contains(record) || self.buried.iter().any(|letter| letter.change.record == *record)
+        };
+        let buried: Vec<_> = older.buried.into_iter().filter(|letter| !settled_since(&letter.change.record)).collect();
+        let healed: Vec<_> = older.healed.into_iter().filter(|record| !settled_since(record)).collect();
+        self.buried.extend(buried);
+        self.healed.extend(healed);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.position.is_none() && self.links.is_empty() && self.buried.is_empty() && self.healed.is_empty()
+    }
+}
+
+/// Keeps a pipeline's state. Every method is atomic, and done when it returns.
+#[async_trait]
+pub trait CdcState: Send + Sync {
+    /// Where the stream stands.
+    ///
+    /// # Errors
+    /// [`Error::Store`] and [`Error::Corrupt`], for all methods; the pipeline tries again.
+    async fn standing(&self) -> Result<Standing, Error>;
+
+    /// Forgets the position and counts the generation up. Links stay.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn begin_snapshot(&self) -> Result<Standing, Error>;
+
+    /// Notes, before anything is sent, that work on these records begins; what is known of each, in the same order.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn begin(&self, records: &[Beginning], generation: i64) -> Result<Vec<Known>, Error>;
+
+    /// Writes what got done.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn commit(&self, progress: &Progress) -> Result<(), Error>;
+
+    /// Which record has this id at Nudj.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn owner(&self, table: &str, remote_id: &str) -> Result<Option<String>, Error>;
+
+    /// Records that were begun in an older generation and not since, ordered, behind `after`.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn unseen(&self, generation: i64, after: Option<&RecordKey>, limit: usize) -> Result<Vec<RecordKey>, Error>;
+
+    /// Dead letters, oldest first.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+
+    /// How many dead letters there are.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn dead_letter_count(&self) -> Result<u64, Error>;
+
+    /// Asks the pipeline to try a dead letter again; it stays until it got through. False when there is none of this id.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn replay(&self, id: &str) -> Result<bool, Error>;
+
+    /// Drops a dead letter for good. False when there is none of this id.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn discard(&self, id: &str) -> Result<bool, Error>;
+
+    /// Dead letters that are asked for, oldest first.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn asked_for(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+}
+
+#[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
+fn failed(error: impl Into<crate::BoxError>) -> Error {
+    Error::store("CDC state", error)
+}
+
+/// Hints are kept one a line, each once.
+#[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
+fn read_hints(text: Option<&str>) -> Vec<String> {
+    let mut hints: Vec<String> =
+        text.unwrap_or_default().lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    hints.sort_unstable();
+    hints.dedup();
+    hints
+}

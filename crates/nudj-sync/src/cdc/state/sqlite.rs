@@ -1,0 +1,41 @@
+use std::{path::Path, time::Duration};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use super::failed;
+use crate::Error;
+
+/// Keeps the state in an SQLite file: the tables `nudj_cdc_streams`, `nudj_cdc_links` and `nudj_cdc_dead_letters`.
+#[derive(Clone, Debug)]
+pub struct SqliteState {
+    pool: SqlitePool,
+    stream: String,
+}
+
+impl SqliteState {
+    /// Opens the file, making it where there is none, with a full sync per commit. One pipeline has one `stream`.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be opened or its tables not be made.
+    pub async fn open(path: impl AsRef<Path>, stream: impl Into<String>) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        Self::with_pool(pool.connect_with(options).await.map_err(failed)?, stream).await
+    }
+
+    /// Uses a pool of yours. How safe a commit is, is then yours to set.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the tables cannot be made.
+    pub async fn with_pool(pool: SqlitePool, stream: impl Into<String>) -> Result<Self, Error> {
+        sqlx::raw_sql(TABLES).execute(&pool).await.map_err(failed)?;
+        Ok(Self { pool, stream: stream.into() })
+    }
+}
+
+impl_state!(SqliteState);
