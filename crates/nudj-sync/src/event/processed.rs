@@ -37,12 +37,15 @@ pub trait ProcessedIds: fmt::Debug + Send + Sync + 'static {
     async fn sweep(&self) -> Result<(), Error>;
 }
 
+/// By handler and event id.
+type Done = HashMap<(String, String), (Instant, Vec<Event>)>;
+
 /// Remembers in memory: enough for handlers that share an event, not for a restart.
 #[derive(Debug)]
 pub struct MemoryProcessed {
     retention: Duration,
     most: usize,
-    done: Mutex<HashMap<(String, String), (Instant, Vec<Event>)>>,
+    done: Mutex<Done>,
 }
 
 impl MemoryProcessed {
@@ -52,7 +55,7 @@ impl MemoryProcessed {
         Self { retention, most, done: Mutex::default() }
     }
 
-    fn forget(&self, done: &mut HashMap<(String, String), (Instant, Vec<Event>)>) {
+    fn forget(&self, done: &mut Done) {
         let now = Instant::now();
         done.retain(|_, (at, _)| now.saturating_duration_since(*at) < self.retention);
         if done.len() >= self.most.max(1) {

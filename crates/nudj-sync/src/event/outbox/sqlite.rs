@@ -114,7 +114,6 @@ impl SqliteOutbox {
     }
 
     /// A database with one writer has nothing to put in order.
-    #[expect(clippy::unused_async, reason = "as PostgreSQL's")]
     async fn take_turn(&self, _: &mut SqliteConnection, _: &str) -> Result<(), Error> {
         Ok(())
     }

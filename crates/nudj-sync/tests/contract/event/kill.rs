@@ -102,8 +102,7 @@ fn consumer_in_a_process_of_its_own() {
     let settings: Settings = serde_json::from_str(&settings).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut config = Config::default();
-        config.endpoints = vec![settings.nudj.clone()];
+        let mut config = Config { endpoints: vec![settings.nudj.clone()], ..Config::default() };
         config.rate_limit.max_requests = 1_000_000;
         config.retry.base_delay = Duration::from_millis(1);
         config.circuit_breaker.failure_threshold = 0;

@@ -19,7 +19,6 @@ impl Engine for Memory {
     }
 }
 
-#[expect(clippy::unused_async, reason = "as the other engines'")]
 async fn engine() -> Option<Memory> {
     Some(Memory)
 }

@@ -56,12 +56,11 @@ impl Engine for Nats {
     }
 }
 
-#[expect(clippy::unused_async, reason = "as the other engines'")]
 async fn engine() -> Option<Nats> {
     Nats::new("the bus over NATS")
 }
 
-conformance!(engine, 3);
+conformance!(engine, 2);
 
 #[tokio::test]
 async fn full_stream_refuses_and_loses_nothing() {

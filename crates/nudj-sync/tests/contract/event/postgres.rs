@@ -78,7 +78,7 @@ async fn engine() -> Option<Postgres> {
     Postgres::new("the outbox in PostgreSQL").await
 }
 
-conformance!(engine, 3);
+conformance!(engine, 2);
 outbox_tests!(engine, PostgresOutbox, nudj_sync::event::PostgresProcessed);
 
 /// Sixteen writers hold their transactions for 0 to 20 ms, so that numbers are not committed in order, while workers consume: a cursor over

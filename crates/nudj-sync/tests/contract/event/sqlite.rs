@@ -28,7 +28,6 @@ impl Engine for Sqlite {
     }
 }
 
-#[expect(clippy::unused_async, reason = "as the other engines'")]
 async fn engine() -> Option<Sqlite> {
     Some(Sqlite { folder: tempfile::tempdir().unwrap() })
 }
