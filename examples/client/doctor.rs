@@ -4,7 +4,7 @@ use std::{error::Error as _, io::Write};
 
 use http::{Method, StatusCode};
 use nudj::{
-    client::{Answer, Config, Error},
+    client::{Answer, Config, Error, credentials::CredentialProvider},
     tower::{circuit_breaker::State, round_robin::Origin},
     webhook::{Scheme, Verifier},
 };
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     args::{Doctor, Global, SchemeName},
-    connect,
+    connect, vaults,
 };
 
 /// A webhook secret shorter than this can be guessed.
@@ -70,15 +70,36 @@ impl Findings {
 }
 
 pub(crate) async fn run(global: &Global, args: &Doctor) -> Result<bool, Error> {
-    let findings = examine(&connect::config(global)?, connect::token(), args).await;
+    let config = connect::config(global)?;
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let mut findings = Findings::default();
+    let token = match vaults::provider(&config.http, variable)? {
+        Some(provider) => from_vault(&*provider, &mut findings).await,
+        None => connect::token(),
+    };
+    let findings = examine(&config, token, args, findings).await;
     let ok = findings.checks.iter().all(|check| check.status != Verdict::Failed);
     print(&Report { ok, checks: &findings.checks }, args.json)
         .map_err(|error| Error::usage("stdout", error.to_string()))?;
     Ok(ok)
 }
 
-async fn examine(config: &Config, token: Option<SecretString>, args: &Doctor) -> Findings {
-    let mut findings = Findings::default();
+/// The token of a vault; what it says when it has none.
+async fn from_vault(provider: &dyn CredentialProvider, findings: &mut Findings) -> Option<SecretString> {
+    const NAME: &str = "vault";
+    match provider.fetch().await {
+        Ok(credential) => {
+            findings.ok(NAME, format!("a token came from {}", provider.name()));
+            Some(credential.secret().clone())
+        }
+        Err(error) => {
+            findings.fail(NAME, error.to_string(), "do what it says; nothing else holds a token");
+            None
+        }
+    }
+}
+
+async fn examine(config: &Config, token: Option<SecretString>, args: &Doctor, mut findings: Findings) -> Findings {
     settings(config, &mut findings);
     webhook_secret(args, &mut findings);
     let origins = match config.origins().and_then(|origins| config.validate().map(|()| origins)) {
@@ -258,6 +279,7 @@ fn print(report: &Report<'_>, json: bool) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use nudj::client::credentials::{EnvironmentCredential, StaticCredential};
     use nudj::mock::{Fault, MockNudj};
 
     use super::*;
@@ -285,10 +307,21 @@ mod tests {
     #[tokio::test]
     async fn a_healthy_host_on_this_machine_gives_two_warnings() {
         let mock = MockNudj::start().await.unwrap();
-        let found = examine(&quick(mock.urls()), Some(mock.token().into()), &args(None)).await;
+        let found = examine(&quick(mock.urls()), Some(mock.token().into()), &args(None), Findings::default()).await;
         assert_eq!(of(&found, Verdict::Failed), [""; 0], "{found:?}");
         assert_eq!(of(&found, Verdict::Warning), ["webhook secret", "tls"], "{found:?}");
         assert!(found.checks.iter().all(|check| (check.status == Verdict::Ok) == check.fix.is_none()));
+    }
+
+    #[tokio::test]
+    async fn a_vault_that_has_no_token_is_named_and_fails() {
+        let mut findings = Findings::default();
+        let missing = EnvironmentCredential::new(["NUDJ_TEST_NO_SUCH_VARIABLE"]);
+        assert!(from_vault(&missing, &mut findings).await.is_none());
+        assert!(from_vault(&StaticCredential::new("canary"), &mut findings).await.is_some());
+        assert_eq!(of(&findings, Verdict::Failed), ["vault"]);
+        assert_eq!(of(&findings, Verdict::Ok), ["vault"]);
+        assert!(!format!("{findings:?}").contains("canary"));
     }
 
     #[tokio::test]
@@ -296,21 +329,22 @@ mod tests {
         let mock = MockNudj::start().await.unwrap();
         let config = quick(mock.urls());
         let token = || Some(SecretString::from(mock.token().to_owned()));
-        let found = examine(&config, None, &args(None)).await;
+        let found = examine(&config, None, &args(None), Findings::default()).await;
         assert_eq!(of(&found, Verdict::Failed), ["credentials"]);
-        let found = examine(&config, Some("canary-wrong".into()), &args(None)).await;
+        let found = examine(&config, Some("canary-wrong".into()), &args(None), Findings::default()).await;
         assert_eq!(of(&found, Verdict::Failed), ["credentials"]);
         assert!(!format!("{found:?}").contains("canary"));
-        let found = examine(&config, token(), &args(Some("NO_SUCH_VARIABLE"))).await;
+        let found = examine(&config, token(), &args(Some("NO_SUCH_VARIABLE")), Findings::default()).await;
         assert_eq!(of(&found, Verdict::Failed), ["webhook secret"]);
-        let found = examine(&quick(vec![]), token(), &args(None)).await;
+        let found = examine(&quick(vec![]), token(), &args(None), Findings::default()).await;
         assert_eq!(of(&found, Verdict::Failed), ["configuration"]);
         mock.inject(Fault::status(503));
-        let found = examine(&config, token(), &args(None)).await;
+        let found = examine(&config, token(), &args(None), Findings::default()).await;
         assert_eq!(of(&found, Verdict::Failed), ["health"], "{found:?}");
         drop(mock);
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let found = examine(&quick(vec![format!("http://{free}")]), Some("t".into()), &args(None)).await;
+        let found =
+            examine(&quick(vec![format!("http://{free}")]), Some("t".into()), &args(None), Findings::default()).await;
         assert_eq!(of(&found, Verdict::Failed), ["health"], "{found:?}");
     }
 }

@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod import;
 mod report;
+mod vaults;
 mod webhooks;
 
 use std::process::ExitCode;
