@@ -120,6 +120,12 @@ pub(crate) struct Demo {
     /// Agrees to creating and deleting users on an API that is not on this machine.
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Serves a live dashboard there, such as 127.0.0.1:8080, with /metrics, /health, /livez and /readyz beside it.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) dashboard: Option<String>,
+    /// Goes on calling until Ctrl-C, so that there is something to look at.
+    #[arg(long, requires = "dashboard")]
+    pub(crate) keep: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -7,6 +7,7 @@
 mod args;
 mod call;
 mod connect;
+mod dashboard;
 mod demo;
 mod doctor;
 mod import;

@@ -4,6 +4,7 @@
 //! what the layers made of it. All figures are counted by an observer of the stack.
 
 mod cache;
+mod keep;
 mod load;
 mod scenario;
 mod summary;
@@ -14,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 use nudj::{
     client::{Client, Config, Error},
     mock::{Fault, MockNudj},
+    observe::{Fanout, dashboard::Dashboard},
     tower::{observe::Observer, round_robin::Origin},
 };
 
@@ -21,6 +23,7 @@ use self::{scenario::Scenario, tally::Tally};
 use crate::{
     args::{Demo, Global},
     connect,
+    dashboard::Board,
 };
 
 /// Users imported, and how many at once.
@@ -31,7 +34,13 @@ const QUOTA: u32 = 250;
 pub(crate) async fn run(global: &Global, args: &Demo) -> Result<bool, Error> {
     let mut config = connect::config(global)?;
     let tally = Arc::new(Tally::default());
-    let observer: Arc<dyn Observer> = Arc::clone(&tally) as _;
+    let board = match &args.dashboard {
+        Some(address) => Some(Board::at(address).await?),
+        None => None,
+    };
+    let mut observers = vec![Arc::clone(&tally) as Arc<dyn Observer>];
+    observers.extend(board.iter().flat_map(Board::observers));
+    let observer: Arc<dyn Observer> = Arc::new(Fanout::new(observers));
     let cache = cache::in_memory()?;
     let (client, mock) = if config.endpoints.is_empty() {
         let mock = embedded().await?;
@@ -43,7 +52,11 @@ pub(crate) async fn run(global: &Global, args: &Demo) -> Result<bool, Error> {
         agreed(&config, args)?;
         (connect::builder(config, connect::token(), Some(observer)).cache(cache::layer(&cache)?).build()?, None)
     };
-    let failed = play(&client, mock.as_ref(), &tally).await;
+    let dashboard = board.map(|board| board.serve(&client, &cache)).transpose()?;
+    let failed = play(&client, mock.as_ref(), &tally, dashboard.as_ref()).await;
+    if let Some(dashboard) = dashboard.filter(|_| args.keep) {
+        keep::until_interrupted(&client, mock.as_ref(), &dashboard).await;
+    }
     summary::print(&client, &tally, &cache.stats(), failed, args.json);
     Ok(failed == 0)
 }
@@ -75,8 +88,8 @@ fn agreed(config: &Config, args: &Demo) -> Result<(), Error> {
 }
 
 /// Plays all scenes; how many calls failed that should not have.
-async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally) -> u64 {
-    let mut scenario = Scenario::new(client);
+async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally, dashboard: Option<&Dashboard>) -> u64 {
+    let mut scenario = Scenario::new(client, dashboard.map(|dashboard| dashboard.sync("import of users")));
     if let Some(mock) = mock {
         // The next reads meet a sick server twice, the next write a busy one once.
         mock.inject(Fault::statuses([503, 500]).on(http::Method::GET, "/api/v2/admin/users/{id}"));

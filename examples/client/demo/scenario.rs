@@ -3,9 +3,12 @@
 use futures_util::{StreamExt, future::join_all, stream};
 use http::StatusCode;
 use indicatif::{ProgressBar, ProgressStyle};
-use nudj::client::{
-    Client, Error,
-    model::{NewChallenge, NewUser, User, UserUpdate},
+use nudj::{
+    client::{
+        Client, Error,
+        model::{NewChallenge, NewUser, User, UserUpdate},
+    },
+    observe::dashboard::SyncProgress,
 };
 
 /// Calls of the import that may be under way at once.
@@ -18,12 +21,13 @@ pub(crate) struct Scenario<'c> {
     run: String,
     created: Vec<String>,
     failed: u64,
+    progress: Option<SyncProgress>,
 }
 
 impl<'c> Scenario<'c> {
-    pub(crate) fn new(client: &'c Client) -> Self {
+    pub(crate) fn new(client: &'c Client, progress: Option<SyncProgress>) -> Self {
         // Names differ from run to run, so that a real API does not refuse them as known.
-        Self { client, run: format!("{:08x}", fastrand::u32(..)), created: Vec::new(), failed: 0 }
+        Self { client, run: format!("{:08x}", fastrand::u32(..)), created: Vec::new(), failed: 0, progress }
     }
 
     pub(crate) fn client(&self) -> &'c Client {
@@ -97,6 +101,9 @@ impl<'c> Scenario<'c> {
         let (mut created, mut failures) = (Vec::with_capacity(count), 0);
         while let Some(result) = results.next().await {
             bar.inc(1);
+            if let Some(progress) = &self.progress {
+                progress.set(bar.position(), Some(count as u64), None);
+            }
             match result {
                 Ok(user) => created.push(user.id),
                 Err(error) => {
