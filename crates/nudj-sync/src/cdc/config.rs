@@ -11,7 +11,7 @@ pub struct CdcConfig {
     /// How many records are worked on at once, 1 to 1000. The client's rate limit bounds the calls. Default 16.
     pub concurrency: usize,
     /// How many changes are held in memory at most, 1 to 1 000 000; a record that does not get through holds up the stream
-    /// only when so many have passed it. Default 1024.
+    /// only when so many have passed it. After a crash as many creations at most are in doubt and looked up. Default 128.
     pub window: usize,
     /// How many changes are read at once, 1 to 10 000. Default 200.
     pub batch: usize,
@@ -41,7 +41,7 @@ impl Default for CdcConfig {
     fn default() -> Self {
         Self {
             concurrency: 16,
-            window: 1024,
+            window: 128,
             batch: 200,
             commit_every: Duration::from_millis(100),
             look_every: Duration::from_secs(1),

@@ -125,7 +125,9 @@ impl PostgresSource {
             .fetch_one(&mut *connection)
             .await
             .map_err(local)?;
-        sqlx::raw_sql(SETUP).execute(&mut *connection).await.map_err(local)?;
+        if is_new {
+            sqlx::raw_sql(SETUP).execute(&mut *connection).await.map_err(local)?;
+        }
         for name in &self.names {
             let Some(key) = key_of(connection, name).await? else { continue };
             let arguments: Vec<String> = std::iter::once(name).chain(&key).map(|text| literal(text)).collect();
@@ -142,6 +144,7 @@ impl PostgresSource {
             if there {
                 continue;
             }
+            lock(connection, name).await?;
             let create = format!(
                 "CREATE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW \
                  EXECUTE FUNCTION nudj_cdc_note({arguments})",
@@ -234,16 +237,15 @@ impl ChangeSource for PostgresSource {
 
     async fn begin_snapshot(&mut self) -> Result<(), Error> {
         let mut transaction = self.pool.begin().await.map_err(local)?;
-        self.install(&mut transaction).await?;
         // All tables first: then no change of them is under way, and none can come between.
         let mut tables = Vec::new();
         for name in &self.names {
             if let Some(key) = key_of(&mut transaction, name).await? {
-                let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", identifier(name));
-                sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await.map_err(local)?;
+                lock(&mut transaction, name).await?;
                 tables.push((name, key));
             }
         }
+        self.install(&mut transaction).await?;
         sqlx::raw_sql("DELETE FROM nudj_changes").execute(&mut *transaction).await.map_err(local)?;
         for (name, key) in tables {
             note_all(&mut transaction, name, &key).await?;
@@ -291,6 +293,13 @@ impl ChangeSource for PostgresSource {
         let age: Option<f64> = row.try_get("age").map_err(local)?;
         Ok(Lag { changes: u64::try_from(waiting).ok(), bytes: None, seconds: Some(age.unwrap_or_default().max(0.0)) })
     }
+}
+
+/// Writers of the table wait from here on. Ours is the side that gives up, long before the server would look for a deadlock and
+/// might pick a writer; the pipeline tries again.
+async fn lock(connection: &mut PgConnection, name: &str) -> Result<(), Error> {
+    let lock = format!("SET LOCAL lock_timeout = '100ms'; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", identifier(name));
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(connection).await.map(drop).map_err(local)
 }
 
 /// The columns of the primary key in their order; `None` where there is no such table.

@@ -8,6 +8,7 @@ use nudj_sync::cdc::{CdcConfig, CdcState, ChallengeMapping, ChangeSource, Pipeli
 
 pub(crate) fn config() -> CdcConfig {
     CdcConfig {
+        window: 64,
         commit_every: Duration::from_millis(10),
         look_every: Duration::from_millis(20),
         base_delay: Duration::from_millis(2),
