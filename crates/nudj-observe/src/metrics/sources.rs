@@ -111,6 +111,8 @@ impl MetricsObserver {
     }
 
     /// Asks a cache for its levels at each [`refresh`](Self::refresh). A level's name is a label: a handful of fixed names.
+    ///
+    /// With `nudj-cache`: `cache.stats().levels`, each level's figures of the same names, `errors` and `timeouts` together.
     pub fn watch_cache(&self, levels: impl Fn() -> Vec<CacheLevel> + Send + Sync + 'static) {
         let meter = self.0.meter.clone();
         self.0.sources.add(move || {
@@ -128,6 +130,8 @@ impl MetricsObserver {
     }
 
     /// Asks a receiver of webhooks for its totals at each [`refresh`](Self::refresh).
+    ///
+    /// With `nudj-webhook`: its `Snapshot`, whose figures have the same names.
     pub fn watch_webhooks(&self, totals: impl Fn() -> WebhookTotals + Send + Sync + 'static) {
         let meter = self.0.meter.clone();
         self.0.sources.add(move || {

@@ -1,6 +1,12 @@
 //! What is counted, read the way Prometheus reads it.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use http::{Method, Request};
@@ -113,6 +119,31 @@ async fn exactly_one_state_of_a_breaker_is_one() {
     assert!(client.handles().endpoints().remove(&first));
     let text = prometheus.render();
     assert_eq!(sum(&text, "nudj_circuit_breaker_state", &first), 0.0, "an endpoint that is no more has a state");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrape_during_changes_sees_one_state_too() {
+    let mock = MockNudj::start().await.unwrap();
+    let prometheus = Prometheus::new().unwrap();
+    let client = client(&mock, prometheus.observer().clone());
+    prometheus.observer().watch(client.handles());
+    let breaker = client.handles().breakers().remove(0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let changes = tokio::task::spawn_blocking(move || {
+        while !stopped.load(Relaxed) {
+            breaker.force_open();
+            breaker.reset();
+        }
+    });
+    for _ in 0..200 {
+        let text = prometheus.render();
+        assert_eq!(sum(&text, "nudj_circuit_breaker_state", ""), 1.0, "{text}");
+    }
+    stop.store(true, Relaxed);
+    changes.await.unwrap();
+    let text = prometheus.render();
+    assert_eq!(sum(&text, "nudj_circuit_breaker_state", r#"state="closed""#), 1.0, "the last change stands");
 }
 
 #[tokio::test]
