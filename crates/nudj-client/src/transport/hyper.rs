@@ -2,32 +2,40 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, ready},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{
+    HeaderValue, Request, Response,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING},
+    response::Parts,
+};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::Collect};
+use http_body_util::Full;
 use nudj_tower::{BoxError, classify::TransportError};
 use pin_project_lite::pin_project;
-use tower_http::decompression::{Decompression, DecompressionBody, ResponseFuture as DecompressionFuture};
+use tower::service_fn;
+use tower_http::decompression::Decompression;
 use tower_service::Service;
 
 use super::{
     framing,
+    reading::Reading,
     wire::{Wire, WireBody, WireFuture},
 };
 use crate::config::HttpConfig;
+
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// A service that sends a request with an absolute URI and answers with the whole body.
 ///
 /// Clones share one connection pool. Its error is always a [`TransportError`].
 #[derive(Clone)]
 pub struct Hyper {
-    wire: Decompression<Wire>,
+    wire: Wire,
     max_response_bytes: usize,
 }
 
@@ -37,14 +45,14 @@ impl Hyper {
     /// # Errors
     /// [`crate::Error`] of kind `config` when TLS cannot be set up.
     pub fn new(config: &HttpConfig) -> Result<Self, crate::Error> {
-        Ok(Self { wire: Decompression::new(Wire::new(config)?), max_response_bytes: config.max_response_bytes })
+        Ok(Self { wire: Wire::new(config)?, max_response_bytes: config.max_response_bytes })
     }
 
     /// Refuses new calls and those that wait for a connection, then waits until the last exchange has ended and its connection
     /// is closed. Bound it by a timeout if a server may hang. Dropping the future ends only the waiting. With
     /// `transport = "legacy"` it does nothing: there the connections close when the last clone is dropped.
     pub async fn shutdown(&self) {
-        self.wire.get_ref().shutdown().await;
+        self.wire.shutdown().await;
     }
 }
 
@@ -60,11 +68,9 @@ impl Service<Request<Full<Bytes>>> for Hyper {
 
     fn call(&mut self, mut request: Request<Full<Bytes>>) -> HyperFuture {
         framing::strip(request.headers_mut());
+        request.headers_mut().entry(ACCEPT_ENCODING).or_insert(GZIP);
         *request.version_mut() = http::Version::HTTP_11;
-        HyperFuture {
-            state: State::Head { future: self.wire.call(request) },
-            max_response_bytes: self.max_response_bytes,
-        }
+        HyperFuture { state: State::Head { future: self.wire.call(request) }, limit: self.max_response_bytes }
     }
 }
 
@@ -79,15 +85,17 @@ pin_project! {
     pub struct HyperFuture {
         #[pin]
         state: State,
-        max_response_bytes: usize,
+        limit: usize,
     }
 }
 
 pin_project! {
     #[project = StateProj]
     enum State {
-        Head { #[pin] future: DecompressionFuture<WireFuture> },
-        Body { parts: Option<http::response::Parts>, #[pin] body: Collect<Limited<DecompressionBody<WireBody>>> },
+        Head { #[pin] future: WireFuture },
+        Plain { parts: Option<Parts>, #[pin] body: Reading<WireBody> },
+        // Boxed, so that answers which need no inflating do not carry the room for it through every layer.
+        Inflating { answer: Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>> },
     }
 }
 
@@ -96,41 +104,46 @@ impl Future for HyperFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let limit = *this.limit;
         loop {
-            match this.state.as_mut().project() {
+            let next = match this.state.as_mut().project() {
                 StateProj::Head { future } => {
-                    let (parts, body) = ready!(future.poll(cx))?.into_parts();
-                    let limit = *this.max_response_bytes;
-                    // What the head announces need not be read to be refused; the answer to a HEAD announces and sends nothing.
-                    if body.size_hint().lower() > limit as u64 {
+                    let response = ready!(future.poll(cx))?;
+                    if response.headers().contains_key(CONTENT_ENCODING) {
+                        State::Inflating { answer: Box::pin(inflate(response, limit)) }
+                    } else if response.body().size_hint().lower() > limit as u64 {
+                        // What the head announces need not be read to be refused; the answer to a HEAD announces and sends
+                        // nothing.
                         return Poll::Ready(Err(TransportError::BodyTooLarge { limit }.into()));
+                    } else {
+                        let (parts, body) = response.into_parts();
+                        State::Plain { parts: Some(parts), body: Reading::new(body, limit) }
                     }
-                    let body = Limited::new(body, limit).collect();
-                    this.state.set(State::Body { parts: Some(parts), body });
                 }
-                StateProj::Body { parts, body } => {
-                    let limit = *this.max_response_bytes;
-                    let body = ready!(body.poll(cx)).map_err(|error| body_error(error, limit))?.to_bytes();
+                StateProj::Plain { parts, body } => {
+                    let body = ready!(body.poll(cx))?;
                     return Poll::Ready(match parts.take() {
                         Some(parts) => Ok(Response::from_parts(parts, Full::new(body))),
                         None => Err(TransportError::Exchange("polled after completion".into()).into()),
                     });
                 }
-            }
+                StateProj::Inflating { answer } => return answer.as_mut().poll(cx),
+            };
+            this.state.set(next);
         }
     }
+}
+
+/// Inflates what is encoded in a way that was asked for; anything else is left to the caller as it came.
+async fn inflate(response: Response<WireBody>, limit: usize) -> Result<Response<Full<Bytes>>, BoxError> {
+    let mut response = Some(response);
+    let answer = service_fn(move |_: Request<()>| ready(response.take().ok_or("answered twice")));
+    let (parts, body) = Decompression::new(answer).call(Request::new(())).await?.into_parts();
+    Ok(Response::from_parts(parts, Full::new(Reading::new(body, limit).await?)))
 }
 
 impl fmt::Debug for HyperFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HyperFuture").finish_non_exhaustive()
     }
-}
-
-fn body_error(error: BoxError, limit: usize) -> BoxError {
-    Box::new(if error.is::<LengthLimitError>() {
-        TransportError::BodyTooLarge { limit }
-    } else {
-        TransportError::Exchange(error)
-    })
 }

@@ -13,6 +13,7 @@ mod framing;
 mod hyper;
 mod legacy;
 mod pool;
+mod reading;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 mod tls;
 mod wire;
