@@ -1,1 +1,11 @@
-//! Shared by the benches.
+//! What the benchmarks and the gate measure: the same cases under the same names, whether nanoseconds, allocations or instructions are
+//! counted.
+
+mod cases;
+pub mod count;
+mod immediate;
+
+pub use self::{
+    cases::{Cases, each, free_quota},
+    immediate::{Body, Immediate, request},
+};

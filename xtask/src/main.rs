@@ -3,6 +3,7 @@
 mod ci;
 mod clock;
 mod features;
+mod gate;
 mod modules;
 mod names;
 mod orphans;
@@ -19,6 +20,8 @@ usage: cargo xtask <command>
   test [--no-install] [-- <arguments for the test runner>]
                   installs what is missing, starts private servers, runs every test
   ci [step …]     what CI runs (.ci/run), or only the steps named
+  gate [check | show | record]
+                  counts allocations and instructions per call; fails if a case got worse
   features        checks each crate without default features and with each feature alone
   check-tests     fails if a source or test file belongs to no target
   lint-names      fails on modules named util, common or helpers; warns of long files
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let done = match command {
         "test" => test::run(rest),
         "ci" => ci::run(rest),
+        "gate" => gate::run(rest),
         "features" => no_arguments(command, rest).and_then(|()| features::run()),
         "check-tests" => no_arguments(command, rest).and_then(|()| orphans::run()),
         "lint-names" => no_arguments(command, rest).and_then(|()| names::run()),

@@ -48,6 +48,18 @@ pub(crate) fn run(words: &[String]) -> Result<u8, String> {
     Ok(code)
 }
 
+/// Installs one Debian package for another command, if it may; the value says why not.
+pub(crate) fn install(package: &str) -> Result<Option<String>, String> {
+    let folder = Folder::create()?;
+    let mut report = Report::default();
+    let why = apt::install(&[package], true, folder.path(), &mut report);
+    folder.remove()?;
+    for line in report.installed.iter().chain(&report.notes) {
+        eprintln!("xtask: {line}");
+    }
+    why
+}
+
 fn set_up_and_run(
     arguments: &Arguments,
     workspace: &Workspace,

@@ -1,0 +1,132 @@
+//! Calls per second on the wire: loopback, the server in a process of its own, many short rounds in turn.
+//!
+//! `cargo bench -p nudj-benches --bench wire -- [--rounds N] [--calls N] [--csv FILE]`. In each round every contender makes the same number of calls,
+//! in an order that moves on by one from round to round; what is shown is the median over the rounds of its rate divided by raw
+//! hyper-util's in the same round, with its 95 % interval (by rank), and the same for the time the client had a processor. Raw stands there
+//! twice: where the second one lies outside 0.98 to 1.02, the setting does not count, and the program says so and ends with 1.
+
+mod contenders;
+mod statistics;
+
+use std::{error::Error, fs, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use nudj_benches::count::Server;
+use tokio::{runtime::Builder, task::JoinSet, time::Instant};
+
+use self::{
+    contenders::{Call, Contender, Protocol, contenders},
+    statistics::Interval,
+};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+#[derive(Parser)]
+struct Args {
+    /// Rounds per setting.
+    #[arg(long, default_value_t = 100)]
+    rounds: usize,
+    /// Calls per contender and round.
+    #[arg(long, default_value_t = 2000)]
+    calls: usize,
+    /// Write the figures to this file too.
+    #[arg(long)]
+    csv: Option<String>,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What one contender did in one round.
+#[derive(Clone, Copy)]
+struct Round {
+    /// Calls per second.
+    rate: f64,
+    /// Seconds on a processor per call.
+    cpu: f64,
+}
+
+fn main() -> Result<ExitCode, BoxError> {
+    let args = Args::parse();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut csv = String::from("setting,contender,calls,low,high,cpu,cpu_low,cpu_high\n");
+    let mut valid = true;
+    for (protocol, in_flight) in [(Protocol::Http1, 16), (Protocol::Http1, 64), (Protocol::Http2, 64)] {
+        let server = Server::start()?;
+        let setting = format!("{protocol}, {in_flight} in flight");
+        let rounds = runtime.block_on(async {
+            let contenders = contenders(protocol, server.address())?;
+            measure(&args, &contenders, in_flight).await.map(|rounds| (contenders, rounds))
+        });
+        let (contenders, rounds) = rounds?;
+        valid &= show(&setting, &contenders, &rounds, &mut csv);
+    }
+    if let Some(path) = args.csv {
+        fs::write(path, csv)?;
+    }
+    Ok(ExitCode::from(u8::from(!valid)))
+}
+
+async fn measure(args: &Args, contenders: &[Contender], in_flight: usize) -> Result<Vec<Vec<Round>>, BoxError> {
+    let mut rounds = vec![Vec::with_capacity(args.rounds); contenders.len()];
+    for contender in contenders {
+        run(&contender.call, args.calls, in_flight).await.map_err(|error| format!("{}: {error}", contender.name))?;
+    }
+    for number in 0..args.rounds {
+        for place in 0..contenders.len() {
+            let turn = (place + number) % contenders.len();
+            let (start, before) = (Instant::now(), cpu_time()?);
+            run(&contenders[turn].call, args.calls, in_flight).await?;
+            let (took, cpu) = (start.elapsed(), cpu_time()?.saturating_sub(before));
+            let calls = (args.calls / in_flight * in_flight) as f64;
+            rounds[turn].push(Round { rate: calls / took.as_secs_f64(), cpu: cpu.as_secs_f64() / calls });
+        }
+    }
+    Ok(rounds)
+}
+
+async fn run(call: &Call, calls: usize, in_flight: usize) -> Result<(), BoxError> {
+    let mut workers = JoinSet::new();
+    for _ in 0..in_flight {
+        let call = call.clone();
+        workers.spawn(async move {
+            for _ in 0..calls / in_flight {
+                call().await?;
+            }
+            Ok::<_, BoxError>(())
+        });
+    }
+    while let Some(ended) = workers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// How long this process's one thread has had a processor; Linux tells in nanoseconds.
+fn cpu_time() -> Result<Duration, BoxError> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos = text.split_whitespace().next().ok_or("schedstat is empty")?;
+    Ok(Duration::from_nanos(nanos.parse()?))
+}
+
+fn show(setting: &str, contenders: &[Contender], rounds: &[Vec<Round>], csv: &mut String) -> bool {
+    let raw = &rounds[0];
+    let rate = Interval::of(raw.iter().map(|round| round.rate)).median;
+    let cpu = Interval::of(raw.iter().map(|round| round.cpu)).median;
+    println!("\n{setting}: {rate:.0} calls/s raw, {:.1} µs of processor a call", cpu * 1e6);
+    println!("{:36} {:>24} {:>24}", "against raw", "calls/s", "processor time");
+    let mut control = true;
+    for (contender, rounds) in contenders.iter().zip(rounds).skip(1) {
+        let calls = Interval::of(raw.iter().zip(rounds).map(|(raw, own)| own.rate / raw.rate));
+        let cpu = Interval::of(raw.iter().zip(rounds).map(|(raw, own)| own.cpu / raw.cpu));
+        println!("{:36} {:>24} {:>24}", contender.name, calls.to_string(), cpu.to_string());
+        csv.push_str(&format!("{setting:?},{:?},{},{}\n", contender.name, calls.fields(), cpu.fields()));
+        if contender.is_control {
+            control = (0.98..=1.02).contains(&calls.median);
+        }
+    }
+    if !control {
+        println!("does not count: raw against itself lies outside 0.98 to 1.02; the machine was busy");
+    }
+    control
+}

@@ -1,0 +1,11 @@
+//! Allocations by a counting allocator, instructions by callgrind: what a gate can hold on to.
+
+mod recorded;
+mod runner;
+mod wire;
+
+pub use self::{
+    recorded::{Figure, Recorded},
+    runner::{HasRuntime, WARM_UP, repeat, run, runtime, visit},
+    wire::{Server, serve},
+};
