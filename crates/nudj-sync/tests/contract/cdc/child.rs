@@ -72,6 +72,11 @@ pub(crate) fn kills() -> u64 {
     std::env::var("NUDJ_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(10)
 }
 
+/// So many rows that a killed process leaves some behind, and that the last one need not work for minutes.
+pub(crate) fn rows_a_round() -> u64 {
+    (200 / kills().max(1)).max(4)
+}
+
 /// Starts the pipeline and kills it, over and over while `write` makes changes; then lets one end by itself.
 pub(crate) async fn killed_over_and_over(engine: &Engine, mock: &MockNudj, mut write: impl AsyncFnMut(u64)) -> u64 {
     let mut rng = fastrand::Rng::with_seed(42);
@@ -85,7 +90,7 @@ pub(crate) async fn killed_over_and_over(engine: &Engine, mock: &MockNudj, mut w
     }
     let folder = tempfile::tempdir().unwrap();
     let mut last = Process::start(engine, mock, Some(folder.path().join("done")));
-    tokio::time::timeout(Duration::from_secs(120), async {
+    tokio::time::timeout(Duration::from_secs(400), async {
         while !last.ended() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

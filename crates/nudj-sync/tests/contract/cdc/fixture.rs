@@ -38,7 +38,7 @@ pub(crate) fn sick(mock: &MockNudj, seed: u64) {
 
 pub(crate) async fn caught_up(pipeline: &Pipeline) {
     let wait = pipeline.wait_for(|status| status.caught_up);
-    let done = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    let done = tokio::time::timeout(Duration::from_secs(300), wait).await;
     assert_eq!(done, Ok(true), "{:?}", pipeline.status());
 }
 

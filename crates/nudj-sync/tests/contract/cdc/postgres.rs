@@ -192,7 +192,7 @@ async fn every_record_is_there_once_after_kill_nine_with_a_sick_nudj() {
     let engine = Engine::Cursor { url: database.url.clone() };
     let mut next = 0_u64;
     let killed = child::killed_over_and_over(&engine, &mock, async |round| {
-        for _ in 0..20 {
+        for _ in 0..child::rows_a_round() {
             next += 1;
             database.user(next).await;
             run(&database.pool, &format!("INSERT INTO challenges VALUES ('c{next}', 'Title {next}')")).await;
