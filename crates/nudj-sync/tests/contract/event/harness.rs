@@ -22,12 +22,17 @@ pub(crate) fn quick() -> ConsumerConfig {
 
 /// Waits for a condition; how often it looks does not matter to the outcome.
 pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    eventually_within(Duration::from_secs(60), what, condition).await;
+}
+
+/// The same for what may take longer.
+pub(crate) async fn eventually_within(most: Duration, what: &str, condition: impl AsyncFn() -> bool) {
     let patience = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(60), patience).await.is_ok(), "{what}");
+    assert!(tokio::time::timeout(most, patience).await.is_ok(), "{what}");
 }
 
 pub(crate) fn event(key: &str, number: usize) -> Event {

@@ -3,8 +3,11 @@
 //! One second, or as many as `NUDJ_TEST_OUTAGE_SECONDS` says.
 
 use std::net::TcpListener;
+#[cfg(feature = "outbox-postgres")]
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+#[cfg(feature = "nats")]
+use std::process::Child;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
