@@ -71,7 +71,7 @@ async fn a_conflict_is_decided_and_recorded() {
     let stands = mock.users()[0]["bio"].as_str().unwrap().to_owned();
     assert_eq!(local.get("42").unwrap().fields["bio"], stands);
     let kept: Vec<Conflict> = sync.state().conflicts(10).await.unwrap();
-    assert_eq!(kept, [conflict.clone()]);
+    assert_eq!(kept, std::slice::from_ref(&conflict));
     assert_eq!((conflict.local.unwrap()["bio"].as_str(), conflict.remote.unwrap()["bio"].as_str()), ("mine", "theirs"));
 }
 
