@@ -110,9 +110,9 @@ mod tests {
             let headers: Vec<_> = GOOD.iter().chain(more).copied().collect();
             assert_eq!(from_the_page(&parts(&headers)), believed, "{more:?}");
         }
-        for left_out in 1..3 {
-            let headers: Vec<_> = GOOD.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, h)| *h).collect();
-            assert!(!from_the_page(&parts(&headers)), "without {:?}", GOOD[left_out]);
+        for (left_out, _) in &GOOD[1..] {
+            let headers: Vec<_> = GOOD.iter().filter(|(name, _)| name != left_out).copied().collect();
+            assert!(!from_the_page(&parts(&headers)), "without {left_out}");
         }
         let form = [("host", "a"), ("content-type", "text/plain;application/json"), (MARK, "control")];
         assert!(!from_the_page(&parts(&form)));

@@ -36,7 +36,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(start_paused = true)]
 async fn each_end_is_counted_as_what_it_was() {
     let collector = collector();
-    let rows: [(Option<Outcome>, Option<u16>, Option<&str>, u32); 11] = [
+    type Row<'a> = (Option<Outcome>, Option<u16>, Option<&'a str>, u32);
+    let rows: [Row<'_>; 11] = [
         (Some(Outcome::Success), Some(200), None, 1),
         (Some(Outcome::Success), Some(200), None, 0),
         (Some(Outcome::Success), Some(200), None, 2),
