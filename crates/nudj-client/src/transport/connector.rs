@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::TcpStream;
+use tower::util::MapResponse;
 
+use super::watched::{Watched, watched};
 use crate::config::HttpConfig;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 use crate::config::HttpVersion;
 
+type Tcp = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> TokioIo<Watched>>;
+
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
-pub(super) type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+pub(super) type Connector = hyper_rustls::HttpsConnector<Tcp>;
 #[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
-pub(super) type Connector = HttpConnector;
+pub(super) type Connector = Tcp;
 
 /// How long an HTTP/2 connection with calls on it may be silent before it is asked for a sign of life.
 pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -24,6 +29,7 @@ pub(super) fn connector(config: &HttpConfig) -> Result<Connector, crate::Error> 
     http.set_nodelay(true);
     http.set_keepalive(Some(Duration::from_secs(60)));
     http.enforce_http(false);
+    let http: Tcp = MapResponse::new(http, watched);
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
     {
         let ca = config

@@ -16,6 +16,7 @@ mod pool;
 mod reading;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 mod tls;
+mod watched;
 mod wire;
 
 pub use self::hyper::{Hyper, HyperFuture};

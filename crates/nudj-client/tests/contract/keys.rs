@@ -1,11 +1,8 @@
 //! Keys that outlive the process: the same work asked for again after a restart is known by the server.
 
-use std::time::Duration;
-
 use http::Method;
 use nudj_client::{
     Client,
-    keys::KeysConfig,
     model::{Direction, NewPointsTransaction},
 };
 use nudj_mock::{Fault, MockNudj};
@@ -89,10 +86,10 @@ async fn a_business_key_gives_the_same_idempotency_key_in_every_client_and_none_
 
 #[cfg(any(feature = "keys-postgres", feature = "keys-redis", feature = "keys-sqlite"))]
 mod stores {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use futures_util::future::join_all;
-    use nudj_client::keys::{KeysError, SharedKeys};
+    use nudj_client::keys::{KeysConfig, KeysError, SharedKeys};
 
     use super::*;
 

@@ -74,7 +74,10 @@ where
             let credentials = self.credentials.clone();
             let fetch: Fetching = Box::pin(async move { credentials.renewed(None).await });
             let spare = Some(Spare::of(self, self.inner.clone(), self.replay.keep(&request)));
-            return CredentialedFuture { state: State::Fetching { fetch, request: Some(request), refused: None }, spare };
+            return CredentialedFuture {
+                state: State::Fetching { fetch, request: Some(request), refused: None },
+                spare,
+            };
         };
         let can_replay = self.credentials.renews() || generation.fallback.is_some();
         let kept = if can_replay { self.replay.keep(&request) } else { None };

@@ -8,6 +8,7 @@ use hyper::client::conn::{http1, http2};
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use super::{endpoint::Endpoint, slots::Kept};
+use crate::transport::watched::{Unread, Watch};
 
 /// How long a connection may take, after its answer's end, to be ready for the next call. An upload that the server answered
 /// early and does not read would keep it for good.
@@ -19,9 +20,15 @@ pub(super) struct Exclusive {
     pub(super) sender: http1::SendRequest<Full<Bytes>>,
     /// Dropped with the connection, which tells its keeper to end it.
     pub(super) held: oneshot::Sender<()>,
+    pub(super) watch: Option<Watch>,
 }
 
 impl Exclusive {
+    /// Whether it may be sent on, as far as the socket itself knows: nothing may come that nobody asked for.
+    fn is_quiet(&self) -> bool {
+        self.watch.as_ref().is_none_or(|watch| watch.look() == Unread::Nothing)
+    }
+
     pub(super) fn alive(&self) -> bool {
         !self.sender.is_closed() && !self.held.is_closed()
     }
@@ -32,9 +39,15 @@ impl Exclusive {
 pub(super) struct Multiplexed {
     pub(super) sender: http2::SendRequest<Full<Bytes>>,
     pub(super) held: Arc<oneshot::Sender<()>>,
+    pub(super) watch: Option<Watch>,
 }
 
 impl Multiplexed {
+    /// As with one call at a time; but a peer may well write of its own accord here.
+    fn is_open(&self) -> bool {
+        self.watch.as_ref().is_none_or(|watch| watch.look() != Unread::End)
+    }
+
     pub(super) fn alive(&self) -> bool {
         !self.sender.is_closed() && !self.held.is_closed()
     }
@@ -99,6 +112,16 @@ impl Lease {
             Held::Shared(connection, _) => connection.alive(),
             Held::Gone => false,
         }
+    }
+
+    /// As [`alive`](Self::alive), by a look at the socket too.
+    pub(super) fn still_open(&self) -> bool {
+        self.alive()
+            && match &self.held {
+                Held::Unused(kept) | Held::Used(kept) => kept.connection.is_quiet(),
+                Held::Shared(connection, _) => connection.is_open(),
+                Held::Gone => false,
+            }
     }
 
     /// Nothing was sent, and nothing will be.

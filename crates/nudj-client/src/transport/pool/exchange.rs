@@ -15,8 +15,9 @@ use super::{body::PooledBody, connection::Held, endpoint::Endpoint, error::PoolE
 
 /// From how long on an unused connection is looked at before it is used.
 ///
-/// That its end has come is known to the operating system, but to hyper only once the runtime has asked. One turn of the runtime
-/// makes sure of that, and of its cost nothing is seen between calls that are so far apart.
+/// That its end has come is known to the operating system, but to hyper only once the runtime has asked: see
+/// [`watched`](crate::transport::watched). Of what the look costs nothing is seen between calls that are so far apart. An end that an
+/// answer foretold is known without.
 const QUIET: Duration = Duration::from_millis(1);
 
 /// How many new or shared connections may close before they take the request.
@@ -33,12 +34,9 @@ pub(super) async fn exchange(
     let (mut closed, mut replays) = (0, 0);
     loop {
         let mut lease = endpoint.checkout().await.map_err(PoolError::into_transport)?;
-        if lease.idle_for.is_some_and(|idle| idle >= QUIET) {
-            tokio::task::yield_now().await;
-            if !lease.alive() {
-                lease.discard();
-                continue;
-            }
+        if lease.idle_for.is_some_and(|idle| idle >= QUIET) && !lease.still_open() {
+            lease.discard();
+            continue;
         }
         let replay = if lease.is_shared() {
             absolute_form(&mut request, &endpoint)?;

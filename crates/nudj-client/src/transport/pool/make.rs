@@ -32,7 +32,10 @@ use super::{
 };
 use crate::{
     config::{HttpConfig, HttpVersion},
-    transport::connector::{self, Connector},
+    transport::{
+        connector::{self, Connector},
+        watched::Watch,
+    },
 };
 
 /// How long a connection may take to say goodbye once nobody holds it.
@@ -97,7 +100,9 @@ impl Maker {
         poll_fn(|cx| connector.poll_ready(cx)).await?;
         let io = connector.call(origin?).await?;
         let (held, released) = oneshot::channel();
-        if self.version == HttpVersion::Http2 || io.connected().is_negotiated_h2() {
+        let connected = io.connected();
+        let watch = Watch::of(&connected);
+        if self.version == HttpVersion::Http2 || connected.is_negotiated_h2() {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .keep_alive_interval(Some(connector::KEEP_ALIVE_INTERVAL))
@@ -105,7 +110,7 @@ impl Maker {
                 .handshake::<_, Full<Bytes>>(io)
                 .await?;
             let connection: Driver = Box::pin(connection);
-            Ok(Made::Shared(Multiplexed { sender, held: Arc::new(held) }, connection, released))
+            Ok(Made::Shared(Multiplexed { sender, held: Arc::new(held), watch }, connection, released))
         } else {
             let (mut sender, connection) = http1::Builder::new().handshake(io).await?;
             let mut connection: Driver = Box::pin(connection);
@@ -117,7 +122,7 @@ impl Maker {
                 sender.poll_ready(cx).map_err(Into::into)
             })
             .await?;
-            Ok(Made::One(Exclusive { sender, held }, connection, released))
+            Ok(Made::One(Exclusive { sender, held, watch }, connection, released))
         }
     }
 }
