@@ -10,8 +10,9 @@ pub enum TransportError {
     /// No connection could be made: the request never left. Safe to send again whatever its method.
     #[error("could not connect; check the endpoint's address, DNS and TLS settings")]
     Connect(#[source] BoxError),
-    /// A kept connection turned out to be closed before the request went out on it. Safe to send again whatever its method.
-    #[error("a kept connection was closed before the request was sent")]
+    /// No connection took the request: a kept one was closed before it went out, or none came free in time. Safe to send again whatever
+    /// its method.
+    #[error("the request was not sent: no connection took it")]
     Unsent(#[source] BoxError),
     /// The exchange broke off. The server may have acted on the request.
     #[error("the connection broke before the answer was complete")]

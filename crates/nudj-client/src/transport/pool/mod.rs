@@ -10,9 +10,9 @@
 //!          (one task makes and keeps each connection)       └── not written, or refused by the peer: another connection
 //! ```
 //!
-//! - **Dead connections.** A connection whose end is known is never used. One unused for a millisecond or more is looked at after
-//!   a turn of the runtime, so that an end the operating system knows of is known here too. hyper gives a request back of which it
-//!   wrote nothing; that one goes over another connection. A request of which a byte was written is never sent again, save where
+//! - **Dead connections.** A connection whose end is known is never used. Of one unused for a millisecond or more the socket itself
+//!   is looked at, past the runtime, so that an end the operating system knows of is known here too; that takes a second handle per
+//!   connection. hyper gives a request back of which it wrote nothing; that one goes over another connection. A request of which a byte was written is never sent again, save where
 //!   an HTTP/2 peer says that it did not process it (GOAWAY, REFUSED_STREAM): once, on a new connection.
 //! - **On cancel.** A call that waits gives up its place, and a connection granted meanwhile goes to the next. A call under way
 //!   closes its HTTP/1.1 connection, or resets its HTTP/2 stream.
