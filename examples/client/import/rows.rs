@@ -187,7 +187,9 @@ fn looks_like_email(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Vec<(u64, Result<NewUser, (String, String)>)> {
+    type Found = (u64, Result<NewUser, (String, String)>);
+
+    fn read(text: &str) -> Vec<Found> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users");
         std::fs::write(&path, text).unwrap();

@@ -142,7 +142,8 @@ impl Feed {
 
     async fn read(&mut self, limit: usize, fetched: &mut Fetched) -> Result<(), Error> {
         let batch = self.source.next(limit).await?;
-        fetched.was_empty = batch.changes.is_empty() && batch.position.is_none() && !batch.snapshot_complete;
+        fetched.was_empty =
+            batch.changes.is_empty() && batch.position.is_none() && !batch.snapshot_complete && !batch.held_back;
         let last = batch.changes.iter().rev().find_map(|change| change.position.clone());
         let items = self.begin(batch.changes, fetched).await?;
         fetched.items.extend(items);

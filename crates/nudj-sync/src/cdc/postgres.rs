@@ -267,7 +267,13 @@ impl ChangeSource for PostgresSource {
             }
         }
         tokio::time::sleep_until(until).await;
-        Ok(Batch::default())
+        // A transaction that stays open, be it in another database, holds back what was committed after it began.
+        let held_back = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM nudj_changes WHERE xid >= $1::text::xid8)")
+            .bind(self.at.upto.to_string())
+            .fetch_one(&self.pool)
+            .await
+            .map_err(local)?;
+        Ok(Batch { held_back, ..Batch::default() })
     }
 
     async fn acknowledge(&mut self, upto: &Position) -> Result<(), Error> {

@@ -79,6 +79,26 @@ async fn eventually(what: &str, pipeline: &Pipeline, is_so: impl AsyncFn() -> bo
 }
 
 #[tokio::test]
+async fn a_transaction_open_in_another_database_is_waited_for_and_not_taken_for_the_end() {
+    let Some(database) = Database::new("cdc::postgres::open_elsewhere").await else { return };
+    let Some(elsewhere) = Database::new("cdc::postgres::open_elsewhere").await else { return };
+    let mock = MockNudj::start().await.unwrap();
+    let pipeline = database.start(&mock).await;
+    super::fixture::caught_up(&pipeline).await;
+    let mut open = elsewhere.pool.begin().await.unwrap();
+    sqlx::raw_sql("SELECT pg_current_xact_id()").execute(&mut *open).await.unwrap();
+    database.user(1).await;
+    let behind = pipeline.wait_for(|status| !status.caught_up);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(60), behind).await, Ok(true), "{:?}", pipeline.status());
+    assert!(users(&mock).is_empty());
+    open.rollback().await.unwrap();
+    eventually("its end", &pipeline, async || users(&mock).len() == 1).await;
+    assert!(pipeline.stop(Duration::from_secs(10)).await);
+    elsewhere.remove().await;
+    database.remove().await;
+}
+
+#[tokio::test]
 async fn rows_are_users_from_the_snapshot_to_the_delete() {
     let Some(database) = Database::new("cdc::postgres::rows_are_users").await else { return };
     let mock = MockNudj::builder().duplicate_users(true).start().await.unwrap();
