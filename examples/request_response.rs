@@ -50,7 +50,7 @@ async fn main() -> Result<(), BoxError> {
     nudj.inject(Fault::lost_answer().on(Method::POST, "/api/v2/admin/users").times(1));
     let user = |email: &str| NewUser { email: Some(email.to_owned()), ..NewUser::default() };
     println!("ada is {} at Nudj", sync.create("ada", &user("ada@example.com")).await?);
-    println!("bob: {}", sync.create("bob", &user("no address")).await.map_or_else(|error| error.to_string(), |id| id));
+    println!("bob: {}", sync.create("bob", &user("no address")).await.unwrap_or_else(|error| error.to_string()));
     println!(
         "here: {:?}; at Nudj: {} user",
         users.0.lock().unwrap_or_else(PoisonError::into_inner),

@@ -49,6 +49,7 @@ impl Cases for Allocations {
         if let Err(problem) = result {
             self.failed = Some(format!("{name}: {problem}").into());
         }
-        self.figures.insert(name.to_owned(), Figure { allocations: counted.count_total / COUNTED, instructions: None });
+        let allocations = (counted.count_total as f64 / COUNTED as f64 * 10.0).round() / 10.0;
+        self.figures.insert(name.to_owned(), Figure { allocations, instructions: None });
     }
 }
