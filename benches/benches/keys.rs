@@ -83,7 +83,7 @@ fn main() -> Result<(), BoxError> {
         ];
         for (what, Figure { bytes_per_key, ns }) in rows {
             println!("{what:30} {keys:>9} {ns:>9.1} {bytes_per_key:>12.0}");
-            csv.push_str(&format!("{what},{keys},{ns:.1},{bytes_per_key:.0}\n"));
+            csv.push_str(&format!("{what:?},{keys},{ns:.1},{bytes_per_key:.0}\n"));
         }
     }
     if let Some(path) = std::env::args().skip(1).find(|argument| argument.ends_with(".csv")) {
