@@ -57,7 +57,10 @@ impl SecretStore for FileStore {
 
 fn write(path: &Path, keys: &StoredKeys) -> io::Result<()> {
     let written = Written::of(keys);
-    let beside = path.with_extension("new");
+    // Added to the whole name: `keys.new` must not be its own copy, nor two stores share one.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     // Left over from a crash, it may have other rights than those given at its making.
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -77,4 +80,19 @@ fn write(path: &Path, keys: &StoredKeys) -> io::Result<()> {
         fs::File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_store_is_written_over_the_file_of_another_or_removed_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, other) = (folder.path().join("keys.new"), folder.path().join("keys.json"));
+        fs::write(&store, r#"{"current":"one"}"#).unwrap();
+        write(&other, &StoredKeys::new("two".to_owned())).unwrap();
+        assert_eq!(fs::read_to_string(&store).unwrap(), r#"{"current":"one"}"#);
+        assert!(fs::read_to_string(&other).unwrap().contains("two"));
+    }
 }

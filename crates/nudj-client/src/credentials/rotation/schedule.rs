@@ -108,9 +108,9 @@ impl Steps {
     async fn rotate(&self) -> Result<(), RotationError> {
         let mut made = self.made.lock().await;
         let keys = self.load().await?;
-        let kept = made.take();
-        if kept.as_ref().is_some_and(|made| is_same(&made.key, &keys.current)) {
+        if made.as_ref().is_some_and(|made| is_same(&made.key, &keys.current)) {
             // It was stored after all: the answer was lost.
+            *made = None;
             return self.use_key(&keys.current);
         }
         let was_begun = keys.begun.is_some();
@@ -122,8 +122,9 @@ impl Steps {
                 (name, self.write(noted).await?)
             }
         };
-        let new = match kept.filter(|made| is_same(&made.replaces, &keys.current)) {
-            Some(made) => made.key,
+        // It stays kept until it is stored, whatever fails before.
+        let new = match made.as_ref().filter(|made| is_same(&made.replaces, &keys.current)) {
+            Some(made) => made.key.clone(),
             None => self.ask(&name, was_begun).await?,
         };
         let stored = StoredKeys {
@@ -137,6 +138,7 @@ impl Steps {
             *made = Some(Made { key: new, replaces: keys.current });
             return Err(error);
         }
+        *made = None;
         self.use_key(&new)?;
         tracing::info!(store = self.store.name(), rotator = self.rotator.name(), "key rotated");
         Ok(())
