@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub(crate) async fn run(global: &Global, args: &Call) -> Result<bool, Error> {
-    let client = connect::builder(connect::config(global)?, connect::token(), None).build()?;
+    let client = connect::remote(connect::config(global)?, None)?.build()?;
     let args = Arc::new(args.clone());
     let failed = Arc::new(AtomicU64::new(0));
     let places = Arc::new(Semaphore::new(args.concurrency as usize));

@@ -6,7 +6,7 @@ use nudj::client::{Client, ClientBuilder, Config, Error};
 use nudj::tower::observe::Observer;
 use secrecy::SecretString;
 
-use crate::args::Global;
+use crate::{args::Global, vaults};
 
 /// The configuration that arguments, file and environment give together.
 pub(crate) fn config(global: &Global) -> Result<Config, Error> {
@@ -28,6 +28,19 @@ pub(crate) fn token() -> Option<SecretString> {
         .filter_map(|name| std::env::var(name).ok())
         .find(|token| !token.is_empty())
         .map(SecretString::from)
+}
+
+/// The builder of a client that takes its token from a vault where the environment names one, else from the environment.
+pub(crate) fn remote(config: Config, observer: Option<Arc<dyn Observer>>) -> Result<ClientBuilder, Error> {
+    Ok(match vaults::provider(&config.http, variable)? {
+        Some(provider) => builder(config, None, observer).credentials(provider),
+        None => builder(config, token(), observer),
+    })
+}
+
+/// A variable that is set to a text.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The builder of a client over that configuration.

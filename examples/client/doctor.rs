@@ -4,7 +4,7 @@ use std::{error::Error as _, io::Write};
 
 use http::{Method, StatusCode};
 use nudj::{
-    client::{Answer, Config, Error, credentials::CredentialProvider},
+    client::{Answer, Config, Error},
     tower::{circuit_breaker::State, round_robin::Origin},
     webhook::{Scheme, Verifier},
 };
@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use crate::{
     args::{Doctor, Global, SchemeName},
-    connect, vaults,
+    connect,
+    vaults::{self, Named},
 };
 
 /// A webhook secret shorter than this can be guessed.
@@ -71,12 +72,8 @@ impl Findings {
 
 pub(crate) async fn run(global: &Global, args: &Doctor) -> Result<bool, Error> {
     let config = connect::config(global)?;
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut findings = Findings::default();
-    let token = match vaults::provider(&config.http, variable)? {
-        Some(provider) => from_vault(&*provider, &mut findings).await,
-        None => connect::token(),
-    };
+    let token = token(vaults::named(&config.http, connect::variable), connect::token(), &mut findings).await;
     let findings = examine(&config, token, args, findings).await;
     let ok = findings.checks.iter().all(|check| check.status != Verdict::Failed);
     print(&Report { ok, checks: &findings.checks }, args.json)
@@ -84,19 +81,45 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Result<bool, Error> {
     Ok(ok)
 }
 
-/// The token of a vault; what it says when it has none.
-async fn from_vault(provider: &dyn CredentialProvider, findings: &mut Findings) -> Option<SecretString> {
-    const NAME: &str = "vault";
-    match provider.fetch().await {
-        Ok(credential) => {
-            findings.ok(NAME, format!("a token came from {}", provider.name()));
-            Some(credential.secret().clone())
-        }
-        Err(error) => {
-            findings.fail(NAME, error.to_string(), "do what it says; nothing else holds a token");
-            None
+/// The token of the first vault that has one, else the environment's. Each vault that had none is named, also where the next one helped.
+async fn token(vaults: Vec<Named>, environment: Option<SecretString>, findings: &mut Findings) -> Option<SecretString> {
+    let mut without = Vec::new();
+    let mut token = None;
+    for (name, provider) in vaults {
+        let fetched = match provider {
+            Ok(provider) => provider.fetch().await,
+            Err(error) => Err(error.into()),
+        };
+        match fetched {
+            Ok(credential) => {
+                findings.ok("vault", format!("a token came from {name}"));
+                token = Some(credential.secret().clone());
+                break;
+            }
+            Err(error) => without.push(format!("{name}: {}", whole(&*error))),
         }
     }
+    let token = token.or(environment);
+    for found in without {
+        if token.is_some() {
+            findings.warn("vault", found, "the next source has a token; correct this one's address, token or path");
+        } else {
+            findings.fail("vault", found, "correct its address, token or path, or set NUDJ_API_TOKEN");
+        }
+    }
+    token
+}
+
+/// An error with all its causes: the first one's text alone may not say what to do.
+fn whole(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 async fn examine(config: &Config, token: Option<SecretString>, args: &Doctor, mut findings: Findings) -> Findings {
@@ -111,7 +134,7 @@ async fn examine(config: &Config, token: Option<SecretString>, args: &Doctor, mu
     };
     findings.ok("configuration", "every field is in its range");
     let Some(token) = token else {
-        findings.fail("credentials", "there is no token", "set NUDJ_API_TOKEN");
+        findings.fail("credentials", "there is no token", "set NUDJ_API_TOKEN, or name a vault that has one");
         return findings;
     };
     for origin in &origins {
@@ -279,6 +302,8 @@ fn print(report: &Report<'_>, json: bool) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use nudj::client::credentials::{EnvironmentCredential, StaticCredential};
     use nudj::mock::{Fault, MockNudj};
 
@@ -314,14 +339,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_vault_that_has_no_token_is_named_and_fails() {
+    async fn a_vault_that_has_no_token_is_named_and_fails_unless_the_next_source_has_one() {
+        let missing =
+            || -> Named { ("vault", Ok(Arc::new(EnvironmentCredential::new(["NUDJ_TEST_NO_SUCH_VARIABLE"])))) };
+        let good = || -> Named { ("other vault", Ok(Arc::new(StaticCredential::new("canary")))) };
         let mut findings = Findings::default();
-        let missing = EnvironmentCredential::new(["NUDJ_TEST_NO_SUCH_VARIABLE"]);
-        assert!(from_vault(&missing, &mut findings).await.is_none());
-        assert!(from_vault(&StaticCredential::new("canary"), &mut findings).await.is_some());
+        assert!(token(vec![missing()], None, &mut findings).await.is_none());
         assert_eq!(of(&findings, Verdict::Failed), ["vault"]);
-        assert_eq!(of(&findings, Verdict::Ok), ["vault"]);
-        assert!(!format!("{findings:?}").contains("canary"));
+        for (vaults, environment) in [(vec![missing(), good()], None), (vec![missing()], Some("canary".into()))] {
+            let mut findings = Findings::default();
+            assert!(token(vaults, environment, &mut findings).await.is_some());
+            assert_eq!(of(&findings, Verdict::Failed), [""; 0]);
+            assert_eq!(of(&findings, Verdict::Warning), ["vault"]);
+            assert!(format!("{findings:?}").contains("NUDJ_TEST_NO_SUCH_VARIABLE"), "{findings:?}");
+            assert!(!format!("{findings:?}").contains("canary"));
+        }
+        let refused: Named = ("vault", Err(Error::usage("VAULT_ADDR", "plain http")));
+        let mut findings = Findings::default();
+        assert!(
+            token(vec![refused], None, &mut findings).await.is_none(),
+            "a failed check, not an end without a report"
+        );
+        assert_eq!(of(&findings, Verdict::Failed), ["vault"]);
     }
 
     #[tokio::test]

@@ -14,28 +14,47 @@ use nudj::client::{
     credentials::{AwsKeys, AwsSecret, Chain, CredentialProvider, EnvironmentCredential, VaultSecret},
 };
 
-/// All that is named, in this order; `None` when no vault is.
+/// A vault, and its provider or why there can be none.
+pub(crate) type Named = (&'static str, Result<Arc<dyn CredentialProvider>, Error>);
+
+/// The vaults that are named, in this order.
+pub(crate) fn named(http: &HttpConfig, lookup: impl Fn(&str) -> Option<String>) -> Vec<Named> {
+    let mut named: Vec<Named> = Vec::new();
+    if let (Some(address), Some(path)) = (lookup("VAULT_ADDR"), lookup("NUDJ_VAULT_PATH")) {
+        named.push(("vault", vault(&address, &path, lookup("VAULT_NAMESPACE"), http)));
+    }
+    if let (Some(region), Some(id)) = (lookup("AWS_REGION"), lookup("NUDJ_AWS_SECRET")) {
+        let secret = AwsKeys::from_environment().and_then(|keys| AwsSecret::new(&region, id, keys, http));
+        named.push(("AWS Secrets Manager", secret.map(|secret| Arc::new(secret) as _)));
+    }
+    named
+}
+
+fn vault(
+    address: &str,
+    path: &str,
+    namespace: Option<String>,
+    http: &HttpConfig,
+) -> Result<Arc<dyn CredentialProvider>, Error> {
+    let token = Arc::new(EnvironmentCredential::new(["VAULT_TOKEN"]));
+    let secret = VaultSecret::new(address, "secret", path, token, http)?;
+    Ok(match namespace {
+        Some(namespace) => Arc::new(secret.namespace(&namespace)?),
+        None => Arc::new(secret),
+    })
+}
+
+/// The vaults, else the environment; `None` when no vault is named.
 pub(crate) fn provider(
     http: &HttpConfig,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Arc<dyn CredentialProvider>>, Error> {
-    let mut named: Vec<Arc<dyn CredentialProvider>> = Vec::new();
-    if let (Some(address), Some(path)) = (lookup("VAULT_ADDR"), lookup("NUDJ_VAULT_PATH")) {
-        let token = Arc::new(EnvironmentCredential::new(["VAULT_TOKEN"]));
-        let secret = VaultSecret::new(&address, "secret", &path, token, http)?;
-        named.push(Arc::new(match lookup("VAULT_NAMESPACE") {
-            Some(namespace) => secret.namespace(&namespace)?,
-            None => secret,
-        }));
-    }
-    if let (Some(region), Some(id)) = (lookup("AWS_REGION"), lookup("NUDJ_AWS_SECRET")) {
-        named.push(Arc::new(AwsSecret::new(&region, id, AwsKeys::from_environment()?, http)?));
-    }
-    if named.is_empty() {
+    let mut chain = named(http, lookup).into_iter().map(|(_, provider)| provider).collect::<Result<Vec<_>, _>>()?;
+    if chain.is_empty() {
         return Ok(None);
     }
-    named.push(Arc::new(EnvironmentCredential::new(["NUDJ_API_TOKEN", "NUDJ_API_KEY"])));
-    Ok(Some(Arc::new(Chain::new(named))))
+    chain.push(Arc::new(EnvironmentCredential::new(["NUDJ_API_TOKEN", "NUDJ_API_KEY"])));
+    Ok(Some(Arc::new(Chain::new(chain))))
 }
 
 #[cfg(test)]

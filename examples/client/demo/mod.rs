@@ -50,7 +50,7 @@ pub(crate) async fn run(global: &Global, args: &Demo) -> Result<bool, Error> {
         (connect::builder(config, token, Some(observer)).cache(cache::layer(&cache)?).build()?, Some(mock))
     } else {
         agreed(&config, args)?;
-        (connect::builder(config, connect::token(), Some(observer)).cache(cache::layer(&cache)?).build()?, None)
+        (connect::remote(config, Some(observer))?.cache(cache::layer(&cache)?).build()?, None)
     };
     let dashboard = board.map(|board| board.serve(&client, &cache)).transpose()?;
     let failed = play(&client, mock.as_ref(), &tally, dashboard.as_ref()).await;

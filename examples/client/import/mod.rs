@@ -19,7 +19,7 @@ use crate::{
 pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
     let config = connect::config(global)?;
     let batch = batch_config(&config);
-    let client = connect::builder(config, connect::token(), None).build()?;
+    let client = connect::remote(config, None)?.build()?;
     let input = Input::open(&args.file)?;
     let checkpoint = args.checkpoint.as_ref().map(|path| CheckpointFile::open(path, input.fingerprint.clone()));
     let checkpoint = checkpoint.transpose().map_err(|error| Error::usage("--checkpoint", describe(&error)))?;

@@ -43,3 +43,19 @@ pub(super) fn after_refusal(current: Option<&Arc<Generation>>, refused: u64) -> 
         None => AfterRefusal::Renew,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_refusal_of_the_old_one_leaves_the_new_one_that_has_not_worked_yet() {
+        let of = |number, fallback| {
+            Arc::new(Generation { number, value: HeaderValue::from_static("x"), expires: None, fallback })
+        };
+        let new = of(2, Some(of(1, None)));
+        assert!(matches!(after_refusal(Some(&new), 1), AfterRefusal::Use(current) if current.number == 2));
+        assert!(matches!(after_refusal(Some(&new), 2), AfterRefusal::FallBack(old) if old.number == 1));
+        assert!(matches!(after_refusal(Some(&of(3, None)), 3), AfterRefusal::Renew));
+    }
+}
