@@ -43,6 +43,27 @@ pub struct SqliteLevel {
     cleaning: Cleaning,
 }
 
+/// Of two that put a new file into WAL mode at once, SQLite refuses one, whatever the busy timeout: that one comes again.
+async fn connect(pool: &SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    const AGAIN: u32 = 100;
+    let mut failed = 0;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if failed < AGAIN && is_busy(&error) => {
+                failed += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// SQLITE_BUSY in one of its forms: the low byte is 5.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
 impl SqliteLevel {
     /// Opens the file and brings its tables up to date.
     ///
@@ -82,7 +103,7 @@ impl SqliteLevel {
                 source: error,
             }
         };
-        let opened = pool.connect_with(options).await;
+        let opened = connect(&pool, &options).await;
         let pool = opened.map_err(|error| failed("the file could not be opened")(error.into()))?;
         let migrator = migrator(&[include_str!("../../migrations/sqlite/0001_cache.sql")]);
         let migrated = match migrator.run(&pool).await {
