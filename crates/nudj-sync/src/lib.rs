@@ -28,7 +28,11 @@ pub mod request_response;
 
 mod error;
 pub mod remote;
-#[cfg(all(feature = "sqlite", any(feature = "request-response", feature = "bidirectional")))]
+#[cfg(any(
+    feature = "outbox-sqlite",
+    feature = "cdc-sqlite",
+    all(feature = "sqlite", any(feature = "request-response", feature = "bidirectional"))
+))]
 mod sqlite;
 #[cfg(any(feature = "request-response", feature = "bidirectional"))]
 mod under_way;

@@ -1,27 +1,36 @@
-//! The journals' SQLite file.
+//! The SQLite files that hold what must not be lost.
 
 use std::{path::Path, time::Duration};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::Error;
+/// How long one writer waits for another.
+const WAIT: Duration = Duration::from_secs(5);
 
-/// Opens the file, making it where there is none, in write-ahead mode with a full sync per commit. One connection: SQLite has one
-/// writer anyway, and callers queue for it here, up to 5 s.
-pub(crate) async fn open(path: impl AsRef<Path>, what: &'static str) -> Result<SqlitePool, Error> {
-    let wait = Duration::from_secs(5);
-    let options = SqliteConnectOptions::new()
+/// Makes the file where there is none; write-ahead mode, with a full sync per commit.
+pub(crate) fn durable(path: impl AsRef<Path>) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(wait);
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(wait)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(options)
+        .busy_timeout(WAIT)
+}
+
+/// One connection that is never given up: SQLite has one writer anyway, and who waits for it here waits in order.
+pub(crate) fn one_connection() -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None)
+}
+
+/// Opens the [`durable`] file by [`one_connection`]. Callers queue for it up to 5 s.
+#[cfg(any(
+    feature = "outbox-sqlite",
+    all(feature = "sqlite", any(feature = "request-response", feature = "bidirectional"))
+))]
+pub(crate) async fn open(path: impl AsRef<Path>, what: &'static str) -> Result<sqlx::SqlitePool, crate::Error> {
+    one_connection()
+        .acquire_timeout(WAIT)
+        .connect_with(durable(path))
         .await
-        .map_err(|error| Error::store(what, error))
+        .map_err(|error| crate::Error::store(what, error))
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use async_trait::async_trait;
 use sqlx::{
     Row as _, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions},
+    sqlite::{SqliteConnectOptions, SqlitePool},
 };
 use tokio::time::Instant;
 
@@ -49,8 +49,8 @@ impl SqliteSource {
         tables: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, Error> {
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        Ok(Self::with_pool(pool.connect_with(options).await.map_err(local)?, tables))
+        let opened = crate::sqlite::one_connection().connect_with(options).await;
+        Ok(Self::with_pool(opened.map_err(local)?, tables))
     }
 
     /// Uses a pool of yours.

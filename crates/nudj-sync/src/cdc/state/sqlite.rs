@@ -1,9 +1,9 @@
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::SqlitePool;
 
 use super::failed;
-use crate::Error;
+use crate::{Error, sqlite};
 
 /// Keeps the state in an SQLite file: the tables `nudj_cdc_streams`, `nudj_cdc_links` and `nudj_cdc_dead_letters`.
 #[derive(Clone, Debug)]
@@ -18,14 +18,8 @@ impl SqliteState {
     /// # Errors
     /// [`Error::Store`] when it cannot be opened or its tables not be made.
     pub async fn open(path: impl AsRef<Path>, stream: impl Into<String>) -> Result<Self, Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        Self::with_pool(pool.connect_with(options).await.map_err(failed)?, stream).await
+        let opened = sqlite::one_connection().connect_with(sqlite::durable(path)).await;
+        Self::with_pool(opened.map_err(failed)?, stream).await
     }
 
     /// Uses a pool of yours. How safe a commit is, is then yours to set.

@@ -74,7 +74,7 @@ macro_rules! impl_outbox {
                 lease: std::time::Duration,
             ) -> Result<Vec<$crate::event::Claimed>, $crate::Error> {
                 use sqlx::Row as _;
-                use $crate::event::{Claimed, Event, model, outbox::row};
+                use $crate::event::{Claimed, model, outbox::row};
 
                 let rows = sqlx::query(concat!(
                     // Materialized: a plan that ran the inner query twice would lock more rows than it returns.
@@ -94,13 +94,7 @@ macro_rules! impl_outbox {
                 .map_err(row::store)?;
                 let mut claimed = Vec::with_capacity(rows.len());
                 for found in &rows {
-                    let event = Event {
-                        id: found.try_get("event_id").map_err(row::store)?,
-                        topic: found.try_get("topic").map_err(row::store)?,
-                        key: found.try_get("event_key").map_err(row::store)?,
-                        payload: row::parse_payload(&found.try_get::<String, _>("payload").map_err(row::store)?)?,
-                        occurred_at: found.try_get("occurred_at").map_err(row::store)?,
-                    };
+                    let event = row::event(found)?;
                     claimed.push(Claimed {
                         event,
                         attempt: row::attempts(found.try_get("attempts").map_err(row::store)?),
@@ -177,7 +171,7 @@ macro_rules! impl_outbox {
 
             async fn dead_letters(&self, limit: usize) -> Result<Vec<$crate::event::DeadLetter>, $crate::Error> {
                 use sqlx::Row as _;
-                use $crate::event::{DeadLetter, Event, outbox::row};
+                use $crate::event::{DeadLetter, outbox::row};
 
                 let rows = sqlx::query(
                     "SELECT event_id, topic, event_key, payload, occurred_at, attempts, reason FROM nudj_sync_outbox \
@@ -190,13 +184,7 @@ macro_rules! impl_outbox {
                 .map_err(row::store)?;
                 let mut letters = Vec::with_capacity(rows.len());
                 for found in &rows {
-                    let event = Event {
-                        id: found.try_get("event_id").map_err(row::store)?,
-                        topic: found.try_get("topic").map_err(row::store)?,
-                        key: found.try_get("event_key").map_err(row::store)?,
-                        payload: row::parse_payload(&found.try_get::<String, _>("payload").map_err(row::store)?)?,
-                        occurred_at: found.try_get("occurred_at").map_err(row::store)?,
-                    };
+                    let event = row::event(found)?;
                     let attempts = row::attempts(found.try_get("attempts").map_err(row::store)?);
                     let reason = found.try_get("reason").map_err(row::store)?;
                     letters.push(DeadLetter { event, attempts, reason });
@@ -256,25 +244,18 @@ macro_rules! impl_outbox {
         impl $outbox {
             /// With a new number, behind everything of its key.
             async fn move_to_the_end(&self, id: &str) -> Result<bool, $crate::Error> {
-                use sqlx::Row as _;
-                use $crate::event::{Event, outbox::row};
+                use $crate::event::outbox::row;
 
                 let mut transaction = self.begin().await?;
                 let taken = sqlx::query(
                     "DELETE FROM nudj_sync_outbox WHERE queue = $1 AND event_id = $2 AND state = 1 \
-                     RETURNING topic, event_key, payload, occurred_at",
+                     RETURNING event_id, topic, event_key, payload, occurred_at",
                 );
                 let taken = taken.bind(self.config.queue.clone()).bind(id.to_owned());
                 let Some(found) = taken.fetch_optional(&mut *transaction).await.map_err(row::store)? else {
                     return Ok(false);
                 };
-                let event = Event {
-                    id: id.to_owned(),
-                    topic: found.try_get("topic").map_err(row::store)?,
-                    key: found.try_get("event_key").map_err(row::store)?,
-                    payload: row::parse_payload(&found.try_get::<String, _>("payload").map_err(row::store)?)?,
-                    occurred_at: found.try_get("occurred_at").map_err(row::store)?,
-                };
+                let event = row::event(&found)?;
                 self.insert(&mut transaction, &event).await?;
                 transaction.commit().await.map_err(row::store)?;
                 Ok(true)

@@ -1,10 +1,31 @@
 //! Values as the table holds them.
 
+use sqlx::{ColumnIndex, Decode, Row, Type};
+
 use crate::Error;
 use crate::event::Event;
 
+pub(super) const WHAT: &str = "outbox";
+
 pub(super) fn store(source: sqlx::Error) -> Error {
-    Error::store("outbox", source)
+    Error::store(WHAT, source)
+}
+
+/// The event in a row that has all its columns.
+pub(super) fn event<R: Row>(row: &R) -> Result<Event, Error>
+where
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let text = |column: &str| row.try_get::<String, _>(column).map_err(store);
+    Ok(Event {
+        id: text("event_id")?,
+        topic: text("topic")?,
+        key: text("event_key")?,
+        payload: parse_payload(&text("payload")?)?,
+        occurred_at: row.try_get("occurred_at").map_err(store)?,
+    })
 }
 
 pub(super) fn number(value: i64) -> u64 {
@@ -24,6 +45,6 @@ pub(super) fn payload(event: &Event) -> String {
     event.payload.to_string()
 }
 
-pub(super) fn parse_payload(text: &str) -> Result<serde_json::Value, Error> {
-    serde_json::from_str(text).map_err(|error| Error::corrupt("outbox", format!("a payload is not JSON: {error}")))
+fn parse_payload(text: &str) -> Result<serde_json::Value, Error> {
+    serde_json::from_str(text).map_err(|error| Error::corrupt(WHAT, format!("a payload is not JSON: {error}")))
 }

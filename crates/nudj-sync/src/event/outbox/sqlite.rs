@@ -2,17 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Sqlite, Transaction};
 use tokio::sync::Notify;
 
 use super::OutboxConfig;
-use super::row::store;
-use crate::Error;
+use super::row::{WHAT, store};
+use crate::{Error, sqlite};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS nudj_sync_outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -67,23 +64,7 @@ impl SqliteOutbox {
     /// # Errors
     /// [`Error::Config`]; [`Error::Store`] when it cannot be opened or its table not be made.
     pub async fn open(path: impl AsRef<Path>, config: OutboxConfig) -> Result<Self, Error> {
-        let wait = Duration::from_secs(5);
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(wait);
-        // SQLite has one writer; who waits for it here waits in order, instead of polling a lock.
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(wait)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await
-            .map_err(store)?;
-        Self::with_pool(pool, config).await
+        Self::with_pool(sqlite::open(path, WHAT).await?, config).await
     }
 
     /// Uses a pool of yours, and makes the table in its database. How safe a commit is, and how long one waits for another, is then yours
