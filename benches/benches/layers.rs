@@ -3,13 +3,12 @@
 //!
 //! Over a ready service no timer is ever registered, which flatters the deadline and the timeouts.
 
-use std::hint::black_box;
-
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use http::{Request, Response};
-use nudj_benches::{Body, Cases, each};
+use nudj_benches::{Body, Cases, count::repeat, each};
+use nudj_tower::BoxError;
 use tokio::runtime::Runtime;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 struct Bench<'b> {
     group: BenchmarkGroup<'b, WallTime>,
@@ -20,6 +19,7 @@ impl Cases for Bench<'_> {
     fn case<S>(&mut self, name: &'static str, template: &Request<Body>, service: S)
     where
         S: Service<Request<Body>, Response = Response<Body>> + Clone + 'static,
+        S::Error: Into<BoxError>,
     {
         let runtime = &self.runtime;
         self.group.bench_function(name, |bencher| {
@@ -27,13 +27,8 @@ impl Cases for Bench<'_> {
                 let (template, mut service) = (template.clone(), service.clone());
                 runtime.block_on(async move {
                     let start = tokio::time::Instant::now();
-                    for _ in 0..rounds {
-                        let answered = match service.ready().await {
-                            Ok(service) => service.call(template.clone()).await.is_ok(),
-                            Err(_) => false,
-                        };
-                        assert!(black_box(answered), "the price of a failure is another question");
-                    }
+                    let answered = repeat(&mut service, &template, rounds).await;
+                    assert!(answered.is_ok(), "{name}: {answered:?}");
                     start.elapsed()
                 })
             });

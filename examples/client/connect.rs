@@ -23,11 +23,7 @@ pub(crate) fn config(global: &Global) -> Result<Config, Error> {
 
 /// The token from the environment.
 pub(crate) fn token() -> Option<SecretString> {
-    ["NUDJ_API_TOKEN", "NUDJ_API_KEY"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .find(|token| !token.is_empty())
-        .map(SecretString::from)
+    ["NUDJ_API_TOKEN", "NUDJ_API_KEY"].into_iter().find_map(variable).map(SecretString::from)
 }
 
 /// The builder of a client that takes its token from a vault where the environment names one, else from the environment.

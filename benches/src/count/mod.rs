@@ -6,6 +6,6 @@ mod wire;
 
 pub use self::{
     recorded::{Figure, Recorded},
-    runner::{HasRuntime, WARM_UP, repeat, run, runtime, visit},
+    runner::{WARM_UP, repeat, run, runtime, visit},
     wire::{Server, serve},
 };

@@ -2,7 +2,7 @@ use std::hint::black_box;
 
 use http::{Request, Response};
 use nudj_tower::BoxError;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tower::{Service, ServiceExt};
 
 use super::wire;
@@ -17,7 +17,8 @@ pub const WARM_UP: u64 = 200;
 /// When there is no such case or it fails.
 pub fn run(case: &str, calls: u64) -> Result<(), BoxError> {
     let mut run = Run { case, calls, found: false, runtime: runtime()?, failed: None };
-    visit(&mut run)?;
+    let handle = run.runtime.handle().clone();
+    visit(&handle, &mut run)?;
     match run.failed {
         Some(problem) => Err(problem),
         None if run.found => Ok(()),
@@ -29,9 +30,8 @@ pub fn run(case: &str, calls: u64) -> Result<(), BoxError> {
 ///
 /// # Errors
 /// When a case cannot be built.
-pub fn visit(cases: &mut (impl Cases + HasRuntime)) -> Result<(), BoxError> {
-    let handle = cases.runtime().handle().clone();
-    let _entered = handle.enter();
+pub fn visit(runtime: &Handle, cases: &mut impl Cases) -> Result<(), BoxError> {
+    let _entered = runtime.enter();
     let server = wire::Server::start()?;
     each(cases)?;
     wire::each(cases, server.address())
@@ -43,12 +43,6 @@ pub fn visit(cases: &mut (impl Cases + HasRuntime)) -> Result<(), BoxError> {
 /// When the system gives none.
 pub fn runtime() -> Result<Runtime, BoxError> {
     Ok(Builder::new_current_thread().enable_all().build()?)
-}
-
-/// Which runtime the cases are built in and run on.
-pub trait HasRuntime {
-    /// That runtime.
-    fn runtime(&self) -> &Runtime;
 }
 
 /// Calls `service` that often.
@@ -75,12 +69,6 @@ struct Run<'a> {
     found: bool,
     runtime: Runtime,
     failed: Option<BoxError>,
-}
-
-impl HasRuntime for Run<'_> {
-    fn runtime(&self) -> &Runtime {
-        &self.runtime
-    }
 }
 
 impl Cases for Run<'_> {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use http::{Request, Response};
 use nudj_benches::{
     Body, Cases,
-    count::{Figure, HasRuntime, WARM_UP, repeat, runtime, visit},
+    count::{Figure, WARM_UP, repeat, runtime, visit},
 };
 use nudj_tower::BoxError;
 use tokio::runtime::Runtime;
@@ -15,7 +15,8 @@ const COUNTED: u64 = 1000;
 /// Allocations per call of every case.
 pub(crate) fn each() -> Result<BTreeMap<String, Figure>, BoxError> {
     let mut count = Allocations { figures: BTreeMap::new(), runtime: runtime()?, failed: None };
-    visit(&mut count)?;
+    let handle = count.runtime.handle().clone();
+    visit(&handle, &mut count)?;
     match count.failed {
         Some(problem) => Err(problem),
         None => Ok(count.figures),
@@ -26,12 +27,6 @@ struct Allocations {
     figures: BTreeMap<String, Figure>,
     runtime: Runtime,
     failed: Option<BoxError>,
-}
-
-impl HasRuntime for Allocations {
-    fn runtime(&self) -> &Runtime {
-        &self.runtime
-    }
 }
 
 impl Cases for Allocations {
