@@ -5,10 +5,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 use nudj_tower::BoxError;
 use tower::Service;
+
+/// What `RequestBuilder` of nudj-client reserves. A clone keeps the table's size, though not the room in the list beside it.
+const ROOM: usize = 12;
 
 /// The body of requests and answers.
 pub type Body = Full<Bytes>;
@@ -32,14 +35,17 @@ impl Service<Request<Body>> for Immediate {
     }
 }
 
-/// A request as a client makes it: four headers, no context.
+/// A request as the typed client makes it: four headers, a table with room for what layers and connection add, no context.
 #[must_use]
 pub fn request() -> Request<Body> {
-    Request::post("http://localhost/api/v2/admin/users")
-        .header("accept", "application/json")
-        .header("content-type", "application/json")
-        .header("x-language", "en")
-        .header("user-agent", "bench")
-        .body(Full::from(Bytes::from_static(b"{\"email\":\"ada@example.org\"}")))
-        .unwrap_or_default()
+    let mut request = Request::new(Full::from(Bytes::from_static(b"{\"email\":\"ada@example.org\"}")));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from_static("http://localhost/api/v2/admin/users");
+    let headers = request.headers_mut();
+    headers.reserve(ROOM);
+    headers.insert("accept", HeaderValue::from_static("application/json"));
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    headers.insert("x-language", HeaderValue::from_static("en"));
+    headers.insert("user-agent", HeaderValue::from_static("bench"));
+    request
 }

@@ -78,12 +78,16 @@ where
 {
     let deadline = classifier.context(&request).and_then(CallContext::deadline);
     let deadline = deadline.map_or(NEVER, |deadline| shared.tick(deadline));
+    let (classifier, started, progress) = (classifier.clone(), NEVER, Progress::Unpolled);
+    let lent = lend();
     let guard = PanicGuard { shared, permit };
     let inner = inner.call(request);
     mem::forget(guard);
-    let (classifier, started, progress) = (classifier.clone(), NEVER, Progress::Unpolled);
-    let stage = Stage::Called { inner, shared: lend(), permit, classifier, deadline, started, progress };
-    CircuitBreakerFuture { stage, request: PhantomData }
+    // Nothing else between the call and the return, so that the future can be built where it is wanted.
+    CircuitBreakerFuture {
+        request: PhantomData,
+        stage: Stage::Called { shared: lent, permit, classifier, deadline, started, progress, inner },
+    }
 }
 
 impl<S, C, Req> Service<Req> for CircuitBreaker<S, C>

@@ -102,19 +102,27 @@ impl TraceContext {
     #[must_use]
     pub fn traceparent(&self, span: SpanId) -> [u8; 55] {
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&mut out[3..35], &self.trace_id.0.to_be_bytes());
-        write_hex(&mut out[36..52], &span.0.to_be_bytes());
-        write_hex(&mut out[53..55], &[self.flags & 1]);
+        let trace = self.trace_id.0;
+        for (place, word) in [(3, trace >> 96), (11, trace >> 64), (19, trace >> 32), (27, trace)] {
+            out[place..place + 8].copy_from_slice(&hex(word as u32));
+        }
+        out[36..44].copy_from_slice(&hex((span.0 >> 32) as u32));
+        out[44..52].copy_from_slice(&hex(span.0 as u32));
+        out[54] += self.flags & 1;
         out
     }
 }
 
-fn write_hex(out: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
+/// Eight digits in one word at a time, since this is done for every attempt: 14 operations in place of 8 look-ups of two steps each.
+fn hex(word: u32) -> [u8; 8] {
+    let mut nibbles = u64::from(word);
+    // One nibble to a byte, in order.
+    nibbles = (nibbles & 0xffff_0000) << 16 | nibbles & 0xffff;
+    nibbles = (nibbles & 0x0000_ff00_0000_ff00) << 8 | nibbles & 0x0000_00ff_0000_00ff;
+    nibbles = (nibbles & 0x00f0_00f0_00f0_00f0) << 4 | nibbles & 0x000f_000f_000f_000f;
+    // From 10 on, adding 6 carries into the next bit; the letters stand 39 beyond where the digits end.
+    let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 fn digit(character: u8) -> Option<u8> {

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -19,13 +19,12 @@ use crate::BoxError;
 pub struct Credentialed<S, R = Replaying> {
     inner: S,
     credentials: Credentials,
-    name: HeaderName,
     replay: R,
 }
 
 impl<S, R> Credentialed<S, R> {
     pub(super) fn new(inner: S, credentials: Credentials, replay: R) -> Self {
-        Self { inner, name: credentials.header_name(), credentials, replay }
+        Self { inner, credentials, replay }
     }
 }
 
@@ -69,15 +68,13 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Some(generation) = self.credentials.current() else {
             let credentials = self.credentials.clone();
-            let fetch: Fetching = Box::pin(async move { credentials.renewed(None).await });
+            let fetch: Fetch = Box::pin(async move { credentials.renewed(None).await });
             let spare = Some(Spare::of(self, self.inner.clone(), self.replay.keep(&request)));
-            return CredentialedFuture {
-                state: State::Fetching { fetch, request: Some(request), refused: None },
-                spare,
-            };
+            let fetching = Some(Box::new(Fetching { fetch, request, refused: None }));
+            return CredentialedFuture { state: State::Fetching { fetching }, spare };
         };
         let can_replay = self.credentials.renews() || generation.fallback.is_some();
         let kept = if can_replay { self.replay.keep(&request) } else { None };
@@ -86,8 +83,8 @@ where
         match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
                 let spare = can_replay.then(|| Spare::of(self, self.inner.clone(), kept));
-                let future = self.inner.call(dressed(request, &self.name, &generation));
-                CredentialedFuture { state: State::Called { future, generation }, spare }
+                dress(&mut request, &self.credentials, &generation);
+                CredentialedFuture { spare, state: State::Called { generation, future: self.inner.call(request) } }
             }
             Poll::Ready(Err(error)) => {
                 CredentialedFuture { state: State::Failed { error: Some(error.into()) }, spare: None }
@@ -96,19 +93,26 @@ where
                 let clone = self.inner.clone();
                 let unready = mem::replace(&mut self.inner, clone);
                 let spare = Some(Spare::of(self, unready, kept));
-                CredentialedFuture { state: State::Readying { sending: Some((generation, request)) }, spare }
+                let sending = Some(Box::new((generation, request)));
+                CredentialedFuture { state: State::Readying { sending }, spare }
             }
         }
     }
 }
 
-/// The request with the credential in its header.
-fn dressed<B>(mut request: Request<B>, name: &HeaderName, generation: &Generation) -> Request<B> {
-    request.headers_mut().insert(name.clone(), generation.value.clone());
-    request
+/// Puts the credential into its header.
+fn dress<B>(request: &mut Request<B>, credentials: &Credentials, generation: &Generation) {
+    request.headers_mut().insert(credentials.header_name(), generation.value.clone());
 }
 
-type Fetching = Pin<Box<dyn Future<Output = Result<Arc<Generation>, CredentialError>> + Send>>;
+type Fetch = Pin<Box<dyn Future<Output = Result<Arc<Generation>, CredentialError>> + Send>>;
+
+/// The wait for a credential, and what is sent with it.
+struct Fetching<B, Res> {
+    fetch: Fetch,
+    request: Request<B>,
+    refused: Option<(Res, Arc<Generation>)>,
+}
 
 pin_project! {
     /// The future of a [`Credentialed`] call.
@@ -127,24 +131,22 @@ pin_project! {
 struct Spare<S, B> {
     inner: S,
     credentials: Credentials,
-    name: HeaderName,
     kept: Option<Request<B>>,
     renewable: bool,
 }
 
 impl<S, B> Spare<S, B> {
     fn of<R>(service: &Credentialed<S, R>, inner: S, kept: Option<Request<B>>) -> Box<Self> {
-        let (credentials, name) = (service.credentials.clone(), service.name.clone());
-        Box::new(Self { inner, credentials, name, kept, renewable: true })
+        Box::new(Self { inner, credentials: service.credentials.clone(), kept, renewable: true })
     }
 }
 
 pin_project! {
     #[project = StateProj]
     enum State<F, B, Res> {
-        // Only when there is nothing valid: a box here costs no call that has its credential.
-        Fetching { fetch: Fetching, request: Option<Request<B>>, refused: Option<(Res, Arc<Generation>)> },
-        Readying { sending: Option<(Arc<Generation>, Request<B>)> },
+        // Boxes, which cost no call that has its credential and whose service is ready.
+        Fetching { fetching: Option<Box<Fetching<B, Res>>> },
+        Readying { sending: Option<Box<(Arc<Generation>, Request<B>)>> },
         Called { #[pin] future: F, generation: Arc<Generation> },
         Failed { error: Option<BoxError> },
     }
@@ -161,8 +163,12 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Fetching { fetch, request, refused } => {
-                    let generation = match (ready!(fetch.as_mut().poll(cx)), refused.take()) {
+                StateProj::Fetching { fetching } => {
+                    let Some(waiting) = fetching else { return Poll::Ready(Err(polled_after_end())) };
+                    let fetched = ready!(waiting.fetch.as_mut().poll(cx));
+                    let Some(ended) = fetching.take() else { return Poll::Ready(Err(polled_after_end())) };
+                    let Fetching { request, refused, .. } = *ended;
+                    let generation = match (fetched, refused) {
                         // The same secret again would be refused again.
                         (Ok(new), Some((response, old))) if new.value == old.value => return Poll::Ready(Ok(response)),
                         (Ok(generation), _) => generation,
@@ -170,16 +176,15 @@ where
                         (Err(_), Some((response, _))) => return Poll::Ready(Ok(response)),
                         (Err(error), None) => return Poll::Ready(Err(error.into())),
                     };
-                    let sending = request.take().map(|request| (generation, request));
-                    this.state.set(State::Readying { sending });
+                    this.state.set(State::Readying { sending: Some(Box::new((generation, request))) });
                 }
                 StateProj::Readying { sending } => {
                     let Some(spare) = this.spare else { return Poll::Ready(Err(polled_after_end())) };
                     ready!(spare.inner.poll_ready(cx)).map_err(Into::into)?;
-                    let Some((generation, request)) = sending.take() else {
-                        return Poll::Ready(Err(polled_after_end()));
-                    };
-                    let future = spare.inner.call(dressed(request, &spare.name, &generation));
+                    let Some(sent) = sending.take() else { return Poll::Ready(Err(polled_after_end())) };
+                    let (generation, mut request) = *sent;
+                    dress(&mut request, &spare.credentials, &generation);
+                    let future = spare.inner.call(request);
                     this.state.set(State::Called { future, generation });
                 }
                 StateProj::Called { future, generation } => {
@@ -200,8 +205,9 @@ where
                         tokio::spawn(async move { credentials.after_refusal(refused).await.map(drop) });
                         return Poll::Ready(Ok(response));
                     };
-                    let fetch: Fetching = Box::pin(credentials.after_refusal(refused));
-                    this.state.set(State::Fetching { fetch, request: Some(request), refused: Some((response, old)) });
+                    let fetch: Fetch = Box::pin(credentials.after_refusal(refused));
+                    let fetching = Fetching { fetch, request, refused: Some((response, old)) };
+                    this.state.set(State::Fetching { fetching: Some(Box::new(fetching)) });
                 }
                 StateProj::Failed { error } => {
                     return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_end)));

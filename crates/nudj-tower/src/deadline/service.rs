@@ -79,17 +79,12 @@ where
             deadline = context.deadline();
         }
         let allowed = deadline.map_or(self.total, |at| at.saturating_duration_since(now));
-        let state = if allowed.is_zero() {
-            State::Late
-        } else {
-            State::Called {
-                inner: self.inner.call(request),
-                timer: LazyTimer::default(),
-                deadline,
-                context: context.filter(|_| self.tries_counted),
-            }
-        };
-        DeadlineFuture { state, allowed }
+        if allowed.is_zero() {
+            return DeadlineFuture { state: State::Late, allowed };
+        }
+        let context = context.filter(|_| self.tries_counted);
+        let timer = LazyTimer::default();
+        DeadlineFuture { allowed, state: State::Called { timer, deadline, context, inner: self.inner.call(request) } }
     }
 }
 

@@ -74,7 +74,7 @@ where
             shared: Arc::clone(&self.shared),
             request: PhantomData,
         });
-        MetricsFuture { inner: self.inner.call(request), listener }
+        MetricsFuture { listener, inner: self.inner.call(request) }
     }
 }
 

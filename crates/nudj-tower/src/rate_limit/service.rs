@@ -57,37 +57,35 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let mut guard = Guard::new(self.limiters.of(&request));
-        let state = match self.rules.ask() {
+        let rules = Arc::clone(&self.rules);
+        let state = match rules.ask() {
             Err(rejection) => {
                 guard.lease.gate().count_refusal();
                 State::failed(rejection)
             }
-            Ok(()) if guard.take() => self.send(request, &mut guard),
-            Ok(()) => State::Queued { waiting: Some((self.inner.clone(), request)), since: None, timer: None },
+            // With quota in hand, an inner service that is ready is called right here.
+            Ok(()) if guard.take() => match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => {
+                    guard.spend();
+                    return RateLimitFuture { guard, rules, state: State::Called { future: self.inner.call(request) } };
+                }
+                Poll::Ready(Err(error)) => State::failed(error),
+                Poll::Pending => self.unready(request),
+            },
+            Ok(()) => State::queued(self.inner.clone(), request),
         };
-        RateLimitFuture { state, guard, rules: Arc::clone(&self.rules) }
+        RateLimitFuture { state, guard, rules }
     }
 }
 
 impl<S: Clone, C, L> RateLimit<S, C, L> {
-    /// Sends with quota in hand. An inner service that is ready is called right here; one that is not is driven by the future,
-    /// which asks again with its own waker.
-    fn send<Req>(&mut self, request: Req, guard: &mut Guard) -> State<S, Req, S::Future>
+    /// Has the inner service driven by the future, which asks again with its own waker.
+    fn unready<Req>(&mut self, request: Req) -> State<S, Req, S::Future>
     where
         S: Service<Req>,
-        S::Error: Into<BoxError>,
     {
-        match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                guard.spend();
-                State::Called { future: self.inner.call(request) }
-            }
-            Poll::Ready(Err(error)) => State::failed(error),
-            Poll::Pending => {
-                let clone = self.inner.clone();
-                State::Unready { waiting: Some((mem::replace(&mut self.inner, clone), request)) }
-            }
-        }
+        let clone = self.inner.clone();
+        State::Unready { waiting: Some(Box::new((mem::replace(&mut self.inner, clone), request))) }
     }
 }
 
@@ -114,16 +112,31 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, Req, F> {
-        /// Waits for quota; only the head of the queue has a timer.
-        Queued { waiting: Option<(S, Req)>, since: Option<Instant>, #[pin] timer: Option<Sleep> },
+        // What waits is boxed: the layers above move this future, and most calls wait for nothing.
+        /// Waits for quota.
+        Queued { waiting: Option<Box<(S, Req)>>, turn: Pin<Box<Turn>> },
         /// Has quota and waits for the inner service.
-        Unready { waiting: Option<(S, Req)> },
+        Unready { waiting: Option<Box<(S, Req)>> },
         Called { #[pin] future: F },
         Failed { error: Option<BoxError> },
     }
 }
 
+pin_project! {
+    /// A place in the queue; only its head has a timer.
+    #[derive(Default)]
+    struct Turn {
+        since: Option<Instant>,
+        #[pin]
+        timer: Option<Sleep>,
+    }
+}
+
 impl<S, Req, F> State<S, Req, F> {
+    fn queued(inner: S, request: Req) -> Self {
+        Self::Queued { waiting: Some(Box::new((inner, request))), turn: Box::pin(Turn::default()) }
+    }
+
     fn failed(error: impl Into<BoxError>) -> Self {
         Self::Failed { error: Some(error.into()) }
     }
@@ -141,18 +154,20 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProj::Queued { waiting, since, timer } => {
-                    match ready!(poll_quota(waiting.as_ref(), since, timer, this.guard, this.rules, cx)) {
+                StateProj::Queued { waiting, turn } => {
+                    match ready!(poll_quota(waiting.as_deref(), turn.as_mut(), this.guard, this.rules, cx)) {
                         Ok(()) => State::Unready { waiting: waiting.take() },
                         Err(rejection) => State::failed(rejection),
                     }
                 }
                 StateProj::Unready { waiting } => {
-                    let Some((inner, _)) = waiting else { return Poll::Ready(Err(polled_after_ready())) };
+                    let Some((inner, _)) = waiting.as_deref_mut() else {
+                        return Poll::Ready(Err(polled_after_ready()));
+                    };
                     match ready!(inner.poll_ready(cx)) {
                         Err(error) => State::failed(error),
                         Ok(()) => {
-                            let Some((mut inner, request)) = waiting.take() else { continue };
+                            let Some((mut inner, request)) = waiting.take().map(|waiting| *waiting) else { continue };
                             this.guard.spend();
                             State::Called { future: inner.call(request) }
                         }
@@ -175,12 +190,12 @@ where
 /// Ready with quota in the guard, or with why there is none.
 fn poll_quota<S, Req, Res, C: Classify<Req, Res>>(
     waiting: Option<&(S, Req)>,
-    since: &mut Option<Instant>,
-    mut timer: Pin<&mut Option<Sleep>>,
+    turn: Pin<&mut Turn>,
     guard: &mut Guard,
     rules: &Rules<C>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Rejection>> {
+    let mut turn = turn.project();
     loop {
         let now = Instant::now();
         let gate = guard.lease.gate();
@@ -205,7 +220,7 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>>(
                 return Poll::Ready(Err(refusal.rejection()));
             }
             Admission::Granted(_) => {
-                if let Some(since) = since {
+                if let Some(since) = turn.since {
                     // The endpoints may have gone while it waited; the quota then goes to the next at once.
                     if let Err(rejection) = rules.ask() {
                         return Poll::Ready(Err(refuse(guard, rejection)));
@@ -216,18 +231,18 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>>(
             }
             Admission::Waits { .. } => {}
         }
-        since.get_or_insert(now);
+        turn.since.get_or_insert(now);
         let Some(alarm) = alarm else { return Poll::Pending };
         if let Err(rejection) = rules.ask() {
             return Poll::Ready(Err(refuse(guard, rejection)));
         }
         match alarm {
             Some(alarm) => {
-                match timer.as_mut().as_pin_mut() {
+                match turn.timer.as_mut().as_pin_mut() {
                     Some(sleep) => sleep.reset(alarm),
-                    None => timer.set(Some(sleep_until(alarm))),
+                    None => turn.timer.set(Some(sleep_until(alarm))),
                 }
-                if let Some(sleep) = timer.as_mut().as_pin_mut() {
+                if let Some(sleep) = turn.timer.as_mut().as_pin_mut() {
                     ready!(sleep.poll(cx));
                 }
             }

@@ -26,8 +26,9 @@ pin_project! {
 pin_project! {
     #[project = StageProj]
     enum Stage<F, S, Req> {
+        // Boxed: the layers above move this future, and most endpoints are ready.
         Readying {
-            readying: Option<Readying<S, Req>>,
+            readying: Option<Box<Readying<S, Req>>>,
         },
         Called {
             #[pin]
@@ -54,13 +55,14 @@ pin_project! {
                     };
                     member.end(None, failed);
                 }
-                StageProj::Readying { readying: Some(Readying { search, chosen: Chosen { member, .. }, .. }) }
-                    if is_over(search.deadline(member)) =>
-                {
-                    member.begin();
-                    member.end(None, true);
+                StageProj::Readying { readying: Some(readying) } => {
+                    let Readying { search, chosen: Chosen { member, .. }, .. } = &**readying;
+                    if is_over(search.deadline(member)) {
+                        member.begin();
+                        member.end(None, true);
+                    }
                 }
-                StageProj::Readying { .. } | StageProj::Ended { .. } => {}
+                StageProj::Readying { readying: None } | StageProj::Ended { .. } => {}
             }
         }
     }
@@ -106,14 +108,13 @@ where
         cx: &mut Context<'_>,
     ) -> Self {
         let mut search = search;
-        let stage = match shared.next(&mut search) {
+        match shared.next(&mut search) {
             Ok(mut chosen) => {
                 let readiness = chosen.service.poll_ready(cx);
-                Stage::go(shared, search, request, chosen, readiness, cx)
+                Self { classifier, stage: Stage::go(shared, search, request, chosen, readiness, cx) }
             }
-            Err(error) => Stage::Ended { error: Some(error) },
-        };
-        Self { stage, classifier }
+            Err(error) => Self { classifier, stage: Stage::Ended { error: Some(error) } },
+        }
     }
 }
 
@@ -136,7 +137,7 @@ where
             match readiness {
                 Poll::Pending => {
                     let readying = Readying { shared: Arc::clone(shared), search, request, chosen };
-                    return Self::Readying { readying: Some(readying) };
+                    return Self::Readying { readying: Some(Box::new(readying)) };
                 }
                 Poll::Ready(Err(error)) => {
                     // Nothing was sent, so nothing is lost by asking the next.
@@ -200,9 +201,8 @@ where
                     // A future is not polled after its end; if it is, this one stays silent.
                     let Some(waiting) = readying else { return Poll::Pending };
                     let readiness = Poll::Ready(ready!(waiting.chosen.service.poll_ready(cx)));
-                    let Some(Readying { shared, search, request, chosen }) = readying.take() else {
-                        return Poll::Pending;
-                    };
+                    let Some(waiting) = readying.take() else { return Poll::Pending };
+                    let Readying { shared, search, request, chosen } = *waiting;
                     this.stage.set(Stage::go(&shared, search, request, chosen, readiness, cx));
                 }
                 StageProj::Ended { error } => {

@@ -44,12 +44,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        AttemptTimeoutFuture {
-            inner: self.inner.call(request),
-            timer: LazyTimer::default(),
-            limit: self.limit,
-            deadline: None,
-        }
+        let (timer, limit) = (LazyTimer::default(), self.limit);
+        AttemptTimeoutFuture { timer, limit, deadline: None, inner: self.inner.call(request) }
     }
 }
 
