@@ -118,7 +118,7 @@ impl ClientBuilder {
     }
 
     /// Builds the client over a transport of your own, such as the in-memory mock: it gets requests with absolute URIs, one per
-    /// attempt, and must answer with the whole body. A failure that never left should be a
+    /// attempt and without the call's context, and must answer with the whole body. A failure that never left should be a
     /// [`TransportError`](nudj_tower::classify::TransportError).
     ///
     /// # Errors

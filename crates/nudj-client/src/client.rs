@@ -97,6 +97,10 @@ impl Client {
         self.shared.service.clone()
     }
 
+    pub(crate) fn stack(&self) -> &NudjService {
+        &self.shared.service
+    }
+
     /// Handles on the layers: breakers, limiter, endpoints, budget.
     #[must_use]
     pub fn handles(&self) -> &Handles {

@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::{BodyExt, Full};
 use nudj_tower::{CallContext, Route, idempotency::BusinessKey};
 use serde::{Serialize, de::DeserializeOwned};
-use tower_service::Service;
 
 use crate::{Client, Error, path};
 
@@ -139,11 +138,10 @@ impl RequestBuilder {
             request.headers_mut().entry("x-language").or_insert_with(|| language.clone());
         }
         request.headers_mut().entry(header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-        request.extensions_mut().insert(context.clone());
         if let Some(key) = self.business_key {
             request.extensions_mut().insert(key);
         }
-        let answer = self.client.service().call(request).await;
+        let answer = self.client.stack().call_within(context.clone(), request).await;
         let (parts, body) = answer.map_err(|error| Error::from_stack(error, &context))?.into_parts();
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),

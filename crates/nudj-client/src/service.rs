@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use nudj_tower::BoxError;
+use nudj_tower::{BoxError, Call, CallContext, HttpRequest as _};
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -28,26 +28,30 @@ pub type NudjFuture = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, 
 #[derive(Clone)]
 pub struct NudjService(Arc<dyn Dispatch>);
 
+/// What the layers of the stack hand down to each other: a request with its context beside it, which costs less than one in the
+/// request's extensions.
+pub(crate) type WholeCall = Call<Full<Bytes>>;
+
 trait Dispatch: Send + Sync {
-    fn dispatch(&self, request: Request<Full<Bytes>>) -> NudjFuture;
+    fn dispatch(&self, call: WholeCall) -> NudjFuture;
 }
 
 struct Template<S>(S);
 
 impl<S> Dispatch for Template<S>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
+    S: Service<WholeCall, Response = Response<Full<Bytes>>, Error = BoxError>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    fn dispatch(&self, request: Request<Full<Bytes>>) -> NudjFuture {
+    fn dispatch(&self, call: WholeCall) -> NudjFuture {
         let mut service = self.0.clone();
         // A stack that is ready, as ours always is, is called right here: its future goes into the box as it is, and not by way of
         // one that waits for readiness first.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Box::pin(service.call(request)),
+            Poll::Ready(Ok(())) => Box::pin(service.call(call)),
             Poll::Ready(Err(error)) => Box::pin(ready(Err(error))),
-            Poll::Pending => Box::pin(service.oneshot(request)),
+            Poll::Pending => Box::pin(service.oneshot(call)),
         }
     }
 }
@@ -60,7 +64,33 @@ impl NudjService {
         S: Clone + Send + Sync + 'static,
         S::Future: Send,
     {
+        Self::over_calls(OverRequests { inner: service, carrying: true })
+    }
+
+    /// As [`new`](Self::new), over a service that takes calls.
+    pub(crate) fn over_calls<S>(service: S) -> Self
+    where
+        S: Service<WholeCall, Response = Response<Full<Bytes>>, Error = BoxError>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
         Self(Arc::new(Template(service)))
+    }
+
+    /// As `call`, in a context that is at hand.
+    pub(crate) fn call_within(&self, context: CallContext, request: Request<Full<Bytes>>) -> NudjFuture {
+        self.dispatch(Call::within(context, request))
+    }
+
+    /// The service as a layer of the stack sees it.
+    pub(crate) fn into_calls(self) -> Calls {
+        Calls(self)
+    }
+
+    fn dispatch(&self, mut call: WholeCall) -> NudjFuture {
+        // Room for what the layers write, so that the map grows once at most.
+        call.headers_mut().reserve(WRITTEN);
+        self.0.dispatch(call)
     }
 }
 
@@ -73,10 +103,58 @@ impl Service<Request<Full<Bytes>>> for NudjService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Full<Bytes>>) -> NudjFuture {
-        // Room for what the layers write, so that the map grows once at most.
-        request.headers_mut().reserve(WRITTEN);
-        self.0.dispatch(request)
+    fn call(&mut self, request: Request<Full<Bytes>>) -> NudjFuture {
+        self.dispatch(Call::new(request))
+    }
+}
+
+/// [`NudjService`] for calls.
+#[derive(Clone)]
+pub(crate) struct Calls(NudjService);
+
+impl Service<WholeCall> for Calls {
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = NudjFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: WholeCall) -> NudjFuture {
+        self.0.dispatch(call)
+    }
+}
+
+/// A service that takes requests, under layers that hand down calls.
+#[derive(Clone)]
+pub(crate) struct OverRequests<S> {
+    inner: S,
+    /// Whether it finds the context in its requests' extensions.
+    carrying: bool,
+}
+
+impl<S> OverRequests<S> {
+    /// For what stands below all layers, and needs no context.
+    pub(crate) fn bare(inner: S) -> Self {
+        Self { inner, carrying: false }
+    }
+}
+
+impl<S> Service<WholeCall> for OverRequests<S>
+where
+    S: Service<Request<Full<Bytes>>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: WholeCall) -> S::Future {
+        self.inner.call(if self.carrying { call.into_carrying() } else { call.into_request() })
     }
 }
 

@@ -19,9 +19,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
+use http::Response;
 use http_body_util::Full;
 use nudj_tower::{
+    BoxError,
     attempt::AttemptLayer,
     circuit_breaker::{BreakerHandle, CircuitBreakerLayer},
     correlation::CorrelationLayer,
@@ -43,6 +44,7 @@ use crate::{
     Config, Error, NudjService,
     builder::{Stackable, Wrap},
     keys::Keys,
+    service::{OverRequests, WholeCall},
 };
 
 /// What the stack is made of beside its configuration.
@@ -132,7 +134,7 @@ where
         .layer(CredentialsLayer::new(credentials))
         .layer(rate_limit)
         .layer(round_robin)
-        .service(transport);
+        .service(OverRequests::bare(transport));
     let service = if config.retry.idempotency_keys {
         cached(cache, IdempotencyLayer::on().source(keys), per_attempt, config, &observers, seed)?
     } else {
@@ -151,20 +153,20 @@ fn cached<K, S>(
 ) -> Result<NudjService, Error>
 where
     K: tower_layer::Layer<S>,
-    K::Service: Stackable,
-    <K::Service as Service<Request<Full<Bytes>>>>::Future: Send,
+    K::Service: TakesCalls,
+    <K::Service as Service<WholeCall>>::Future: Send,
 {
     let inner = keys.layer(inner);
     match cache {
         None => per_call(config, observers, seed, inner),
-        Some(cache) => per_call(config, observers, seed, cache(NudjService::new(inner))),
+        Some(cache) => per_call(config, observers, seed, cache(NudjService::over_calls(inner)).into_calls()),
     }
 }
 
 /// The layers that see a call once, however many attempts it takes.
 fn per_call<S>(config: &Config, observers: &Observers, seed: Option<u64>, inner: S) -> Result<NudjService, Error>
 where
-    S: Stackable,
+    S: TakesCalls,
     S::Future: Send,
 {
     let deadline = DeadlineLayer::new(DeadlineConfig { total: config.timeout.total })?.tries_counted();
@@ -173,7 +175,18 @@ where
         .layer(MetricsLayer::new(observers.clone()))
         .layer(deadline)
         .service(inner);
-    Ok(NudjService::new(service))
+    Ok(NudjService::over_calls(service))
+}
+
+/// A part of the stack, as seen from above.
+trait TakesCalls:
+    Service<WholeCall, Response = Response<Full<Bytes>>, Error = BoxError> + Clone + Send + Sync + 'static
+{
+}
+
+impl<S> TakesCalls for S where
+    S: Service<WholeCall, Response = Response<Full<Bytes>>, Error = BoxError> + Clone + Send + Sync + 'static
+{
 }
 
 /// Makes what guards one endpoint, and notes its breaker's handle.

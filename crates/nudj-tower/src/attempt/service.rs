@@ -3,14 +3,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::Response;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use tracing::{Span, field::Empty};
 
 use super::headers;
 use crate::{
-    CallContext,
+    HttpRequest,
     randomness::Randomness,
     semconv::{self, Side},
 };
@@ -33,9 +33,10 @@ impl<S> Attempt<S> {
     }
 }
 
-impl<S, B, T> Service<Request<B>> for Attempt<S>
+impl<S, Req, T> Service<Req> for Attempt<S>
 where
-    S: Service<Request<B>, Response = Response<T>>,
+    Req: HttpRequest,
+    S: Service<Req, Response = Response<T>>,
     S::Error: 'static,
 {
     type Response = S::Response;
@@ -46,21 +47,25 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let mut resends = 0;
-        if let Some(context) = CallContext::find(request.extensions()).cloned() {
+        if let Some(context) = request.context().cloned() {
             resends = context.resends();
             headers::write(request.headers_mut(), &context, resends, || self.randomness.rng());
         }
         let span = span(&request, resends);
+        if span.is_disabled() {
+            drop(span);
+            return AttemptFuture { inner: self.inner.call(request), span: Span::none() };
+        }
         let inner = span.in_scope(|| self.inner.call(request));
         AttemptFuture { inner, span }
     }
 }
 
 /// Costs a few nanoseconds while nobody listens: the fields are made on demand.
-fn span<B>(request: &Request<B>, resends: u32) -> Span {
-    let template = || CallContext::find(request.extensions())?.route().map(|route| route.template);
+fn span(request: &impl HttpRequest, resends: u32) -> Span {
+    let template = || request.context()?.route().map(|route| route.template);
     tracing::info_span!(
         "http_attempt",
         otel.name = %semconv::name(request.method(), template()),

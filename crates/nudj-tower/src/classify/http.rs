@@ -1,9 +1,9 @@
 use std::{error::Error, time::SystemTime};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, Method, Response, StatusCode, header::RETRY_AFTER};
 
 use super::{Classify, Resend, TransportError, Verdict, find_in_chain, retry_after};
-use crate::{CallContext, Rejection};
+use crate::{CallContext, HttpRequest, Rejection};
 
 /// The header that makes an unsafe request safe to repeat
 /// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
@@ -109,7 +109,7 @@ impl<R> Http<R> {
     }
 }
 
-impl<R: Rule, B, T> Classify<Request<B>, Response<T>> for Http<R> {
+impl<R: Rule, Q: HttpRequest, T> Classify<Q, Response<T>> for Http<R> {
     fn classify(&self, result: Result<&Response<T>, &(dyn Error + 'static)>) -> Verdict {
         let answer = result.map(|response| Head { status: response.status(), headers: response.headers() });
         self.rule.verdict(answer).unwrap_or_else(|| match answer {
@@ -118,11 +118,11 @@ impl<R: Rule, B, T> Classify<Request<B>, Response<T>> for Http<R> {
         })
     }
 
-    fn context<'r>(&self, request: &'r Request<B>) -> Option<&'r CallContext> {
-        CallContext::find(request.extensions())
+    fn context<'r>(&self, request: &'r Q) -> Option<&'r CallContext> {
+        request.context()
     }
 
-    fn is_idempotent(&self, request: &Request<B>) -> bool {
+    fn is_idempotent(&self, request: &Q) -> bool {
         is_idempotent(request.method()) || request.headers().contains_key(IDEMPOTENCY_KEY)
     }
 
@@ -130,11 +130,11 @@ impl<R: Rule, B, T> Classify<Request<B>, Response<T>> for Http<R> {
         true
     }
 
-    fn attach(&self, request: &mut Request<B>, context: &CallContext) {
-        request.extensions_mut().insert(context.clone());
+    fn attach(&self, request: &mut Q, context: &CallContext) {
+        request.set_context(context);
     }
 
-    fn method<'r>(&self, request: &'r Request<B>) -> Option<&'r Method> {
+    fn method<'r>(&self, request: &'r Q) -> Option<&'r Method> {
         Some(request.method())
     }
 
@@ -211,6 +211,8 @@ pub(crate) fn wall_clock() -> SystemTime {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::Request;
 
     use super::*;
     use crate::classify::Outcome;

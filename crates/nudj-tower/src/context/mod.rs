@@ -3,7 +3,7 @@
 //! A [`CallContext`] is made by the outermost layer that has something to write and travels in the request's
 //! [`Extensions`]. It is one `Arc`: the copy of a request that a retry sends next points to the same context, so what the
 //! first attempt learned (which endpoint it tried, how often) is known to the second. A layer that finds none works
-//! without.
+//! without. A [`Call`] carries it at less cost, where a stack is all of our layers.
 //!
 //! ```
 //! use nudj_tower::CallContext;
@@ -14,6 +14,7 @@
 //! assert_eq!(CallContext::find(copy.extensions()), Some(&context));
 //! ```
 
+mod carrier;
 mod trace;
 mod tried;
 
@@ -23,6 +24,7 @@ use http::{Extensions, HeaderValue};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub use self::carrier::{Call, HttpRequest};
 pub use self::trace::{InvalidTraceparent, SpanId, TraceContext, TraceId};
 use self::tried::Tried;
 

@@ -3,14 +3,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::Response;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use tracing::Span;
 
 use super::{ids, span::Call, task::SERVED};
 use crate::{
-    CallContext,
+    HttpRequest,
     randomness::Randomness,
     semconv::{self, Side},
 };
@@ -33,9 +33,10 @@ impl<S> Correlation<S> {
     }
 }
 
-impl<S, B, T> Service<Request<B>> for Correlation<S>
+impl<S, Req, T> Service<Req> for Correlation<S>
 where
-    S: Service<Request<B>, Response = Response<T>>,
+    Req: HttpRequest,
+    S: Service<Req, Response = Response<T>>,
     S::Error: 'static,
 {
     type Response = S::Response;
@@ -46,7 +47,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let mut rng = self.randomness.rng();
         let mut settle = |served: Option<&_>| ids::settle(request.headers(), served, &mut rng, ids::unix_millis);
         let settled = match SERVED.try_with(|served| settle(Some(served))) {
@@ -54,7 +55,7 @@ where
             Err(_) => settle(None),
         };
         settled.send_in(request.headers_mut());
-        let context = CallContext::get_or_insert(request.extensions_mut());
+        let context = request.context_or_new();
         let span = Call {
             method: request.method(),
             uri: request.uri(),
@@ -65,6 +66,11 @@ where
         .client_span();
         context.set_first_traceparent(settled.traceparent);
         context.set_ids(settled.correlation_id, settled.trace);
+        drop(context);
+        if span.is_disabled() {
+            drop(span);
+            return CorrelationFuture { inner: self.inner.call(request), span: Span::none() };
+        }
         let inner = span.in_scope(|| self.inner.call(request));
         CorrelationFuture { inner, span }
     }

@@ -7,12 +7,12 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{CredentialError, Credentials, generation::Generation};
-use crate::BoxError;
+use crate::{BoxError, HttpRequest};
 
 /// A service whose requests carry the current credential; made by [`CredentialsLayer`](super::CredentialsLayer).
 #[derive(Clone, Debug)]
@@ -29,9 +29,9 @@ impl<S, R> Credentialed<S, R> {
 }
 
 /// Whether and how a copy of a request is kept for a replay.
-pub trait Replay<B> {
+pub trait Replay<Req> {
     /// The copy, if there can be one.
-    fn keep(&self, request: &Request<B>) -> Option<Request<B>>;
+    fn keep(&self, request: &Req) -> Option<Req>;
 }
 
 /// Keeps a copy of the request.
@@ -42,49 +42,57 @@ pub struct Replaying;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Once;
 
-impl<B: Clone> Replay<B> for Replaying {
-    fn keep(&self, request: &Request<B>) -> Option<Request<B>> {
+impl<Req: Clone> Replay<Req> for Replaying {
+    fn keep(&self, request: &Req) -> Option<Req> {
         Some(request.clone())
     }
 }
 
-impl<B> Replay<B> for Once {
-    fn keep(&self, _: &Request<B>) -> Option<Request<B>> {
+impl<Req> Replay<Req> for Once {
+    fn keep(&self, _: &Req) -> Option<Req> {
         None
     }
 }
 
-impl<S, R, B, T> Service<Request<B>> for Credentialed<S, R>
+impl<S, R, Req, T> Service<Req> for Credentialed<S, R>
 where
-    S: Service<Request<B>, Response = Response<T>> + Clone,
+    Req: HttpRequest,
+    S: Service<Req, Response = Response<T>> + Clone,
     S::Error: Into<BoxError>,
-    R: Replay<B>,
+    R: Replay<Req>,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = CredentialedFuture<S, B>;
+    type Future = CredentialedFuture<S, Req>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let Some(generation) = self.credentials.current() else {
             let credentials = self.credentials.clone();
             let fetch: Fetch = Box::pin(async move { credentials.renewed(None).await });
-            let spare = Some(Spare::of(self, self.inner.clone(), self.replay.keep(&request)));
+            let spare = Some(Spare::of(self, self.inner.clone(), self.replay.keep(&request), None));
             let fetching = Some(Box::new(Fetching { fetch, request, refused: None }));
             return CredentialedFuture { state: State::Fetching { fetching }, spare };
         };
         let can_replay = self.credentials.renews() || generation.fallback.is_some();
-        let kept = if can_replay { self.replay.keep(&request) } else { None };
         // A service that is ready is called right here, so that the request is not parked in the future and moved again. One
         // that is not is asked again from the future, which is the one to be woken.
         match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
-                let spare = can_replay.then(|| Spare::of(self, self.inner.clone(), kept));
                 dress(&mut request, &self.credentials, &generation);
-                CredentialedFuture { spare, state: State::Called { generation, future: self.inner.call(request) } }
+                if !can_replay {
+                    drop(generation);
+                    return CredentialedFuture {
+                        state: State::Called { future: self.inner.call(request) },
+                        spare: None,
+                    };
+                }
+                let kept = self.replay.keep(&request);
+                let spare = Some(Spare::of(self, self.inner.clone(), kept, Some(generation)));
+                CredentialedFuture { state: State::Called { future: self.inner.call(request) }, spare }
             }
             Poll::Ready(Err(error)) => {
                 CredentialedFuture { state: State::Failed { error: Some(error.into()) }, spare: None }
@@ -92,7 +100,8 @@ where
             Poll::Pending => {
                 let clone = self.inner.clone();
                 let unready = mem::replace(&mut self.inner, clone);
-                let spare = Some(Spare::of(self, unready, kept));
+                let kept = if can_replay { self.replay.keep(&request) } else { None };
+                let spare = Some(Spare::of(self, unready, kept, None));
                 let sending = Some(Box::new((generation, request)));
                 CredentialedFuture { state: State::Readying { sending }, spare }
             }
@@ -101,60 +110,63 @@ where
 }
 
 /// Puts the credential into its header.
-fn dress<B>(request: &mut Request<B>, credentials: &Credentials, generation: &Generation) {
+fn dress(request: &mut impl HttpRequest, credentials: &Credentials, generation: &Generation) {
     request.headers_mut().insert(credentials.header_name(), generation.value.clone());
 }
 
 type Fetch = Pin<Box<dyn Future<Output = Result<Arc<Generation>, CredentialError>> + Send>>;
 
 /// The wait for a credential, and what is sent with it.
-struct Fetching<B, Res> {
+struct Fetching<Req, Res> {
     fetch: Fetch,
-    request: Request<B>,
+    request: Req,
     refused: Option<(Res, Arc<Generation>)>,
 }
 
 pin_project! {
     /// The future of a [`Credentialed`] call.
-    pub struct CredentialedFuture<S, B>
+    pub struct CredentialedFuture<S, Req>
     where
-        S: Service<Request<B>>,
+        S: Service<Req>,
     {
         #[pin]
-        state: State<S::Future, B, S::Response>,
-        spare: Option<Box<Spare<S, B>>>,
+        state: State<S::Future, Req, S::Response>,
+        spare: Option<Box<Spare<S, Req>>>,
     }
 }
 
 /// What it takes to send later or again. Boxed, since most calls of a credential that cannot be renewed do without, and every layer
 /// above moves this future.
-struct Spare<S, B> {
+struct Spare<S, Req> {
     inner: S,
     credentials: Credentials,
-    kept: Option<Request<B>>,
+    kept: Option<Req>,
+    /// What the request was last sent with.
+    sent: Option<Arc<Generation>>,
     renewable: bool,
 }
 
-impl<S, B> Spare<S, B> {
-    fn of<R>(service: &Credentialed<S, R>, inner: S, kept: Option<Request<B>>) -> Box<Self> {
-        Box::new(Self { inner, credentials: service.credentials.clone(), kept, renewable: true })
+impl<S, Req> Spare<S, Req> {
+    fn of<R>(service: &Credentialed<S, R>, inner: S, kept: Option<Req>, sent: Option<Arc<Generation>>) -> Box<Self> {
+        Box::new(Self { inner, credentials: service.credentials.clone(), kept, sent, renewable: true })
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, B, Res> {
+    enum State<F, Req, Res> {
         // Boxes, which cost no call that has its credential and whose service is ready.
-        Fetching { fetching: Option<Box<Fetching<B, Res>>> },
-        Readying { sending: Option<Box<(Arc<Generation>, Request<B>)>> },
-        Called { #[pin] future: F, generation: Arc<Generation> },
+        Fetching { fetching: Option<Box<Fetching<Req, Res>>> },
+        Readying { sending: Option<Box<(Arc<Generation>, Req)>> },
+        Called { #[pin] future: F },
         Failed { error: Option<BoxError> },
     }
 }
 
-impl<S, B, T> Future for CredentialedFuture<S, B>
+impl<S, Req, T> Future for CredentialedFuture<S, Req>
 where
-    S: Service<Request<B>, Response = Response<T>>,
+    Req: HttpRequest,
+    S: Service<Req, Response = Response<T>>,
     S::Error: Into<BoxError>,
 {
     type Output = Result<Response<T>, BoxError>;
@@ -185,11 +197,13 @@ where
                     let (generation, mut request) = *sent;
                     dress(&mut request, &spare.credentials, &generation);
                     let future = spare.inner.call(request);
-                    this.state.set(State::Called { future, generation });
+                    spare.sent = Some(generation);
+                    this.state.set(State::Called { future });
                 }
-                StateProj::Called { future, generation } => {
+                StateProj::Called { future } => {
                     let response = ready!(future.poll(cx)).map_err(Into::into)?;
                     let Some(spare) = this.spare else { return Poll::Ready(Ok(response)) };
+                    let Some(generation) = &spare.sent else { return Poll::Ready(Ok(response)) };
                     if response.status() != StatusCode::UNAUTHORIZED {
                         spare.credentials.accepted(generation);
                         return Poll::Ready(Ok(response));
@@ -221,7 +235,7 @@ fn polled_after_end() -> BoxError {
     "polled after completion".into()
 }
 
-impl<S: Service<Request<B>>, B> fmt::Debug for CredentialedFuture<S, B> {
+impl<S: Service<Req>, Req> fmt::Debug for CredentialedFuture<S, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CredentialedFuture").finish_non_exhaustive()
     }

@@ -4,12 +4,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{BusinessKey, Generated, Key, KeySource, Operation};
-use crate::{BoxError, classify::IDEMPOTENCY_KEY};
+use crate::{BoxError, HttpRequest, classify::IDEMPOTENCY_KEY};
 
 /// A service whose POST and PATCH requests carry a key. See the [module's page](super).
 #[derive(Clone, Debug)]
@@ -35,21 +35,22 @@ impl<S, K> Idempotency<S, K> {
     }
 }
 
-impl<S, K, B> Service<Request<B>> for Idempotency<S, K>
+impl<S, K, Req> Service<Req> for Idempotency<S, K>
 where
-    S: Service<Request<B>> + Clone,
+    Req: HttpRequest,
+    S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     K: KeySource,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = IdempotencyFuture<S, K::Future, Request<B>>;
+    type Future = IdempotencyFuture<S, K::Future, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         if !self.enabled || !needs_key(&request) {
             return IdempotencyFuture { state: State::Called { inner: self.inner.call(request) } };
         }
@@ -68,11 +69,11 @@ where
     }
 }
 
-fn needs_key<B>(request: &Request<B>) -> bool {
+fn needs_key(request: &impl HttpRequest) -> bool {
     matches!(*request.method(), Method::POST | Method::PATCH) && !request.headers().contains_key(&IDEMPOTENCY_KEY)
 }
 
-fn put<B>(request: &mut Request<B>, key: HeaderValue) {
+fn put(request: &mut impl HttpRequest, key: HeaderValue) {
     request.headers_mut().insert(IDEMPOTENCY_KEY, key);
 }
 
@@ -113,9 +114,10 @@ pin_project! {
     }
 }
 
-impl<S, K, B> Future for IdempotencyFuture<S, K, Request<B>>
+impl<S, K, Req> Future for IdempotencyFuture<S, K, Req>
 where
-    S: Service<Request<B>>,
+    Req: HttpRequest,
+    S: Service<Req>,
     S::Error: Into<BoxError>,
     K: Future<Output = Result<HeaderValue, BoxError>>,
 {

@@ -69,12 +69,12 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let listener = super::record::is_heard(&self.shared.observers).then(|| Listener {
-            record: self.begin(&mut request),
-            shared: Arc::clone(&self.shared),
-            request: PhantomData,
-        });
-        MetricsFuture { listener, inner: self.inner.call(request) }
+        if !super::record::is_heard(&self.shared.observers) {
+            return MetricsFuture { inner: self.inner.call(request), listener: None };
+        }
+        let record = self.begin(&mut request);
+        let listener = Listener { record, shared: Arc::clone(&self.shared), request: PhantomData };
+        MetricsFuture { inner: self.inner.call(request), listener: Some(listener) }
     }
 }
 

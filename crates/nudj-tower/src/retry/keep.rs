@@ -4,7 +4,7 @@ use http::Request;
 use http_body::Body;
 
 use super::ReplayBody;
-use crate::CallContext;
+use crate::{Call, CallContext, HttpRequest as _};
 
 /// How a request is kept, so that it can be sent again.
 pub trait Keep<Req> {
@@ -60,6 +60,16 @@ impl<B: Clone> Keep<Request<B>> for KeepHttp {
 
     fn attach(&self, copy: &mut Request<B>, context: &CallContext) {
         copy.extensions_mut().insert(context.clone());
+    }
+}
+
+impl<B: Clone> Keep<Call<B>> for KeepHttp {
+    fn copy(&self, call: &Call<B>) -> Option<Call<B>> {
+        Some(call.clone())
+    }
+
+    fn context<'r>(&self, call: &'r Call<B>) -> Option<&'r CallContext> {
+        call.context()
     }
 }
 

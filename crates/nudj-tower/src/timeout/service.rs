@@ -44,8 +44,12 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let (timer, limit) = (LazyTimer::default(), self.limit);
-        AttemptTimeoutFuture { timer, limit, deadline: None, inner: self.inner.call(request) }
+        AttemptTimeoutFuture {
+            inner: self.inner.call(request),
+            timer: LazyTimer::default(),
+            limit: self.limit,
+            deadline: None,
+        }
     }
 }
 

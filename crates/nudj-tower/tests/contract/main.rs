@@ -3,6 +3,8 @@
 
 #[cfg(feature = "attempt")]
 mod attempt;
+#[cfg(feature = "full")]
+mod calls;
 #[cfg(feature = "circuit-breaker")]
 mod circuit_breaker;
 #[cfg(feature = "correlation")]
