@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::{
     Client, Config, Error, NudjService,
     keys::{Keys, SharedKeys},
-    stack::{self, Parts},
+    stack::{self, Handles, Parts},
     transport::Hyper,
 };
 
@@ -114,7 +114,7 @@ impl ClientBuilder {
     /// Of kind `config`, naming the field, or `auth` when the token is missing or cannot be one.
     pub fn build(self) -> Result<Client, Error> {
         let transport = Hyper::new(&self.config.http)?;
-        self.build_over(transport)
+        self.built(|config, parts| stack::compose(config, parts, transport))
     }
 
     /// Builds the client over a transport of your own, such as the in-memory mock: it gets requests with absolute URIs, one per
@@ -128,6 +128,13 @@ impl ClientBuilder {
         T: Stackable + 'static,
         <T as Service<Request<Full<Bytes>>>>::Future: Send,
     {
+        self.built(|config, parts| stack::compose_over(config, parts, transport))
+    }
+
+    fn built(
+        self,
+        compose: impl FnOnce(&Config, Parts) -> Result<(NudjService, Handles), Error>,
+    ) -> Result<Client, Error> {
         self.config.validate()?;
         let scheme = Scheme::from(self.config.auth.header);
         let provider: Arc<dyn CredentialProvider> = match (self.credentials, self.token) {
@@ -148,7 +155,7 @@ impl ClientBuilder {
             seed: self.seed,
             keys: self.keys.clone(),
         };
-        let (service, handles) = stack::compose(&self.config, parts, transport)?;
+        let (service, handles) = compose(&self.config, parts)?;
         let service = self.outermost.into_iter().fold(service, |inner, wrap| wrap(inner));
         Ok(Client::new(service, handles, self.config, self.keys))
     }

@@ -38,6 +38,7 @@ use nudj_tower::{
 };
 use parking_lot::Mutex;
 use tower::{ServiceBuilder, layer::util::Stack};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
@@ -45,6 +46,7 @@ use crate::{
     builder::{Stackable, Wrap},
     keys::Keys,
     service::{OverRequests, WholeCall},
+    transport::{BoundLayer, Hyper},
 };
 
 /// What the stack is made of beside its configuration.
@@ -56,8 +58,8 @@ pub(crate) struct Parts {
     pub(crate) keys: Keys,
 }
 
-/// What stands between the balancer and the transport, for each endpoint.
-type PerEndpoint = Stack<OriginLayer, Stack<AttemptTimeoutLayer, CircuitBreakerLayer>>;
+/// What stands between the balancer and the transport, for each endpoint; `L` sends to that endpoint.
+type PerEndpoint<L> = Stack<L, Stack<AttemptTimeoutLayer, CircuitBreakerLayer>>;
 
 /// Handles on the layers: to read their state without a call, and to drive them.
 #[derive(Clone, Debug)]
@@ -103,15 +105,35 @@ impl Handles {
     }
 }
 
-/// Puts the layers around `transport`, in the order of the [module's table](self).
-pub(crate) fn compose<T>(config: &Config, parts: Parts, transport: T) -> Result<(NudjService, Handles), Error>
+/// Puts the layers around our own transport, in the order of the [module's table](self).
+pub(crate) fn compose(config: &Config, parts: Parts, transport: Hyper) -> Result<(NudjService, Handles), Error> {
+    compose_with(config, parts, BoundLayer::of, transport)
+}
+
+/// As [`compose`], around a transport that knows no endpoints.
+pub(crate) fn compose_over<T>(config: &Config, parts: Parts, transport: T) -> Result<(NudjService, Handles), Error>
 where
     T: Stackable,
     T::Future: Send,
 {
+    compose_with(config, parts, OriginLayer::of, OverRequests::bare(transport))
+}
+
+fn compose_with<T, L>(
+    config: &Config,
+    parts: Parts,
+    at: fn(&Endpoint) -> L,
+    transport: T,
+) -> Result<(NudjService, Handles), Error>
+where
+    T: Clone + Send + Sync + 'static,
+    L: Layer<T> + Clone + Send + 'static,
+    L::Service: TakesCalls,
+    <L::Service as Service<WholeCall>>::Future: Send,
+{
     let Parts { credentials, observers, cache, seed, keys } = parts;
     let breakers = Arc::default();
-    let per_endpoint = per_endpoint(config, &observers, seed, &breakers)?;
+    let per_endpoint = per_endpoint(config, &observers, seed, &breakers, at)?;
     let endpoints = config.origins()?.into_iter().map(Endpoint::at);
     let round_robin = RoundRobinLayer::new(&config.round_robin, endpoints, per_endpoint)?.observers(observers.clone());
     let rate_limit =
@@ -134,7 +156,7 @@ where
         .layer(CredentialsLayer::new(credentials))
         .layer(rate_limit)
         .layer(round_robin)
-        .service(OverRequests::bare(transport));
+        .service(transport);
     let service = if config.retry.idempotency_keys {
         cached(cache, IdempotencyLayer::on().source(keys), per_attempt, config, &observers, seed)?
     } else {
@@ -152,7 +174,7 @@ fn cached<K, S>(
     seed: Option<u64>,
 ) -> Result<NudjService, Error>
 where
-    K: tower_layer::Layer<S>,
+    K: Layer<S>,
     K::Service: TakesCalls,
     <K::Service as Service<WholeCall>>::Future: Send,
 {
@@ -190,12 +212,13 @@ impl<S> TakesCalls for S where
 }
 
 /// Makes what guards one endpoint, and notes its breaker's handle.
-fn per_endpoint(
+fn per_endpoint<L: 'static>(
     config: &Config,
     observers: &Observers,
     seed: Option<u64>,
     breakers: &Arc<Mutex<Vec<BreakerHandle>>>,
-) -> Result<impl Fn(&Endpoint) -> PerEndpoint + Send + Sync + 'static + use<>, Error> {
+    at: fn(&Endpoint) -> L,
+) -> Result<impl Fn(&Endpoint) -> PerEndpoint<L> + Send + Sync + 'static + use<L>, Error> {
     let mut breaker =
         CircuitBreakerLayer::new(&config.circuit_breaker.clone().with_attempt_timeout(config.timeout.attempt))?
             .observers(observers.clone());
@@ -209,6 +232,6 @@ fn per_endpoint(
         let mut known = breakers.lock();
         known.retain(|known: &BreakerHandle| known.name() != &**endpoint.name());
         known.push(breaker.handle());
-        Stack::new(OriginLayer::of(endpoint), Stack::new(timeout, breaker))
+        Stack::new(at(endpoint), Stack::new(timeout, breaker))
     })
 }

@@ -4,27 +4,18 @@ use std::{
     fmt,
     future::{Future, ready},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderValue, Request, Response,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING},
-    response::Parts,
-};
-use http_body::Body;
+use http::{HeaderValue, Request, Response, header::ACCEPT_ENCODING};
 use http_body_util::Full;
-use nudj_tower::{BoxError, classify::TransportError};
-use pin_project_lite::pin_project;
-use tower::service_fn;
-use tower_http::decompression::Decompression;
+use nudj_tower::{BoxError, classify::TransportError, round_robin::Origin};
 use tower_service::Service;
 
 use super::{
     framing,
-    reading::Reading,
-    wire::{Wire, WireBody, WireFuture},
+    wire::{WholeExchange, Wire},
 };
 use crate::config::HttpConfig;
 
@@ -54,6 +45,14 @@ impl Hyper {
     pub async fn shutdown(&self) {
         self.wire.shutdown().await;
     }
+
+    /// The same transport for requests to one origin only, whose URIs need not name it; `None` where that is no advantage. Keeps no
+    /// connection open by itself: that takes the transport it was made of.
+    pub(super) fn bound_to(&self, origin: &Origin) -> Option<Self> {
+        let Wire::Pool(pool) = &self.wire else { return None };
+        let wire = Wire::Bound(pool.bound_to(origin).ok()?);
+        Some(Self { wire, max_response_bytes: self.max_response_bytes })
+    }
 }
 
 impl Service<Request<Full<Bytes>>> for Hyper {
@@ -70,7 +69,7 @@ impl Service<Request<Full<Bytes>>> for Hyper {
         framing::strip(request.headers_mut());
         request.headers_mut().entry(ACCEPT_ENCODING).or_insert(GZIP);
         *request.version_mut() = http::Version::HTTP_11;
-        HyperFuture { state: State::Head { future: self.wire.call(request) }, limit: self.max_response_bytes }
+        HyperFuture(self.wire.exchange(request, self.max_response_bytes))
     }
 }
 
@@ -80,66 +79,21 @@ impl fmt::Debug for Hyper {
     }
 }
 
-pin_project! {
-    /// The whole exchange: head, then body. Dropping it closes an HTTP/1.1 connection or resets an HTTP/2 stream.
-    pub struct HyperFuture {
-        #[pin]
-        state: State,
-        limit: usize,
-    }
-}
+/// The whole exchange: head, then body. Dropping it closes an HTTP/1.1 connection or resets an HTTP/2 stream.
+pub struct HyperFuture(WholeExchange);
 
-pin_project! {
-    #[project = StateProj]
-    enum State {
-        Head { #[pin] future: WireFuture },
-        Plain { parts: Option<Parts>, #[pin] body: Reading<WireBody> },
-        // Boxed, so that answers which need no inflating do not carry the room for it through every layer.
-        Inflating { answer: Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>> },
+impl HyperFuture {
+    pub(super) fn failed(error: TransportError) -> Self {
+        Self(Box::pin(ready(Err(error.into()))))
     }
 }
 
 impl Future for HyperFuture {
     type Output = Result<Response<Full<Bytes>>, BoxError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let limit = *this.limit;
-        loop {
-            let next = match this.state.as_mut().project() {
-                StateProj::Head { future } => {
-                    let response = ready!(future.poll(cx))?;
-                    if response.headers().contains_key(CONTENT_ENCODING) {
-                        State::Inflating { answer: Box::pin(inflate(response, limit)) }
-                    } else if response.body().size_hint().lower() > limit as u64 {
-                        // What the head announces need not be read to be refused; the answer to a HEAD announces and sends
-                        // nothing.
-                        return Poll::Ready(Err(TransportError::BodyTooLarge { limit }.into()));
-                    } else {
-                        let (parts, body) = response.into_parts();
-                        State::Plain { parts: Some(parts), body: Reading::new(body, limit) }
-                    }
-                }
-                StateProj::Plain { parts, body } => {
-                    let body = ready!(body.poll(cx))?;
-                    return Poll::Ready(match parts.take() {
-                        Some(parts) => Ok(Response::from_parts(parts, Full::new(body))),
-                        None => Err(TransportError::Exchange("polled after completion".into()).into()),
-                    });
-                }
-                StateProj::Inflating { answer } => return answer.as_mut().poll(cx),
-            };
-            this.state.set(next);
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
     }
-}
-
-/// Inflates what is encoded in a way that was asked for; anything else is left to the caller as it came.
-async fn inflate(response: Response<WireBody>, limit: usize) -> Result<Response<Full<Bytes>>, BoxError> {
-    let mut response = Some(response);
-    let answer = service_fn(move |_: Request<()>| ready(response.take().ok_or("answered twice")));
-    let (parts, body) = Decompression::new(answer).call(Request::new(())).await?.into_parts();
-    Ok(Response::from_parts(parts, Full::new(Reading::new(body, limit).await?)))
 }
 
 impl fmt::Debug for HyperFuture {

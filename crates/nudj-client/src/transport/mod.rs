@@ -8,6 +8,7 @@
 //! Two transports stand below it, chosen by [`HttpConfig::transport`](crate::config::HttpConfig::transport): `pool`, over hyper's
 //! own connections, and `legacy`, hyper-util's client.
 
+mod bound;
 mod connector;
 mod framing;
 mod hyper;
@@ -19,6 +20,7 @@ mod tls;
 mod watched;
 mod wire;
 
+pub(crate) use self::bound::BoundLayer;
 pub use self::hyper::{Hyper, HyperFuture};
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 pub use self::tls::{TlsError, client_config};

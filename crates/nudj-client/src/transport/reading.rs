@@ -1,15 +1,22 @@
 //! Reading a body to its end, within a limit.
 
 use std::{
-    future::Future,
+    future::{Future, ready},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
 };
 
 use bytes::{Bytes, BytesMut};
+use http::{Request, Response, header::CONTENT_ENCODING, response::Parts};
 use http_body::Body;
+use http_body_util::Full;
 use nudj_tower::{BoxError, classify::TransportError};
 use pin_project_lite::pin_project;
+use tower::service_fn;
+use tower_http::decompression::Decompression;
+use tower_service::Service;
+
+use super::wire::WholeExchange;
 
 pin_project! {
     /// The whole body in one piece. One that came in one piece is handed on as it is, without a copy or an allocation; trailers are dropped.
@@ -18,12 +25,48 @@ pin_project! {
         #[pin]
         body: B,
         limit: usize,
-        whole: Whole,
+        read: Read,
     }
 }
 
+/// An answer that is about to be read to its end.
+pub(super) enum Whole<B> {
+    Plain(Parts, Reading<B>),
+    Inflated(WholeExchange),
+}
+
+impl<B> Whole<B>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
+{
+    /// # Errors
+    /// When the head announces more than `limit` bytes, which need not be read to be refused; the answer to a HEAD announces and
+    /// sends nothing.
+    pub(super) fn of(response: Response<B>, limit: usize) -> Result<Self, TransportError> {
+        if response.headers().contains_key(CONTENT_ENCODING) {
+            return Ok(Self::Inflated(Box::pin(inflate(response, limit))));
+        }
+        if response.body().size_hint().lower() > limit as u64 {
+            return Err(TransportError::BodyTooLarge { limit });
+        }
+        let (head, body) = response.into_parts();
+        Ok(Self::Plain(head, Reading::new(body, limit)))
+    }
+}
+
+/// Inflates what is encoded in a way that was asked for; anything else is left to the caller as it came.
+async fn inflate<B>(response: Response<B>, limit: usize) -> Result<Response<Full<Bytes>>, BoxError>
+where
+    B: Body<Data = Bytes, Error = hyper::Error>,
+{
+    let mut response = Some(response);
+    let answer = service_fn(move |_: Request<()>| ready(response.take().ok_or("answered twice")));
+    let (parts, body) = Decompression::new(answer).call(Request::new(())).await?.into_parts();
+    Ok(Response::from_parts(parts, Full::new(Reading::new(body, limit).await?)))
+}
+
 #[derive(Debug)]
-enum Whole {
+enum Read {
     Nothing,
     One(Bytes),
     Several(BytesMut),
@@ -32,11 +75,11 @@ enum Whole {
 impl<B: Body<Data = Bytes>> Reading<B> {
     /// At most `limit` bytes of `body`.
     pub(super) fn new(body: B, limit: usize) -> Self {
-        Self { body, limit, whole: Whole::Nothing }
+        Self { body, limit, read: Read::Nothing }
     }
 }
 
-impl Whole {
+impl Read {
     fn len(&self) -> usize {
         match self {
             Self::Nothing => 0,
@@ -80,15 +123,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let Some(frame) = ready!(this.body.as_mut().poll_frame(cx)) else {
-                return Poll::Ready(Ok(this.whole.take()));
+            let Some(frame) = task::ready!(this.body.as_mut().poll_frame(cx)) else {
+                return Poll::Ready(Ok(this.read.take()));
             };
             let Ok(data) = frame.map_err(|error| TransportError::Exchange(error.into()))?.into_data() else { continue };
-            if data.len() > *this.limit - this.whole.len() {
+            if data.len() > *this.limit - this.read.len() {
                 return Poll::Ready(Err(TransportError::BodyTooLarge { limit: *this.limit }));
             }
             if !data.is_empty() {
-                this.whole.push(data);
+                this.read.push(data);
             }
         }
     }

@@ -1,33 +1,33 @@
-//! Either transport, as one service.
+//! Either transport, from a request to the whole answer.
 
 use std::{
-    future::Future,
+    future::{Future, ready},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::ResponseFuture;
 use nudj_tower::BoxError;
-use pin_project_lite::pin_project;
-use tower_service::Service;
 
 use super::{
     legacy::{self, Legacy},
-    pool::{Pool, PoolFuture, PooledBody},
+    pool::{Bound, Pool},
+    reading::Whole,
 };
 use crate::config::{HttpConfig, Transport};
 
 #[derive(Clone, Debug)]
 pub(super) enum Wire {
     Pool(Pool),
+    /// The connections of one endpoint, found once.
+    Bound(Bound),
     Legacy(Arc<Legacy>),
 }
+
+/// hyper's futures have no names, so one box holds the exchange, body included.
+pub(super) type WholeExchange = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>>;
 
 impl Wire {
     pub(super) fn new(config: &HttpConfig) -> Result<Self, crate::Error> {
@@ -42,79 +42,25 @@ impl Wire {
             pool.shutdown().await;
         }
     }
-}
 
-impl Service<Request<Full<Bytes>>> for Wire {
-    type Response = Response<WireBody>;
-    type Error = BoxError;
-    type Future = WireFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> WireFuture {
+    /// Sends `request`, and reads an answer of up to `limit` bytes.
+    pub(super) fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> WholeExchange {
         match self {
-            Self::Pool(pool) => WireFuture::Pool { future: pool.call(request) },
-            Self::Legacy(client) => WireFuture::Legacy { future: client.request(request) },
-        }
-    }
-}
-
-pin_project! {
-    #[project = WireFutureProj]
-    pub(super) enum WireFuture {
-        Pool { #[pin] future: PoolFuture },
-        Legacy { #[pin] future: ResponseFuture },
-    }
-}
-
-impl Future for WireFuture {
-    type Output = Result<Response<WireBody>, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            WireFutureProj::Pool { future } => {
-                future.poll(cx).map_ok(|response| response.map(|body| WireBody::Pool { body }))
+            Self::Pool(pool) => match pool.bound(&request) {
+                Ok(bound) => bound.exchange(request, limit),
+                Err(error) => Box::pin(ready(Err(error))),
+            },
+            Self::Bound(bound) => bound.exchange(request, limit),
+            Self::Legacy(client) => {
+                let head = client.request(request);
+                Box::pin(async move {
+                    let response = head.await.map_err(legacy::head_error)?;
+                    match Whole::of(response, limit)? {
+                        Whole::Plain(head, body) => Ok(Response::from_parts(head, Full::new(body.await?))),
+                        Whole::Inflated(rest) => rest.await,
+                    }
+                })
             }
-            WireFutureProj::Legacy { future } => future
-                .poll(cx)
-                .map_ok(|response| response.map(|body| WireBody::Legacy { body }))
-                .map_err(legacy::head_error),
-        }
-    }
-}
-
-pin_project! {
-    #[project = WireBodyProj]
-    pub(super) enum WireBody {
-        Pool { #[pin] body: PooledBody },
-        Legacy { #[pin] body: Incoming },
-    }
-}
-
-impl Body for WireBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.project() {
-            WireBodyProj::Pool { body } => body.poll_frame(cx),
-            WireBodyProj::Legacy { body } => body.poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Pool { body } => body.is_end_stream(),
-            Self::Legacy { body } => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Pool { body } => body.size_hint(),
-            Self::Legacy { body } => body.size_hint(),
         }
     }
 }

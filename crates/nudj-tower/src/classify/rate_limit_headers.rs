@@ -40,7 +40,8 @@ const MAX_MEMBERS: usize = 16;
 #[must_use]
 pub fn parse(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<ServerLimit> {
     // Most answers have none of them: look at the names once instead of asking for each.
-    if !headers.keys().any(|name| name.as_str().trim_start_matches("x-").starts_with("ratelimit")) {
+    let is_one = |name: &str| name.strip_prefix("x-").unwrap_or(name).starts_with("ratelimit");
+    if !headers.keys().any(|name| is_one(name.as_str())) {
         return None;
     }
     structured(headers).or_else(|| plain(headers, now))

@@ -106,6 +106,12 @@ impl Origin {
         self.authority.port_u16().unwrap_or_else(|| own_port(&self.scheme))
     }
 
+    /// Whether paths there begin with something.
+    #[must_use]
+    pub fn has_prefix(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
     /// Whether what is sent there can be read on the way: the scheme is `http`.
     #[must_use]
     pub fn is_plain(&self) -> bool {

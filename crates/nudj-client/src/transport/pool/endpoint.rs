@@ -73,20 +73,33 @@ impl Endpoint {
             .build()
     }
 
+    /// A connection for one call that is there.
+    pub(super) fn at_hand(self: &Arc<Self>) -> Option<Lease> {
+        let now = Instant::now();
+        // Its own statement, so that nothing is made or dropped under the lock.
+        let taken = self.slots.lock().take(now, Exclusive::alive, Multiplexed::alive);
+        taken.map(|taken| self.lease(taken, now))
+    }
+
+    fn lease(self: &Arc<Self>, taken: Taken<Exclusive, Multiplexed>, now: Instant) -> Lease {
+        match taken {
+            Taken::One(kept) => Lease::reused(Arc::clone(self), kept, now),
+            Taken::Shared(connection, id, since) => {
+                let idle_for = since.map(|since| now.saturating_duration_since(since));
+                Lease::shared(Arc::clone(self), connection, id, idle_for)
+            }
+        }
+    }
+
     /// A connection for one call: one that is there, else the next to be made or freed.
     pub(super) async fn checkout(self: &Arc<Self>) -> Grant {
         let now = Instant::now();
         let (ticket, make) = {
             let mut slots = self.slots.lock();
             match slots.take(now, Exclusive::alive, Multiplexed::alive) {
-                Some(Taken::One(kept)) => {
+                Some(taken) => {
                     drop(slots);
-                    return Ok(Lease::reused(Arc::clone(self), kept, now));
-                }
-                Some(Taken::Shared(connection, id, since)) => {
-                    drop(slots);
-                    let idle_for = since.map(|since| now.saturating_duration_since(since));
-                    return Ok(Lease::shared(Arc::clone(self), connection, id, idle_for));
+                    return Ok(self.lease(taken, now));
                 }
                 None => {
                     // Without one there is neither a task to connect nor a clock to wait by.

@@ -1,9 +1,9 @@
 //! One request over one connection; over another one where that is safe.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header::HOST, uri::Parts};
+use http::{Request, Uri, header::HOST, uri::Parts};
 use http_body_util::Full;
 use hyper::client::conn::TrySendError;
 use nudj_tower::{
@@ -11,7 +11,13 @@ use nudj_tower::{
     classify::{TransportError, find_in_chain},
 };
 
-use super::{body::PooledBody, connection::Held, endpoint::Endpoint, error::PoolError};
+use super::{
+    connection::{Held, Lease},
+    endpoint::Endpoint,
+    error::PoolError,
+    under_way::{Sent, UnderWay},
+};
+use crate::transport::wire::WholeExchange;
 
 /// From how long on an unused connection is looked at before it is used.
 ///
@@ -26,54 +32,101 @@ const CLOSED_EARLY: u8 = 3;
 /// How often a request is sent anew that the server says it did not process.
 const REPLAYS: u8 = 1;
 
-/// Sends `request`, whose URI is absolute, and answers with the head; the body keeps the connection until its end.
-pub(super) async fn exchange(
+/// Sends `request`, whose URI is absolute or a path, and reads an answer of up to `limit` bytes.
+///
+/// Over a connection that is at hand it is sent right here, so that it is moved once, into hyper, and not into a future first.
+pub(super) fn exchange(
     endpoint: Arc<Endpoint>,
-    mut request: Request<Full<Bytes>>,
-) -> Result<Response<PooledBody>, BoxError> {
-    let (mut closed, mut replays) = (0, 0);
+    request: Request<Full<Bytes>>,
+    tries: Tries,
+    limit: usize,
+) -> WholeExchange {
+    match at_hand(&endpoint) {
+        Some(lease) => send(endpoint, lease, request, tries, limit),
+        None => Box::pin(async move {
+            let lease = loop {
+                if let Some(lease) = usable(endpoint.checkout().await.map_err(PoolError::into_transport)?) {
+                    break lease;
+                }
+            };
+            send(endpoint, lease, request, tries, limit).await
+        }),
+    }
+}
+
+fn at_hand(endpoint: &Arc<Endpoint>) -> Option<Lease> {
     loop {
-        let mut lease = endpoint.checkout().await.map_err(PoolError::into_transport)?;
-        if lease.idle_for.is_some_and(|idle| idle >= QUIET) && !lease.still_open() {
-            lease.discard();
-            continue;
+        // Each one that is not usable is one less.
+        if let Some(lease) = usable(endpoint.at_hand()?) {
+            return Some(lease);
         }
-        let replay = if lease.is_shared() {
-            absolute_form(&mut request, &endpoint)?;
-            Some(copy(&request))
-        } else {
-            origin_form(&mut request, &endpoint);
-            None
-        };
-        let sent = match lease.begin() {
-            Held::Used(kept) => kept.connection.sender.try_send_request(request).await,
-            Held::Shared(connection, _) => connection.sender.try_send_request(request).await,
-            Held::Unused(_) | Held::Gone => return Err(PoolError::ClosedEarly.into_transport()),
-        };
-        request = match (sent.map_err(failure), replay) {
-            (Ok(response), _) => return Ok(response.map(|body| PooledBody::new(body, lease))),
-            (Err(Failure::Unsent(request)), _) => {
-                // Each dead one out of the idle is one less, so only the others need counting.
-                if lease.idle_for.is_none() || lease.is_shared() {
-                    closed += 1;
-                }
-                lease.discard();
-                if closed >= CLOSED_EARLY {
-                    return Err(PoolError::ClosedEarly.into_transport());
-                }
-                *request
+    }
+}
+
+fn usable(lease: Lease) -> Option<Lease> {
+    if lease.idle_for.is_some_and(|idle| idle >= QUIET) && !lease.still_open() {
+        lease.discard();
+        return None;
+    }
+    Some(lease)
+}
+
+fn send(
+    endpoint: Arc<Endpoint>,
+    mut lease: Lease,
+    mut request: Request<Full<Bytes>>,
+    tries: Tries,
+    limit: usize,
+) -> WholeExchange {
+    if lease.is_shared() {
+        if let Err(error) = absolute_form(&mut request, &endpoint) {
+            return Box::pin(ready(Err(error)));
+        }
+        let replay = Some(Box::new(copy(&request)));
+        let Held::Shared(connection, _) = lease.begin() else { return failed(PoolError::ClosedEarly) };
+        let answer = connection.sender.try_send_request(request);
+        return Box::pin(UnderWay::new(answer, Sent { endpoint, lease, replay, tries }, limit));
+    }
+    origin_form(&mut request, &endpoint);
+    let Held::Used(kept) = lease.begin() else { return failed(PoolError::ClosedEarly) };
+    let answer = kept.connection.sender.try_send_request(request);
+    Box::pin(UnderWay::new(answer, Sent { endpoint, lease, replay: None, tries }, limit))
+}
+
+fn failed(error: PoolError) -> WholeExchange {
+    Box::pin(ready(Err(error.into_transport())))
+}
+
+/// What went wrong so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tries {
+    closed: u8,
+    replays: u8,
+}
+
+/// The request, to be sent over another connection, or why that may not be.
+pub(super) fn again(
+    lease: Lease,
+    replay: Option<Box<Request<Full<Bytes>>>>,
+    error: TrySendError<Request<Full<Bytes>>>,
+    tries: &mut Tries,
+) -> Result<Box<Request<Full<Bytes>>>, BoxError> {
+    match (failure(error), replay) {
+        (Failure::Unsent(request), _) => {
+            // Each dead one out of the idle is one less, so only the others need counting.
+            if lease.idle_for.is_none() || lease.is_shared() {
+                tries.closed += 1;
             }
-            (Err(Failure::NotProcessed), Some(request)) => {
-                lease.discard();
-                if replays >= REPLAYS {
-                    return Err(PoolError::Refused.into_transport());
-                }
-                replays += 1;
-                request
-            }
-            (Err(Failure::NotProcessed), None) => return Err(PoolError::Refused.into_transport()),
-            (Err(Failure::Broken(error)), _) => return Err(Box::new(TransportError::Exchange(error))),
-        };
+            lease.discard();
+            if tries.closed >= CLOSED_EARLY { Err(PoolError::ClosedEarly.into_transport()) } else { Ok(request) }
+        }
+        (Failure::NotProcessed, Some(request)) => {
+            lease.discard();
+            tries.replays += 1;
+            if tries.replays > REPLAYS { Err(PoolError::Refused.into_transport()) } else { Ok(request) }
+        }
+        (Failure::NotProcessed, None) => Err(PoolError::Refused.into_transport()),
+        (Failure::Broken(error), _) => Err(Box::new(TransportError::Exchange(error))),
     }
 }
 
@@ -108,11 +161,11 @@ fn origin_form(request: &mut Request<Full<Bytes>>, endpoint: &Endpoint) {
     if request.uri().scheme().is_some() {
         let parts = std::mem::take(request.uri_mut()).into_parts();
         *request.uri_mut() = parts.path_and_query.map(Uri::from).unwrap_or_default();
-        request.headers_mut().insert(HOST, endpoint.host.clone());
     }
+    request.headers_mut().insert(HOST, endpoint.host.clone());
 }
 
-/// As HTTP/2 wants it, should the request have been made ready for HTTP/1.1 before.
+/// As HTTP/2 wants it: with the origin in the URI.
 fn absolute_form(request: &mut Request<Full<Bytes>>, endpoint: &Endpoint) -> Result<(), BoxError> {
     if request.uri().scheme().is_none() {
         let mut parts: Parts = std::mem::take(request.uri_mut()).into_parts();

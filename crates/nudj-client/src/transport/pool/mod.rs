@@ -38,8 +38,6 @@ mod make;
 mod service;
 mod slots;
 mod sweep;
+mod under_way;
 
-pub(super) use self::{
-    body::PooledBody,
-    service::{Pool, PoolFuture},
-};
+pub(super) use self::service::{Bound, Pool};

@@ -1,20 +1,21 @@
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{future::ready, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{
+    Method, Request, Uri,
+    uri::{Authority, Scheme},
+};
 use http_body_util::Full;
-use nudj_tower::{BoxError, classify::TransportError};
+use nudj_tower::{BoxError, classify::TransportError, round_robin::Origin};
 use parking_lot::RwLock;
-use tower_service::Service;
 
-use super::{body::PooledBody, endpoint::Endpoint, error::PoolError, exchange::exchange, make::Maker};
-use crate::config::HttpConfig;
+use super::{
+    endpoint::Endpoint,
+    error::PoolError,
+    exchange::{Tries, exchange},
+    make::Maker,
+};
+use crate::{config::HttpConfig, transport::wire::WholeExchange};
 
 /// From how many endpoints on those that are unused are forgotten when a new one comes.
 const MANY: usize = 32;
@@ -59,21 +60,27 @@ impl Pool {
         }
     }
 
-    fn endpoint(&self, request: &Request<Full<Bytes>>) -> Result<Arc<Endpoint>, BoxError> {
-        let uri = request.uri();
+    /// The connections to where the request, whose URI is absolute, goes.
+    pub(in crate::transport) fn bound(&self, request: &Request<Full<Bytes>>) -> Result<Bound, BoxError> {
+        self.endpoint(request.uri()).map(Bound)
+    }
+
+    /// The connections to `origin`.
+    pub(in crate::transport) fn bound_to(&self, origin: &Origin) -> Result<Bound, BoxError> {
+        self.endpoint(&origin.locate(Uri::from_static("/"))?).map(Bound)
+    }
+
+    fn endpoint(&self, uri: &Uri) -> Result<Arc<Endpoint>, BoxError> {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err(invalid("the URI has no scheme or no host; give an absolute one"));
         };
-        if request.method() == Method::CONNECT {
-            return Err(invalid("CONNECT opens a tunnel, which this transport does not do"));
-        }
-        if let Some(known) = self.shared.endpoints.read().find(request)? {
+        if let Some(known) = self.shared.endpoints.read().find(scheme, authority)? {
             return Ok(known);
         }
         let new = Endpoint::new(scheme.clone(), authority.clone(), self.shared.maker.clone())
             .map_err(|error| BoxError::from(TransportError::InvalidRequest(error)))?;
         let mut endpoints = self.shared.endpoints.write();
-        if let Some(known) = endpoints.find(request)? {
+        if let Some(known) = endpoints.find(scheme, authority)? {
             return Ok(known);
         }
         if endpoints.list.len() >= MANY {
@@ -86,13 +93,10 @@ impl Pool {
 }
 
 impl Endpoints {
-    fn find(&self, request: &Request<Full<Bytes>>) -> Result<Option<Arc<Endpoint>>, BoxError> {
+    fn find(&self, scheme: &Scheme, authority: &Authority) -> Result<Option<Arc<Endpoint>>, BoxError> {
         if self.closed {
             return Err(PoolError::Closed.into_transport());
         }
-        let (Some(scheme), Some(authority)) = (request.uri().scheme(), request.uri().authority()) else {
-            return Ok(None);
-        };
         Ok(self.list.iter().find(|endpoint| endpoint.serves(scheme, authority)).cloned())
     }
 }
@@ -106,39 +110,17 @@ impl Drop for Shared {
     }
 }
 
-impl Service<Request<Full<Bytes>>> for Pool {
-    type Response = Response<PooledBody>;
-    type Error = BoxError;
-    type Future = PoolFuture;
+/// The connections of one endpoint.
+#[derive(Clone, Debug)]
+pub(in crate::transport) struct Bound(Arc<Endpoint>);
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> PoolFuture {
-        match self.endpoint(&request) {
-            Ok(endpoint) => PoolFuture(Box::pin(exchange(endpoint, request))),
-            Err(error) => PoolFuture(Box::pin(std::future::ready(Err(error)))),
+impl Bound {
+    /// Sends a request there, and reads an answer of up to `limit` bytes.
+    pub(in crate::transport) fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> WholeExchange {
+        if request.method() == Method::CONNECT {
+            return Box::pin(ready(Err(invalid("CONNECT opens a tunnel, which this transport does not do"))));
         }
-    }
-}
-
-/// Until the head of the answer. hyper's own future has no name, so one box holds it all.
-pub(in crate::transport) struct PoolFuture(
-    Pin<Box<dyn Future<Output = Result<Response<PooledBody>, BoxError>> + Send>>,
-);
-
-impl Future for PoolFuture {
-    type Output = Result<Response<PooledBody>, BoxError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for PoolFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolFuture").finish_non_exhaustive()
+        exchange(Arc::clone(&self.0), request, Tries::default(), limit)
     }
 }
 

@@ -125,7 +125,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         }
         let limits = self.limits;
         if let Some(shared) = &mut self.shared {
-            let stale = shared.users == 0 && idle_for(shared.since, now) >= limits.idle_timeout;
+            let stale = shared.users == 0 && is_past(shared.since, limits.idle_timeout, now);
             if alive_shared(&shared.connection) && !stale && !aged(shared.made, now, limits) {
                 let since = (shared.users == 0).then_some(shared.since);
                 shared.users = shared.users.saturating_add(1);
@@ -134,7 +134,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
             self.shared = None;
         }
         while let Some(kept) = self.idle.pop() {
-            if idle_for(kept.since, now) >= limits.idle_timeout {
+            if is_past(kept.since, limits.idle_timeout, now) {
                 // What lies below was used even earlier.
                 self.idle.clear();
                 return None;
@@ -259,14 +259,16 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         if self.making == 0 { self.drain() } else { Vec::new() }
     }
 
-    /// Drops what nobody used for too long. When to look again, if anything is left.
+    /// Drops what nobody used for too long. When to look again, as long as anything is open: a connection in use is idle from now on at
+    /// the earliest. So one look in `idle_timeout` is enough, however busy the endpoint is.
     pub(super) fn sweep(&mut self, now: Instant) -> Option<Instant> {
         let timeout = self.limits.idle_timeout;
-        let stale = self.idle.partition_point(|kept| idle_for(kept.since, now) >= timeout);
+        let stale = self.idle.partition_point(|kept| is_past(kept.since, timeout, now));
         self.idle.drain(..stale);
-        self.shared.take_if(|shared| shared.users == 0 && idle_for(shared.since, now) >= timeout);
-        let shared = self.shared.as_ref().map(|shared| if shared.users == 0 { shared.since } else { now });
-        self.idle.first().map(|kept| kept.since).into_iter().chain(shared).min()?.checked_add(timeout)
+        self.shared.take_if(|shared| shared.users == 0 && is_past(shared.since, timeout, now));
+        let shared = self.shared.as_ref().filter(|shared| shared.users == 0).map(|shared| shared.since);
+        let idle = self.idle.first().map(|kept| kept.since).into_iter().chain(shared).min();
+        idle.or((self.open > 0).then_some(now))?.checked_add(timeout)
     }
 
     /// Keeps nothing from here on. Those who wait are still served.
@@ -301,12 +303,13 @@ impl<C, S: Clone, W> Slots<C, S, W> {
     }
 }
 
-fn idle_for(since: Instant, now: Instant) -> Duration {
-    now.saturating_duration_since(since)
+/// Whether `limit` has gone by. A sum beyond what an instant holds never does.
+fn is_past(since: Instant, limit: Duration, now: Instant) -> bool {
+    since.checked_add(limit).is_some_and(|end| now >= end)
 }
 
 fn aged(made: Instant, now: Instant, limits: Limits) -> bool {
-    limits.max_age.is_some_and(|max| idle_for(made, now) >= max)
+    limits.max_age.is_some_and(|max| is_past(made, max, now))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Closes what nobody used for too long: one task for each endpoint, only while something is idle there.
+//! Closes what nobody used for too long: one task for each endpoint, only while a connection is open there.
 
 use std::sync::{
     Arc, Weak,

@@ -1,0 +1,101 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, response::Parts};
+use http_body_util::Full;
+use hyper::{body::Incoming, client::conn::TrySendError};
+use nudj_tower::BoxError;
+use pin_project_lite::pin_project;
+
+use super::{
+    body::PooledBody,
+    connection::Lease,
+    endpoint::Endpoint,
+    exchange::{Tries, again, exchange},
+};
+use crate::transport::{
+    reading::{Reading, Whole},
+    wire::WholeExchange,
+};
+
+pin_project! {
+    /// A request that hyper has, then the answer's body. Written by hand, since this is moved into a box: an `async` block would have room
+    /// for everything twice.
+    pub(super) struct UnderWay<F> {
+        #[pin]
+        stage: Stage<F>,
+        limit: usize,
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<F> {
+        Sent { #[pin] answer: F, sent: Option<Sent> },
+        Reading { head: Option<Parts>, #[pin] body: Reading<PooledBody> },
+        // What few come to: inflating, and another connection.
+        Other { rest: WholeExchange },
+    }
+}
+
+/// What goes with a request that was sent.
+pub(super) struct Sent {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) lease: Lease,
+    /// What to send should the server say that it did not process it.
+    pub(super) replay: Option<Box<Request<Full<Bytes>>>>,
+    pub(super) tries: Tries,
+}
+
+impl<F> UnderWay<F> {
+    pub(super) fn new(answer: F, sent: Sent, limit: usize) -> Self {
+        Self { stage: Stage::Sent { answer, sent: Some(sent) }, limit }
+    }
+}
+
+impl<F> Future for UnderWay<F>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>>,
+{
+    type Output = Result<Response<Full<Bytes>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let limit = *this.limit;
+        loop {
+            let next = match this.stage.as_mut().project() {
+                StageProj::Sent { answer, sent } => {
+                    let answer = ready!(answer.poll(cx));
+                    // A future is not polled after its end; if it is, this one stays silent.
+                    let Some(sent) = sent.take() else { return Poll::Pending };
+                    match answer {
+                        Ok(response) => {
+                            let response = response.map(|body| PooledBody::new(body, sent.lease));
+                            match Whole::of(response, limit)? {
+                                Whole::Plain(head, body) => Stage::Reading { head: Some(head), body },
+                                Whole::Inflated(rest) => Stage::Other { rest },
+                            }
+                        }
+                        Err(error) => {
+                            let Sent { endpoint, lease, replay, mut tries } = sent;
+                            let request = again(lease, replay, error, &mut tries)?;
+                            Stage::Other { rest: exchange(endpoint, *request, tries, limit) }
+                        }
+                    }
+                }
+                StageProj::Reading { head, body } => {
+                    let body = ready!(body.poll(cx))?;
+                    let Some(head) = head.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(Response::from_parts(head, Full::new(body))));
+                }
+                StageProj::Other { rest } => return rest.as_mut().poll(cx),
+            };
+            this.stage.set(next);
+        }
+    }
+}
