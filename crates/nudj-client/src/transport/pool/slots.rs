@@ -266,7 +266,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         let stale = self.idle.partition_point(|kept| is_past(kept.since, timeout, now));
         self.idle.drain(..stale);
         self.shared.take_if(|shared| shared.users == 0 && is_past(shared.since, timeout, now));
-        let shared = self.shared.as_ref().filter(|shared| shared.users == 0).map(|shared| shared.since);
+        let shared = self.shared.as_ref().map(|shared| if shared.users == 0 { shared.since } else { now });
         let idle = self.idle.first().map(|kept| kept.since).into_iter().chain(shared).min();
         idle.or((self.open > 0).then_some(now))?.checked_add(timeout)
     }

@@ -84,6 +84,18 @@ fn the_sweep_drops_the_stale_and_says_when_the_next_one_is() {
 }
 
 #[test]
+fn while_a_connection_is_in_use_the_next_look_is_when_it_could_be_stale_at_the_earliest() {
+    let start = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Http1);
+    slots.enqueue(1).unwrap();
+    assert_eq!(slots.reserve(), 1);
+    assert!(matches!(slots.made_one(1, start), Put::For(1, _)));
+    assert_eq!(slots.sweep(start + seconds(5)), Some(start + seconds(95)), "in use");
+    assert_eq!(slots.ended(|_| true), 0);
+    assert_eq!(slots.sweep(start + seconds(6)), None, "nothing is open");
+}
+
+#[test]
 fn as_many_connections_are_made_as_the_protocol_needs() {
     for (protocol, made) in [(Protocol::Unknown, 1), (Protocol::Http2, 1), (Protocol::Http1, 3)] {
         let mut slots = Numbers::new(limits(), protocol);
