@@ -56,7 +56,7 @@ pub mod timeout;
 
 pub use self::{
     config::ConfigError,
-    context::{CallContext, InvalidTraceparent, Route, SpanId, TraceContext, TraceId},
+    context::{CallContext, CallFacts, CallSpan, InvalidTraceparent, Route, SpanId, TraceContext, TraceId},
     endpoint::{Availability, Available, Refused, TryCall},
     rejection::Rejection,
 };
