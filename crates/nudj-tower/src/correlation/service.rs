@@ -65,6 +65,7 @@ where
         .client_span();
         context.set_first_traceparent(settled.traceparent);
         context.set_ids(settled.correlation_id, settled.trace);
+        context.set_span(settled.span);
         let inner = span.in_scope(|| self.inner.call(request));
         CorrelationFuture { inner, span }
     }
