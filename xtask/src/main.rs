@@ -8,6 +8,7 @@ mod modules;
 mod names;
 mod orphans;
 mod process;
+mod screenshots;
 mod signals;
 mod test;
 mod workspace;
@@ -22,6 +23,7 @@ usage: cargo xtask <command>
   ci [step …]     what CI runs (.ci/run), or only the steps named
   gate [check | show | record]
                   counts allocations and instructions per call; fails if a case got worse
+  screenshots     takes the dashboard's screenshots, and renews the one in the README
   features        checks each crate without default features and with each feature alone
   check-tests     fails if a source or test file belongs to no target
   lint-names      fails on modules named util, common or helpers; warns of long files
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "ci" => ci::run(rest),
         "gate" => gate::run(rest),
+        "screenshots" => no_arguments(command, rest).and_then(|()| screenshots::run()),
         "features" => no_arguments(command, rest).and_then(|()| features::run()),
         "check-tests" => no_arguments(command, rest).and_then(|()| orphans::run()),
         "lint-names" => no_arguments(command, rest).and_then(|()| names::run()),

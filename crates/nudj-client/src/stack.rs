@@ -152,7 +152,7 @@ where
 
     let per_attempt = ServiceBuilder::new()
         .layer(retry)
-        .layer(seed.map_or_else(AttemptLayer::new, AttemptLayer::seeded))
+        .layer(seed.map_or_else(AttemptLayer::new, AttemptLayer::seeded).observers(observers.clone()))
         .layer(CredentialsLayer::new(credentials))
         .layer(rate_limit)
         .layer(round_robin)

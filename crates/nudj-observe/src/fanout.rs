@@ -31,6 +31,14 @@ impl Observer for Fanout {
     fn observe(&self, event: &Event<'_>) {
         self.0.iter().for_each(|observer| observer.observe(event));
     }
+
+    fn is_on(&self) -> bool {
+        self.0.iter().any(|observer| observer.is_on())
+    }
+
+    fn traces(&self) -> bool {
+        self.0.iter().any(|observer| observer.traces())
+    }
 }
 
 impl fmt::Debug for Fanout {

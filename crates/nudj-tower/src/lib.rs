@@ -56,7 +56,9 @@ pub mod timeout;
 
 pub use self::{
     config::ConfigError,
-    context::{Call, CallContext, HttpRequest, InvalidTraceparent, Route, SpanId, TraceContext, TraceId},
+    context::{
+        Call, CallContext, CallFacts, CallSpan, HttpRequest, InvalidTraceparent, Route, SpanId, TraceContext, TraceId,
+    },
     endpoint::{Availability, Available, Refused, TryCall},
     rejection::Rejection,
 };

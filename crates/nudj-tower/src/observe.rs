@@ -2,12 +2,27 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{CallContext, classify::Outcome};
+#[cfg(any(feature = "attempt", feature = "metrics"))]
+use http::Method;
+use tokio::time::Instant;
+
+use crate::{CallContext, SpanId, classify::Outcome};
 
 /// Receives what the layers report. Called on the call's own path: count, and return; do not block.
 pub trait Observer: Send + Sync + 'static {
     /// One thing happened.
     fn observe(&self, event: &Event<'_>);
+
+    /// Whether it would do anything with what it is told now. Asked once a call, so a look at a flag, no more; a call that begins while
+    /// it says no is not told of, neither its start nor its end.
+    fn is_on(&self) -> bool {
+        true
+    }
+
+    /// Whether it wants [`Event::SpanEnded`]: without anybody who does, no times and ids of attempts are kept. Asked once an attempt.
+    fn traces(&self) -> bool {
+        false
+    }
 }
 
 /// One thing that happened in a layer.
@@ -99,6 +114,36 @@ pub enum Event<'a> {
         /// How long the new one is valid.
         valid_for: Option<Duration>,
     },
+    /// A call or an attempt ended, as a trace shows it. Only told where somebody [`traces`](Observer::traces).
+    SpanEnded(EndedSpan<'a>),
+}
+
+/// A call or an attempt that has ended, with its place in the trace that the call's context names.
+#[derive(Clone, Debug)]
+pub struct EndedSpan<'a> {
+    /// The call.
+    pub context: &'a CallContext,
+    /// Which attempt of the call it is; `None` for the call itself, whose ids its context knows.
+    pub attempt: Option<AttemptId>,
+    /// As in [`Event::CallEnded`].
+    pub method: Option<&'static str>,
+    /// The status of the answer, where there was one.
+    pub status: Option<u16>,
+    /// The kind of failure in OpenTelemetry's `error.type` manner; `cancelled` for what was dropped.
+    pub error: Option<&'a str>,
+    /// When it began.
+    pub start: Instant,
+    /// When it ended.
+    pub end: Instant,
+}
+
+/// Tells an attempt from the others of its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptId {
+    /// The span id that its request carried in `traceparent`.
+    pub id: SpanId,
+    /// How often the request had been sent before.
+    pub resends: u32,
 }
 
 /// An optional observer, cheap to clone and free to call when there is none.
@@ -120,7 +165,13 @@ impl Observers {
     /// Whether anybody listens.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.0.as_ref().is_some_and(|observer| observer.is_on())
+    }
+
+    /// Whether anybody wants to know of spans.
+    #[must_use]
+    pub fn traces(&self) -> bool {
+        self.0.as_ref().is_some_and(|observer| observer.traces())
     }
 
     /// Tells the observer, if there is one; `event` is only made then.
@@ -143,5 +194,22 @@ where
 {
     fn observe(&self, event: &Event<'_>) {
         self(event);
+    }
+}
+
+/// A method that nobody knows is a caller's free text; OpenTelemetry's conventions say `_OTHER`.
+#[cfg(any(feature = "attempt", feature = "metrics"))]
+pub(crate) fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        "TRACE" => "TRACE",
+        "CONNECT" => "CONNECT",
+        _ => "_OTHER",
     }
 }

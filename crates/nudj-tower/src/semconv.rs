@@ -80,7 +80,7 @@ pub(crate) fn record<T, E: 'static>(span: &Span, side: Side, result: &Result<Res
 }
 
 /// The error's kind where it is one of ours or a boxed one, as tower's are; the error type itself need not be an `Error`.
-fn kind<E: 'static>(error: &E) -> &'static str {
+pub(crate) fn kind<E: 'static>(error: &E) -> &'static str {
     let error: &dyn Any = error;
     match error.downcast_ref::<BoxError>() {
         Some(boxed) => error_kind(&**boxed),

@@ -1,7 +1,8 @@
 //! What is counted per call: one look-up in a bounded table, then plain atomics.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
+use foldhash::fast::RandomState;
 use metrics::{Counter, Histogram, Label};
 use parking_lot::RwLock;
 
@@ -34,13 +35,13 @@ pub(super) enum CallEnd {
 
 /// Where the last try went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Server {
-    pub(super) address: String,
-    pub(super) port: Option<String>,
+pub(crate) struct Server {
+    pub(crate) address: String,
+    pub(crate) port: Option<String>,
 }
 
 #[derive(Default)]
-pub(super) struct Calls(RwLock<HashMap<CallKind, Arc<Series>>>);
+pub(super) struct Calls(RwLock<HashMap<CallKind, Series, RandomState>>);
 
 struct Series {
     requests: Counter,
@@ -49,31 +50,38 @@ struct Series {
 }
 
 impl Calls {
-    pub(super) fn count(&self, meter: &Meter, kind: CallKind, server: Option<&Server>, duration: Duration) {
-        let series = self.series(meter, kind, server);
-        series.requests.increment(1);
-        series.duration.record(duration.as_secs_f64());
-        series.http_duration.record(duration.as_secs_f64());
-    }
-
-    fn series(&self, meter: &Meter, kind: CallKind, server: Option<&Server>) -> Arc<Series> {
+    /// Counts a call; `server` is asked for once per kind.
+    pub(super) fn count(
+        &self,
+        meter: &Meter,
+        kind: CallKind,
+        duration: Duration,
+        server: impl FnOnce() -> Option<Server>,
+    ) {
         if let Some(series) = self.0.read().get(&kind) {
-            return Arc::clone(series);
+            return series.count(duration);
         }
         let mut known = self.0.write();
         if known.len() < MAX_SERIES || known.contains_key(&kind) {
-            return Arc::clone(known.entry(kind).or_insert_with(|| Arc::new(Series::new(meter, kind, server))));
+            return known.entry(kind).or_insert_with(|| Series::new(meter, kind, server().as_ref())).count(duration);
         }
         let end = match kind.end {
             CallEnd::Status(_) => CallEnd::Error(OTHER),
             other => other,
         };
         let other = CallKind { operation: OTHER, template: OTHER, method: "_OTHER", end, endpoint: 0 };
-        Arc::clone(known.entry(other).or_insert_with(|| Arc::new(Series::new(meter, other, None))))
+        known.entry(other).or_insert_with(|| Series::new(meter, other, None)).count(duration);
     }
 }
 
 impl Series {
+    fn count(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        self.requests.increment(1);
+        self.duration.record(seconds);
+        self.http_duration.record(seconds);
+    }
+
     fn new(meter: &Meter, kind: CallKind, server: Option<&Server>) -> Self {
         let status: std::borrow::Cow<'static, str> = match kind.end {
             CallEnd::Status(status) => status.to_string().into(),
@@ -108,7 +116,7 @@ impl Series {
 
 impl Server {
     /// From an endpoint's name, which is an origin unless somebody named it otherwise.
-    pub(super) fn of(endpoint: &str) -> Self {
+    pub(crate) fn of(endpoint: &str) -> Self {
         let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         let (address, port) = match authority.rsplit_once(':') {

@@ -27,7 +27,7 @@ pub(super) struct Endpoints {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     /// 1 for the first; 0 is no endpoint.
-    pub(super) number: u32,
+    number: u32,
     pub(super) server: Server,
     attempts: [Counter; 5],
     ejections: Counter,
@@ -42,10 +42,20 @@ const OUTCOMES: [&str; 5] = ["success", "failure", "throttled", "ignored", "drop
 
 impl Endpoints {
     pub(super) fn get(&self, meter: &Meter, name: &str) -> Arc<Endpoint> {
-        self.known.get(name, |name| {
-            let number = self.numbers.fetch_add(1, Relaxed).saturating_add(1);
-            Endpoint::new(meter, name, number)
-        })
+        self.known.get(name, |name| self.make(meter, name))
+    }
+
+    pub(super) fn attempt(&self, meter: &Meter, name: &str, outcome: Option<Outcome>) {
+        self.known.with(name, |name| self.make(meter, name), |endpoint| endpoint.attempt(outcome));
+    }
+
+    /// This endpoint's number.
+    pub(super) fn number(&self, meter: &Meter, name: &str) -> u32 {
+        self.known.with(name, |name| self.make(meter, name), |endpoint| endpoint.number)
+    }
+
+    fn make(&self, meter: &Meter, name: &Arc<str>) -> Endpoint {
+        Endpoint::new(meter, name, self.numbers.fetch_add(1, Relaxed).saturating_add(1))
     }
 
     /// Writes what the balancer says; an endpoint that it no longer has is not available.
@@ -81,7 +91,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn attempt(&self, outcome: Option<Outcome>) {
+    fn attempt(&self, outcome: Option<Outcome>) {
         let [success, failure, throttled, ignored, dropped] = &self.attempts;
         let counter = match outcome {
             Some(Outcome::Success) => success,

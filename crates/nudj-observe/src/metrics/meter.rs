@@ -14,9 +14,17 @@ pub(crate) struct Meter(Option<Arc<dyn Recorder + Send + Sync>>);
 
 impl Meter {
     pub(crate) fn new(recorder: Option<Arc<dyn Recorder + Send + Sync>>) -> Self {
-        let meter = Self(recorder);
-        meter.with(|recorder| catalogue::ALL.iter().for_each(|metric| describe(recorder, metric)));
-        meter
+        Self(recorder)
+    }
+
+    /// Whether there is a recorder. The one that stands in for none is of no size, and one that counts anything has to keep it somewhere.
+    pub(crate) fn has_recorder(&self) -> bool {
+        self.with(|recorder| size_of_val(recorder) > 0)
+    }
+
+    /// Tells the recorder what each metric says.
+    pub(crate) fn describe_all(&self) {
+        self.with(|recorder| catalogue::ALL.iter().for_each(|metric| describe(recorder, metric)));
     }
 
     fn with<T>(&self, work: impl FnOnce(&dyn Recorder) -> T) -> T {

@@ -35,12 +35,14 @@
 //!
 //! # Cost
 //!
-//! Nothing without an observer. A call costs two look-ups under a shared read lock and a few atomic additions, and no allocation
-//! after its kind has been seen once.
+//! Nothing without an observer, and nothing but a look whether there is one while the process has no recorder. Else a call costs three
+//! look-ups under shared read locks and a few atomic additions, and no allocation after its kind has been seen once.
 //!
 //! # Mistakes to avoid
 //!
-//! - [`MetricsObserver::new`] before the recorder is installed: what was registered then goes nowhere for good.
+//! - [`MetricsObserver::sync`] before the recorder is installed: what it gave then goes nowhere for good. Everything else begins to
+//!   count with the first call after the recorder is there.
+//! - A recorder of one's own whose type has no size, all in statics: it is taken for none. Give it a field.
 //! - A recorder whose histograms grow until somebody reads them, and nobody who does: [`Prometheus`](crate::prometheus) sees to it
 //!   itself.
 //!
@@ -59,6 +61,8 @@ mod sources;
 
 #[cfg(feature = "prometheus")]
 pub(crate) use self::breakers::STATES;
+#[cfg(feature = "otlp")]
+pub(crate) use self::{calls::Server, observer::WeakObserver};
 pub use self::{
     catalogue::{ALL, BUCKETS, Kind, Metric},
     observer::MetricsObserver,

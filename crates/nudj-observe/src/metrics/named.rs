@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 /// As many names are told apart; the others share one value, named [`OTHER`].
@@ -11,7 +12,7 @@ pub(crate) const MAX_NAMES: usize = 64;
 pub(crate) const OTHER: &str = "_OTHER";
 
 pub(crate) struct Named<V> {
-    values: RwLock<HashMap<Arc<str>, Arc<V>>>,
+    values: RwLock<HashMap<Arc<str>, Arc<V>, RandomState>>,
 }
 
 impl<V> Default for Named<V> {
@@ -30,6 +31,14 @@ impl<V> Named<V> {
         let name: Arc<str> =
             if values.len() < MAX_NAMES || values.contains_key(name) { name.into() } else { OTHER.into() };
         Arc::clone(values.entry(Arc::clone(&name)).or_insert_with(|| Arc::new(make(&name))))
+    }
+
+    /// Looks at the value of this name, which is made as by [`get`](Self::get). Not from within: a lock is held meanwhile.
+    pub(crate) fn with<T>(&self, name: &str, make: impl FnOnce(&Arc<str>) -> V, look: impl FnOnce(&V) -> T) -> T {
+        if let Some(value) = self.values.read().get(name) {
+            return look(value);
+        }
+        look(&self.get(name, make))
     }
 
     /// The name that this name's value is kept under.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -11,9 +11,9 @@ use std::{
 
 use metrics::{Counter, Gauge, Histogram, Label, Recorder};
 use nudj_tower::{
-    CallContext,
+    CallFacts,
     classify::Outcome,
-    observe::{Event, Observer},
+    observe::{Event, Observer, Observers},
 };
 use parking_lot::Mutex;
 
@@ -40,7 +40,10 @@ pub(super) struct Inner {
     pub(super) endpoints: Endpoints,
     pub(super) sources: Sources,
     calls: Calls,
-    plain: Plain,
+    /// Who writes spans, if anybody.
+    spans: Observers,
+    /// There from when a recorder is.
+    plain: OnceLock<Plain>,
     totals: Totals,
     amplification: Mutex<Amplification>,
 }
@@ -58,49 +61,48 @@ struct Plain {
     pauses: Counter,
 }
 
+/// Counted with or without a recorder: one that comes in the midst of calls must not see more ends than starts.
 #[derive(Default)]
 struct Totals {
+    started: AtomicU64,
     calls: AtomicU64,
     tries: AtomicU64,
 }
 
 impl MetricsObserver {
-    /// Counts into the process's recorder, which must have been installed before: what was counted without one is lost.
+    /// Counts into the process's recorder. Until one is installed nothing is counted, and calls cost what they cost without an observer;
+    /// the first call after that finds it.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(Meter::new(None))
+        Self::with(Meter::new(None), Observers::default())
     }
 
     /// Counts into `recorder` alone.
     #[must_use]
     pub fn over(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
-        Self::with(Meter::new(Some(recorder)))
+        Self::with(Meter::new(Some(recorder)), Observers::default())
     }
 
-    fn with(meter: Meter) -> Self {
-        let refusals = |reason: &'static str| meter.counter(&LIMITER_REFUSALS, vec![Label::new("reason", reason)]);
-        let retries = |kind: &'static str| meter.counter(&RETRIES, vec![Label::new("kind", kind)]);
-        let plain = Plain {
-            active: meter.gauge(&ACTIVE, Vec::new()),
-            amplification: meter.gauge(&AMPLIFICATION, Vec::new()),
-            backoffs: retries("backoff"),
-            failovers: retries("failover"),
-            budget_exhausted: meter.counter(&BUDGET_EXHAUSTED, Vec::new()),
-            limiter_wait: meter.histogram(&LIMITER_WAIT, Vec::new()),
-            queue_full: refusals("queue_full"),
-            too_long: refusals("too_long"),
-            pauses: meter.counter(&LIMITER_PAUSES, Vec::new()),
-        };
-        Self(Arc::new(Inner {
+    /// Counts into `recorder`, and tells `spans` of what has ended.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn tracing(recorder: Arc<dyn Recorder + Send + Sync>, spans: Arc<dyn Observer>) -> Self {
+        Self::with(Meter::new(Some(recorder)), Observers::shared(spans))
+    }
+
+    fn with(meter: Meter, spans: Observers) -> Self {
+        let observer = Self(Arc::new(Inner {
             meter,
             breakers: Breakers::default(),
             endpoints: Endpoints::default(),
             sources: Sources::default(),
             calls: Calls::default(),
-            plain,
+            spans,
+            plain: OnceLock::new(),
             totals: Totals::default(),
             amplification: Mutex::default(),
-        }))
+        }));
+        observer.0.plain();
+        observer
     }
 
     /// For who asks it from within a recorder, which it would else keep alive.
@@ -112,9 +114,11 @@ impl MetricsObserver {
     /// Reads what has to be asked for: states, queues, budgets, whatever was given to `watch` and its like. Called by
     /// [`Prometheus`](crate::prometheus::Prometheus) before each answer; call it every few seconds over another recorder.
     pub fn refresh(&self) {
-        let Inner { plain, totals, amplification, sources, .. } = &*self.0;
+        let Some(plain) = self.0.plain() else { return };
+        let Inner { totals, amplification, sources, .. } = &*self.0;
         let (calls, tries) = (totals.calls.load(Relaxed), totals.tries.load(Relaxed));
         let now = tokio::time::Instant::now();
+        plain.active.set(totals.under_way());
         plain.amplification.set(amplification.lock().ratio(calls, tries, now));
         sources.read();
     }
@@ -137,32 +141,85 @@ impl Default for MetricsObserver {
 }
 
 impl Inner {
-    fn call_ended(&self, context: &CallContext, method: Option<&'static str>, end: CallEnd, duration: Duration) {
-        let route = context.route();
-        let endpoint = context.endpoint().map(|name| self.endpoints.get(&self.meter, &name));
+    /// What has no names, once there is a recorder.
+    fn plain(&self) -> Option<&Plain> {
+        match self.plain.get() {
+            None if self.meter.has_recorder() => Some(self.plain.get_or_init(|| Plain::new(&self.meter))),
+            plain => plain,
+        }
+    }
+
+    fn call_ended(&self, facts: CallFacts, method: Option<&'static str>, end: CallEnd, duration: Duration) {
+        let CallFacts { route, endpoint, .. } = facts;
         let kind = CallKind {
             operation: route.map_or(OTHER, |route| route.operation),
             template: route.map_or(OTHER, |route| route.template),
             method: method.unwrap_or(OTHER),
             end,
-            endpoint: endpoint.as_ref().map_or(0, |endpoint| endpoint.number),
+            endpoint: endpoint.as_ref().map_or(0, |name| self.endpoints.number(&self.meter, name)),
         };
-        self.calls.count(&self.meter, kind, endpoint.as_deref().map(|endpoint| &endpoint.server), duration);
-        self.totals.calls.fetch_add(1, Relaxed);
-        self.totals.tries.fetch_add(u64::from(context.tries()), Relaxed);
+        self.calls.count(&self.meter, kind, duration, || {
+            endpoint.map(|name| self.endpoints.get(&self.meter, &name).server.clone())
+        });
+    }
+}
+
+impl Totals {
+    fn ended(&self, tries: u32) {
+        self.calls.fetch_add(1, Relaxed);
+        self.tries.fetch_add(tries.into(), Relaxed);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn under_way(&self) -> f64 {
+        self.started.load(Relaxed).saturating_sub(self.calls.load(Relaxed)) as f64
+    }
+}
+
+impl Plain {
+    fn new(meter: &Meter) -> Self {
+        meter.describe_all();
+        let refusals = |reason: &'static str| meter.counter(&LIMITER_REFUSALS, vec![Label::new("reason", reason)]);
+        let retries = |kind: &'static str| meter.counter(&RETRIES, vec![Label::new("kind", kind)]);
+        Self {
+            active: meter.gauge(&ACTIVE, Vec::new()),
+            amplification: meter.gauge(&AMPLIFICATION, Vec::new()),
+            backoffs: retries("backoff"),
+            failovers: retries("failover"),
+            budget_exhausted: meter.counter(&BUDGET_EXHAUSTED, Vec::new()),
+            limiter_wait: meter.histogram(&LIMITER_WAIT, Vec::new()),
+            queue_full: refusals("queue_full"),
+            too_long: refusals("too_long"),
+            pauses: meter.counter(&LIMITER_PAUSES, Vec::new()),
+        }
     }
 }
 
 impl Observer for MetricsObserver {
+    fn is_on(&self) -> bool {
+        self.0.plain().is_some()
+    }
+
+    fn traces(&self) -> bool {
+        self.0.spans.traces()
+    }
+
     fn observe(&self, event: &Event<'_>) {
-        let Inner { meter, plain, endpoints, breakers, .. } = &*self.0;
+        let Inner { meter, endpoints, breakers, totals, .. } = &*self.0;
+        let plain = self.0.plain();
+        match event {
+            Event::CallStarted { .. } => _ = totals.started.fetch_add(1, Relaxed),
+            Event::CallEnded { context, .. } if plain.is_none() => totals.ended(context.tries()),
+            _ => {}
+        }
+        let Some(plain) = plain else { return };
         match *event {
-            Event::CallStarted { .. } => plain.active.increment(1.0),
             Event::CallEnded { context, method, outcome, status, error, duration } => {
-                plain.active.decrement(1.0);
-                self.0.call_ended(context, method, how_it_ended(outcome, status, error), duration);
+                let facts = context.facts();
+                totals.ended(facts.tries);
+                self.0.call_ended(facts, method, how_it_ended(outcome, status, error), duration);
             }
-            Event::AttemptEnded { endpoint, outcome } => endpoints.get(meter, endpoint).attempt(outcome),
+            Event::AttemptEnded { endpoint, outcome } => endpoints.attempt(meter, endpoint, outcome),
             Event::Retried { failover: true, .. } => plain.failovers.increment(1),
             Event::Retried { .. } => plain.backoffs.increment(1),
             Event::RetryBudgetExhausted => plain.budget_exhausted.increment(1),
@@ -179,6 +236,7 @@ impl Observer for MetricsObserver {
                 let labels = vec![Label::new("provider", provider), Label::new("result", result)];
                 meter.counter(&REFRESHES, labels).increment(1);
             }
+            Event::SpanEnded(ref ended) => self.0.spans.tell(|| Event::SpanEnded(ended.clone())),
             _ => {}
         }
     }
@@ -211,5 +269,42 @@ fn known(error: &str) -> &'static str {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner").field("meter", &self.meter).field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "prometheus"))]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use nudj_tower::CallContext;
+
+    use super::*;
+
+    #[test]
+    fn a_recorder_that_comes_later_is_found_by_the_next_call_and_calls_under_way_add_up() {
+        let (observer, context) = (MetricsObserver::new(), CallContext::new());
+        let end = || Event::CallEnded {
+            context: &context,
+            method: Some("GET"),
+            outcome: Some(Outcome::Success),
+            status: Some(200),
+            error: None,
+            duration: Duration::ZERO,
+        };
+        assert!(!observer.is_on() && !observer.traces());
+        (0..3).for_each(|_| observer.observe(&Event::CallStarted { context: &context }));
+        observer.observe(&end());
+        observer.refresh();
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let text = || recorder.handle().render();
+        assert_eq!(text(), "");
+        metrics::with_local_recorder(&recorder, || {
+            assert!(observer.is_on());
+            observer.observe(&end());
+            observer.refresh();
+        });
+        assert!(observer.is_on(), "once found, it stays");
+        assert!(text().contains("\nhttp_client_active_requests 1\n"), "{}", text());
+        assert!(text().contains("nudj_api_requests_total{operation=\"_OTHER\",status=\"200\"} 1\n"), "{}", text());
+        assert!(text().contains("# HELP nudj_retries_total "), "{}", text());
     }
 }

@@ -1,6 +1,10 @@
 //! What has to be asked for: handles, snapshots, and whatever else a service wants to see beside them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use metrics::{Gauge, Label};
 use nudj_client::stack::Handles;
@@ -85,19 +89,19 @@ impl MetricsObserver {
     /// One client per observer: the names of two clients' endpoints would be one series.
     pub fn watch(&self, handles: &Handles) {
         let (handles, inner) = (handles.clone(), Arc::downgrade(&self.0));
-        let meter = &self.0.meter;
-        let limiter = [
-            meter.gauge(&LIMITER_QUEUE, Vec::new()),
-            meter.gauge(&LIMITER_AVAILABLE, Vec::new()),
-            meter.gauge(&LIMITER_PAUSE_LEFT, Vec::new()),
-        ];
-        let budget = handles.retry_budget().map(|_| meter.gauge(&BUDGET_LEFT, Vec::new()));
+        // Made at the first reading: there may be no recorder yet.
+        let gauges = OnceLock::new();
         self.0.sources.add(move || {
             let Some(inner) = inner.upgrade() else { return };
+            let gauge = |metric| inner.meter.gauge(metric, Vec::new());
+            let (limiter, budget) = gauges.get_or_init(|| {
+                let limiter = [&LIMITER_QUEUE, &LIMITER_AVAILABLE, &LIMITER_PAUSE_LEFT].map(gauge);
+                (limiter, handles.retry_budget().map(|_| gauge(&BUDGET_LEFT)))
+            });
             inner.endpoints.read(&inner.meter, &handles.endpoints().endpoints());
             inner.breakers.read(&inner.meter, &handles.breakers());
-            read_limiter(&limiter, &handles);
-            if let (Some(gauge), Some(budget)) = (&budget, handles.retry_budget()) {
+            read_limiter(limiter, &handles);
+            if let (Some(gauge), Some(budget)) = (budget, handles.retry_budget()) {
                 gauge.set(float(budget.left()));
             }
             let credentials = handles.credentials().snapshot();
@@ -155,7 +159,7 @@ impl MetricsObserver {
         self.0.sources.add(read);
     }
 
-    /// What a synchronisation writes its progress to. The same name gives the same series; names beyond 64 share one.
+    /// What a synchronisation writes its progress to; without a recorder yet, nowhere. The same name gives the same series; names beyond 64 share one.
     #[must_use]
     pub fn sync(&self, stream: &str) -> Arc<SyncMetrics> {
         self.0.sources.streams.get(stream, |stream| SyncMetrics::new(&self.0.meter, stream))

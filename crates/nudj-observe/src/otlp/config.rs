@@ -1,8 +1,11 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use http::HeaderMap;
 use nudj_tower::ConfigError;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+
+use super::transport::header;
 
 /// Where metrics and spans go, and how often.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +25,9 @@ pub struct OtlpConfig {
     pub timeout: Duration,
     /// How many ended spans may wait for their export; more are dropped. Default 2048; not 0.
     pub queue: usize,
+    /// The share of traces to export of those that begin here, 0 to 1, decided by the trace's id. One that began elsewhere is exported
+    /// when its `traceparent` says it is sampled. Default 1: all.
+    pub sample: f64,
 }
 
 /// Headers whose values nobody sees.
@@ -35,8 +41,12 @@ impl Headers {
         Self(headers.into_iter().collect())
     }
 
-    pub(super) fn shown_to_the_exporter(&self) -> std::collections::HashMap<String, String> {
-        self.0.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect()
+    pub(super) fn to_send(&self) -> Result<HeaderMap, ConfigError> {
+        let one = |(name, value): (&String, &SecretString)| {
+            header(name, value.expose_secret())
+                .ok_or_else(|| ConfigError::new(format!("headers.{name}"), "cannot stand in a header"))
+        };
+        self.0.iter().map(one).collect()
     }
 }
 
@@ -55,6 +65,7 @@ impl Default for OtlpConfig {
             interval: Duration::from_secs(60),
             timeout: Duration::from_secs(10),
             queue: 2048,
+            sample: 1.0,
         }
     }
 }
@@ -74,13 +85,10 @@ impl OtlpConfig {
                 return Err(ConfigError::new(field, "must be more than 0"));
             }
         }
-        for (name, value) in &self.headers.0 {
-            let usable =
-                http::HeaderName::try_from(name).is_ok() && http::HeaderValue::try_from(value.expose_secret()).is_ok();
-            if !usable {
-                return Err(ConfigError::new(format!("headers.{name}"), "cannot stand in a header"));
-            }
+        if !(0.0..=1.0).contains(&self.sample) {
+            return Err(ConfigError::new("sample", "must be 0 to 1"));
         }
+        self.headers.to_send()?;
         Ok(())
     }
 }
@@ -98,10 +106,22 @@ pub enum OtlpError {
     /// TLS cannot be set up.
     #[error("the connection to the collector cannot be set up")]
     Transport(#[from] nudj_client::Error),
-    /// The exporter refused its settings.
-    #[error("the OTLP exporter refused its settings")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     /// The last export failed.
     #[error("what was counted last could not be sent to the collector")]
-    Shutdown(#[from] opentelemetry_sdk::error::OTelSdkError),
+    Shutdown(#[from] ExportError),
+}
+
+/// Why an export failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The collector did not take it in time.
+    #[error("the collector did not answer in time")]
+    Timeout,
+    /// The collector answered with this status.
+    #[error("the collector answered with status {0}")]
+    Refused(u16),
+    /// The collector cannot be reached.
+    #[error("the collector cannot be reached")]
+    Unreachable(#[source] nudj_tower::BoxError),
 }

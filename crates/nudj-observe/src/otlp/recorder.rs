@@ -1,127 +1,147 @@
-//! From the `metrics` facade to OpenTelemetry's instruments.
+//! What the `metrics` facade counts, kept as totals, and told as the protocol has it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-};
-use opentelemetry::{KeyValue, metrics as otel};
+use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use parking_lot::Mutex;
 
-use crate::metrics::{ALL, BUCKETS, Metric};
+use super::message::{self, AnyValue, CUMULATIVE, Data, HistogramPoint, KeyValue, Metric, Number, Point, Value};
+use crate::metrics::{ALL, BUCKETS};
 
-pub(super) struct OtelRecorder {
-    meter: otel::Meter,
-    /// A counter that is asked for again must be the same one: it knows its last total.
-    counters: Mutex<HashMap<Key, Counter>>,
-    gauges: Mutex<HashMap<Key, Gauge>>,
+/// How many series there are is bounded by who asks for them.
+#[derive(Debug)]
+pub(super) struct Totals {
+    counters: Series<AtomicU64>,
+    gauges: Series<AtomicU64>,
+    histograms: Series<Measured>,
+    /// Nanoseconds since 1970.
+    since: u64,
 }
 
-impl OtelRecorder {
-    pub(super) fn new(meter: otel::Meter) -> Self {
-        Self { meter, counters: Mutex::default(), gauges: Mutex::default() }
+#[derive(Debug)]
+struct Series<V>(Mutex<HashMap<Key, Arc<V>>>);
+
+#[derive(Debug, Default)]
+struct Measured {
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    /// The bits of a float.
+    sum: AtomicU64,
+}
+
+impl Totals {
+    pub(super) fn new(since: u64) -> Self {
+        Self { counters: Series::default(), gauges: Series::default(), histograms: Series::default(), since }
+    }
+
+    /// All series as they are now, by name.
+    pub(super) fn metrics(&self, now: u64) -> Vec<Metric> {
+        let mut found = BTreeMap::new();
+        let point =
+            |key: &Key, value| Point { attributes: attributes(key), start: self.since, time: now, value: Some(value) };
+        self.counters.each(|key, total| {
+            let whole = Number::Whole(i64::try_from(total.load(Relaxed)).unwrap_or(i64::MAX));
+            let empty = || Data::Sum(message::Sum { points: Vec::new(), temporality: CUMULATIVE, is_monotonic: true });
+            if let Some(Data::Sum(sum)) = &mut metric(&mut found, key, empty).data {
+                sum.points.push(point(key, whole));
+            }
+        });
+        self.gauges.each(|key, value| {
+            let value = Number::Float(f64::from_bits(value.load(Relaxed)));
+            let empty = || Data::Gauge(message::Gauge { points: Vec::new() });
+            if let Some(Data::Gauge(gauge)) = &mut metric(&mut found, key, empty).data {
+                gauge.points.push(point(key, value));
+            }
+        });
+        self.histograms.each(|key, measured| {
+            let empty = || Data::Histogram(message::Histogram { points: Vec::new(), temporality: CUMULATIVE });
+            if let Some(Data::Histogram(histogram)) = &mut metric(&mut found, key, empty).data {
+                histogram.points.push(measured.point(key, self.since, now));
+            }
+        });
+        found.into_values().collect()
     }
 }
 
-impl Recorder for OtelRecorder {
-    // Names, units and words stand in the catalogue, which the instruments are made from.
+fn metric<'m>(found: &'m mut BTreeMap<String, Metric>, key: &Key, empty: impl FnOnce() -> Data) -> &'m mut Metric {
+    found.entry(key.name().to_owned()).or_insert_with(|| {
+        let (name, unit, description) = naming(key.name());
+        Metric { name, description: description.to_owned(), unit: unit.to_owned(), data: Some(empty()) }
+    })
+}
+
+impl<V> Default for Series<V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<V: Default> Series<V> {
+    fn get(&self, key: &Key) -> Arc<V> {
+        let mut known = self.0.lock();
+        if let Some(value) = known.get(key) {
+            return Arc::clone(value);
+        }
+        Arc::clone(known.entry(key.clone()).or_default())
+    }
+
+    fn each(&self, mut look: impl FnMut(&Key, &V)) {
+        self.0.lock().iter().for_each(|(key, value)| look(key, value));
+    }
+}
+
+impl Measured {
+    fn point(&self, key: &Key, start: u64, time: u64) -> HistogramPoint {
+        let buckets: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
+        HistogramPoint {
+            attributes: attributes(key),
+            start,
+            time,
+            count: buckets.iter().sum(),
+            sum: Some(f64::from_bits(self.sum.load(Relaxed))),
+            buckets,
+            bounds: BUCKETS.to_vec(),
+        }
+    }
+}
+
+impl HistogramFn for Measured {
+    fn record(&self, value: f64) {
+        // A bucket takes its upper bound; what is no number lies above all.
+        let bucket = BUCKETS.iter().position(|bound| value <= *bound).unwrap_or(BUCKETS.len());
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        let add = |sum: u64| Some((f64::from_bits(sum) + value).to_bits());
+        let _ = self.sum.fetch_update(Relaxed, Relaxed, add);
+    }
+}
+
+impl Recorder for Totals {
+    // Names, units and words stand in the catalogue.
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let make = || {
-            let (name, unit, help) = naming(key.name());
-            let counter = self.meter.u64_counter(name).with_unit(unit).with_description(help).build();
-            Counter::from_arc(Arc::new(Counting { counter, attributes: attributes(key), total: AtomicU64::new(0) }))
-        };
-        self.counters.lock().entry(key.clone()).or_insert_with(make).clone()
+        Counter::from_arc(self.counters.get(key))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        let make = || {
-            let (name, unit, help) = naming(key.name());
-            let gauge = self.meter.f64_gauge(name).with_unit(unit).with_description(help).build();
-            Gauge::from_arc(Arc::new(Gauging { gauge, attributes: attributes(key), value: Mutex::new(0.0) }))
-        };
-        self.gauges.lock().entry(key.clone()).or_insert_with(make).clone()
+        Gauge::from_arc(self.gauges.get(key))
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        let (name, unit, help) = naming(key.name());
-        let histogram =
-            self.meter.f64_histogram(name).with_unit(unit).with_description(help).with_boundaries(BUCKETS.to_vec());
-        Histogram::from_arc(Arc::new(Measuring { histogram: histogram.build(), attributes: attributes(key) }))
-    }
-}
-
-struct Counting {
-    counter: otel::Counter<u64>,
-    attributes: Vec<KeyValue>,
-    /// The highest total that was given by `absolute`.
-    total: AtomicU64,
-}
-
-impl CounterFn for Counting {
-    fn increment(&self, value: u64) {
-        self.counter.add(value, &self.attributes);
-    }
-
-    fn absolute(&self, value: u64) {
-        let known = self.total.fetch_max(value, Relaxed);
-        self.counter.add(value.saturating_sub(known), &self.attributes);
-    }
-}
-
-struct Gauging {
-    gauge: otel::Gauge<f64>,
-    attributes: Vec<KeyValue>,
-    value: Mutex<f64>,
-}
-
-impl Gauging {
-    fn change(&self, change: impl FnOnce(f64) -> f64) {
-        // Recorded under the lock, so that the last value is the one that stays.
-        let mut value = self.value.lock();
-        *value = change(*value);
-        self.gauge.record(*value, &self.attributes);
-    }
-}
-
-impl GaugeFn for Gauging {
-    fn increment(&self, value: f64) {
-        self.change(|known| known + value);
-    }
-
-    fn decrement(&self, value: f64) {
-        self.change(|known| known - value);
-    }
-
-    fn set(&self, value: f64) {
-        self.change(|_| value);
-    }
-}
-
-struct Measuring {
-    histogram: otel::Histogram<f64>,
-    attributes: Vec<KeyValue>,
-}
-
-impl HistogramFn for Measuring {
-    fn record(&self, value: f64) {
-        self.histogram.record(value, &self.attributes);
+        Histogram::from_arc(self.histograms.get(key))
     }
 }
 
 /// OpenTelemetry's own metrics have its names; ours lose the endings that Prometheus wants, which a collector adds again.
 fn naming(name: &str) -> (String, &'static str, &'static str) {
-    let unit_of = |metric: &&&'static Metric| match metric.unit {
+    let unit_of = |metric: &&&'static crate::metrics::Metric| match metric.unit {
         Some(Unit::Seconds) => "s",
         Some(Unit::Bytes) => "By",
         _ => "",
@@ -139,28 +159,41 @@ fn naming(name: &str) -> (String, &'static str, &'static str) {
 }
 
 fn attributes(key: &Key) -> Vec<KeyValue> {
-    let name = |label: &str| {
-        match label {
-            "http_request_method" => "http.request.method",
-            "url_template" => "url.template",
-            "http_response_status_code" => "http.response.status_code",
-            "error_type" => "error.type",
-            "server_address" => "server.address",
-            "server_port" => "server.port",
-            label => return label.to_owned(),
-        }
-        .to_owned()
+    let name = |label: &str| match label {
+        "http_request_method" => "http.request.method".to_owned(),
+        "url_template" => "url.template".to_owned(),
+        "http_response_status_code" => "http.response.status_code".to_owned(),
+        "error_type" => "error.type".to_owned(),
+        "server_address" => "server.address".to_owned(),
+        "server_port" => "server.port".to_owned(),
+        label => label.to_owned(),
     };
-    key.labels()
-        .map(|label| {
-            let (name, value) = (name(label.key()), label.value());
-            // Integers by the conventions.
-            let number =
-                ["http.response.status_code", "server.port"].contains(&&*name).then(|| value.parse::<i64>().ok());
-            match number.flatten() {
-                Some(number) => KeyValue::new(name, number),
-                None => KeyValue::new(name, value.to_owned()),
-            }
-        })
-        .collect()
+    let attribute = |label: &metrics::Label| {
+        let key = name(label.key());
+        // Integers by the conventions.
+        let is_number = ["http.response.status_code", "server.port"].contains(&&*key);
+        let number = is_number.then(|| label.value().parse().ok()).flatten().map(Value::Number);
+        let value = number.unwrap_or_else(|| Value::Text(label.value().to_owned()));
+        KeyValue { key, value: Some(AnyValue { value: Some(value) }) }
+    };
+    key.labels().map(attribute).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measured_value_falls_into_the_bucket_that_ends_at_or_above_it() {
+        let measured = Measured::default();
+        for value in [0.0, 0.005, 0.006, 10.0, 10.5, f64::NAN] {
+            HistogramFn::record(&measured, value);
+        }
+        let point = measured.point(&Key::from_name("a"), 1, 2);
+        assert_eq!((point.buckets[0], point.buckets[1], point.buckets[13], point.buckets[14]), (2, 1, 1, 2));
+        assert_eq!((point.count, point.start, point.time), (6, 1, 2));
+        let measured = Measured::default();
+        [0.5, 0.25].iter().for_each(|value| HistogramFn::record(&measured, *value));
+        assert_eq!(measured.point(&Key::from_name("a"), 1, 2).sum, Some(0.75));
+    }
 }

@@ -1,46 +1,103 @@
-//! The exporter's requests over the client's own hyper transport.
+//! Exports over the client's own hyper transport, tried again while the collector cannot take them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::Full;
 use nudj_client::{config::HttpConfig, transport::Hyper};
-use opentelemetry_http::{HttpClient, HttpError};
-use tokio::{runtime::Handle, task::JoinSet};
+use nudj_tower::ConfigError;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
+
+use super::config::{ExportError, OtlpConfig, OtlpError};
 
 /// A collector's answer is a few bytes.
 const MOST_ANSWER: usize = 64 * 1024;
+/// The wait before the first repeat, half of it left to chance; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+#[derive(Clone)]
 pub(super) struct Sender {
     hyper: Hyper,
-    runtime: Handle,
+    to: Uri,
+    headers: HeaderMap,
+    timeout: Duration,
 }
 
 impl Sender {
-    pub(super) fn new(runtime: Handle) -> Result<Self, nudj_client::Error> {
+    /// Sends to `path` of the configured collector.
+    pub(super) fn new(config: &OtlpConfig, path: &str) -> Result<Self, OtlpError> {
         // Whether plain HTTP may leave this machine is for `Config::validate`, which guards the token; here goes none.
         let hyper = Hyper::new(&HttpConfig { max_response_bytes: MOST_ANSWER, ..HttpConfig::default() })?;
-        Ok(Self { hyper, runtime })
+        let to = format!("{}{path}", config.endpoint.trim_end_matches('/'))
+            .parse()
+            .map_err(|_| ConfigError::new("endpoint", "is no URL"))?;
+        let mut headers = config.headers.to_send()?;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        Ok(Self { hyper, to, headers, timeout: config.timeout })
+    }
+
+    /// Sends `body` within the timeout, repeats and waits included.
+    pub(super) async fn send(&self, body: Bytes) -> Result<(), ExportError> {
+        let mut last = None;
+        match timeout(self.timeout, self.until_taken(body, &mut last)).await {
+            Ok(ended) => ended,
+            Err(_) => Err(last.unwrap_or(ExportError::Timeout)),
+        }
+    }
+
+    async fn until_taken(&self, body: Bytes, last: &mut Option<ExportError>) -> Result<(), ExportError> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let asked = match self.once(body.clone()).await {
+                Ok(()) => return Ok(()),
+                Err((error, None)) => return Err(error),
+                Err((error, Some(asked))) => {
+                    *last = Some(error);
+                    asked
+                }
+            };
+            sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// An error comes with the time to wait before another try, where one makes sense.
+    async fn once(&self, body: Bytes) -> Result<(), (ExportError, Option<Duration>)> {
+        let mut request = Request::post(self.to.clone()).body(Full::new(body)).unwrap_or_default();
+        request.headers_mut().clone_from(&self.headers);
+        let answer = match self.hyper.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(error) => return Err((ExportError::Unreachable(error), Some(Duration::ZERO))),
+        };
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let is_busy = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ]
+        .contains(&status);
+        let seconds = || answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok();
+        let wait = is_busy.then(|| seconds().map_or(Duration::ZERO, Duration::from_secs));
+        Err((ExportError::Refused(status.as_u16()), wait))
     }
 }
 
-#[async_trait]
-impl HttpClient for Sender {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        // The exporter's threads know no Tokio: the exchange runs on ours. Dropping the set ends it.
-        let mut exchange = JoinSet::new();
-        exchange.spawn_on(self.hyper.clone().oneshot(request.map(Full::new)), &self.runtime);
-        let answer = exchange.join_next().await.ok_or("the runtime has gone")???;
-        let (parts, body) = answer.into_parts();
-        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
-    }
+/// A header of the configuration as it is sent: its value shows nowhere.
+pub(super) fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, mut value) = (HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
+    value.set_sensitive(true);
+    Some((name, value))
 }
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").finish_non_exhaustive()
+        f.debug_struct("Sender").field("to", &self.to).finish_non_exhaustive()
     }
 }

@@ -9,13 +9,23 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, Request, StatusCode},
+    routing::post,
+};
 use nudj_mock::{Fault, MockNudj};
 use nudj_observe::{
     metrics::CacheLevel,
-    otlp::{Headers, Otlp, OtlpConfig, OtlpError},
+    otlp::{ExportError, Headers, Otlp, OtlpConfig, OtlpError},
 };
-use nudj_tower::observe::{Event, Observer};
+use nudj_tower::{
+    CallContext, CallSpan, SpanId, TraceContext,
+    correlation::CorrelationServerLayer,
+    observe::{EndedSpan, Event, Observer},
+};
 use opentelemetry_proto::tonic::{
     collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{KeyValue, any_value::Value},
@@ -24,6 +34,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use tokio::{net::TcpListener, sync::Notify};
+use tower::ServiceExt;
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::prelude::*;
 
@@ -168,11 +179,7 @@ async fn a_trace_has_the_ids_that_went_over_the_wire() {
     let otlp = Otlp::start(collector.start().await).unwrap();
     let client = client(&mock, otlp.observer().clone());
     mock.inject(Fault::status(503).times(1));
-    let calls = async {
-        tracing::info_span!("somebody else's").in_scope(|| ());
-        client.integration().me().get().await.unwrap();
-    };
-    calls.with_subscriber(tracing_subscriber::registry().with(otlp.layer())).await;
+    client.integration().me().get().await.unwrap();
     otlp.shutdown().await.unwrap();
 
     let spans = collector.spans();
@@ -193,8 +200,117 @@ async fn a_trace_has_the_ids_that_went_over_the_wire() {
         let (status, code) = if number == 0 { ("503", 2) } else { ("200", 0) };
         assert_eq!(labels["http.response.status_code"], status);
         assert_eq!(attempt.status.as_ref().map_or(0, |status| status.code), code);
+        assert_eq!(labels["http.request.method"], "GET");
+        assert_eq!(labels["url.template"], "/api/v2/integration/me");
+        assert_eq!(labels["server.address"], "127.0.0.1");
+        assert_eq!(labels.get("http.request.resend_count").map(String::as_str), (number > 0).then_some("1"));
         assert!(!labels.contains_key("span_id") && !labels.contains_key("otel.name"));
     }
+    let labels = attributes(&call.attributes);
+    assert_eq!(labels["correlation_id"], mock.requests()[0].header("x-correlation-id").unwrap());
+    assert!(
+        call.start_time_unix_nano > 1_700_000_000_000_000_000 && call.end_time_unix_nano > call.start_time_unix_nano
+    );
+}
+
+/// What came in with this `traceparent` is answered after a call that goes out with it, and exported.
+async fn served(traceparent: Option<&str>, sample: f64) -> (Vec<Span>, String) {
+    let (collector, mock) = (Collector::default(), MockNudj::start().await.unwrap());
+    let otlp = Otlp::start(OtlpConfig { sample, ..collector.start().await }).unwrap();
+    let client = client(&mock, otlp.observer().clone());
+    let handler = move || {
+        let client = client.clone();
+        async move { client.integration().me().get().await.map_or(500, |_| 200u16).to_string() }
+    };
+    let app: Router = Router::new().route("/", axum::routing::get(handler)).layer(CorrelationServerLayer::new());
+    let mut request = Request::get("/").body(axum::body::Body::empty()).unwrap();
+    if let Some(traceparent) = traceparent {
+        request.headers_mut().insert("traceparent", traceparent.parse().unwrap());
+    }
+    let calls = async {
+        tracing::info_span!("somebody else's").in_scope(|| ());
+        assert_eq!(app.oneshot(request).await.unwrap().status(), 200);
+    };
+    calls.with_subscriber(tracing_subscriber::registry().with(otlp.layer())).await;
+    otlp.shutdown().await.unwrap();
+    let sent = mock.requests()[0].header("traceparent").unwrap().to_owned();
+    (collector.spans(), sent)
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_from_who_calls_through_the_handler_to_the_attempt() {
+    let (spans, sent) = served(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), 0.0).await;
+    assert_eq!(spans.len(), 3, "a sampled trace is kept whatever share of our own is: {spans:?}");
+    let below = |parent: &[u8]| spans.iter().find(|span| span.parent_span_id == parent).unwrap();
+    let request = below(&0x00f0_67aa_0ba9_02b7_u64.to_be_bytes());
+    assert_eq!(
+        (request.name.as_str(), request.kind, request.flags),
+        ("GET", 2, 0x301),
+        "a server's, its parent elsewhere"
+    );
+    let labels = attributes(&request.attributes);
+    assert_eq!((labels["http.request.method"].as_str(), labels["http.response.status_code"].as_str()), ("GET", "200"));
+    assert!(!labels.contains_key("sampled") && !labels.contains_key("trace_id"), "{labels:?}");
+    let call = below(&request.span_id);
+    assert_eq!((call.name.as_str(), call.kind), ("GET /api/v2/integration/me", 3));
+    let attempt = below(&call.span_id);
+    let id: String = attempt.span_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(sent, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{id}-01"));
+    assert!(spans.iter().all(|span| span.trace_id == request.trace_id));
+}
+
+#[tokio::test]
+async fn a_trace_that_is_not_sampled_is_sent_on_and_not_exported() {
+    let (spans, sent) = served(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"), 1.0).await;
+    assert!(spans.is_empty() && sent.ends_with("-00"), "{spans:?} {sent}");
+}
+
+#[tokio::test]
+async fn of_what_begins_here_the_share_is_exported() {
+    assert_eq!(served(None, 0.0).await.0, []);
+    let (spans, _) = served(None, 1.0).await;
+    assert_eq!(spans.iter().filter(|span| span.parent_span_id.is_empty()).count(), 1, "one root: {spans:?}");
+    assert_eq!(spans.len(), 3);
+}
+
+#[tokio::test]
+async fn a_collector_that_is_busy_is_asked_again_when_it_says_and_one_that_refuses_is_not() {
+    for (status, is_asked_again) in [(429, true), (503, true), (400, false), (401, false)] {
+        let asked: Arc<Mutex<Vec<(String, tokio::time::Instant)>>> = Arc::default();
+        let seen = Arc::clone(&asked);
+        let answer = async move |request: axum::extract::Request| {
+            let mut seen = seen.lock().unwrap();
+            seen.push((request.uri().path().to_owned(), tokio::time::Instant::now()));
+            let is_first = seen.iter().filter(|(path, _)| path == request.uri().path()).count() == 1;
+            (StatusCode::from_u16(if is_first { status } else { 200 }).unwrap(), [("retry-after", "1")])
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+        let otlp = Otlp::start(OtlpConfig { endpoint, ..OtlpConfig::default() }).unwrap();
+        let ended = otlp.shutdown().await;
+        let asked = asked.lock().unwrap();
+        assert!(asked.iter().all(|(path, _)| path == "/v1/metrics"), "there were no spans: {asked:?}");
+        match ended {
+            Ok(()) => {
+                assert!(is_asked_again && asked.len() == 2, "{status}: {asked:?}");
+                assert!(asked[1].1 - asked[0].1 >= Duration::from_secs(1), "{asked:?}");
+            }
+            Err(OtlpError::Shutdown(ExportError::Refused(refused))) => {
+                assert_eq!((refused, is_asked_again, asked.len()), (status, false, 1));
+            }
+            Err(error) => panic!("{status}: {error:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn half_a_full_queue_is_sent_before_its_time() {
+    let (collector, mock) = (Collector::default(), MockNudj::start().await.unwrap());
+    let otlp = Otlp::start(OtlpConfig { queue: 4, ..collector.start().await }).unwrap();
+    client(&mock, otlp.observer().clone()).integration().me().get().await.unwrap();
+    collector.arrived.notified().await;
+    assert_eq!(collector.spans().len(), 2);
 }
 
 #[tokio::test]
@@ -216,12 +332,15 @@ async fn a_collector_that_is_away_holds_nobody_up() {
     drop(listener);
     let config = OtlpConfig { endpoint, timeout: Duration::from_millis(200), ..OtlpConfig::default() };
     let otlp = Otlp::start(config).unwrap();
-    let layer = otlp.layer();
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-        for _ in 0..10_000 {
-            tracing::info_span!(target: "nudj_tower::test", "http_call").in_scope(|| ());
-        }
-    });
+    let (context, now) = (CallContext::new(), tokio::time::Instant::now());
+    context.set_ids("id".parse().unwrap(), TraceContext::start(&mut fastrand::Rng::new()));
+    context.set_span(CallSpan { id: SpanId::new(1).unwrap(), parent: None, begins_here: true });
+    let (attempt, method, status, error) = (None, Some("GET"), Some(200), None);
+    for _ in 0..10_000 {
+        let context = &context;
+        let span = EndedSpan { context, attempt, method, status, error, start: now, end: now };
+        otlp.observer().observe(&Event::SpanEnded(span));
+    }
     let ended = tokio::time::timeout(Duration::from_secs(20), otlp.shutdown()).await;
     ended.expect("it ends").expect_err("and says that the last was lost");
 }
@@ -237,6 +356,8 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(with(|config| config.interval = Duration::ZERO), "interval");
     assert_eq!(with(|config| config.timeout = Duration::ZERO), "timeout");
     assert_eq!(with(|config| config.queue = 0), "queue");
+    assert_eq!(with(|config| config.sample = 1.1), "sample");
+    assert_eq!(with(|config| config.sample = f64::NAN), "sample");
     assert_eq!(with(|config| config.headers = Headers::new([("a b".to_owned(), "x".into())])), "headers.a b");
     assert!(matches!(Otlp::start(OtlpConfig::default()), Err(OtlpError::NoRuntime)));
     let config: OtlpConfig = serde_json::from_str(r#"{"headers": {"x-key": "canary"}, "interval": "5s"}"#).unwrap();

@@ -9,21 +9,47 @@ pub const RETRY_ATTEMPT: HeaderName = HeaderName::from_static("x-retry-attempt")
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Writes the headers of the attempt that is `resends` repeats after the first.
-pub(super) fn write(headers: &mut HeaderMap, context: &CallContext, resends: u32, rng: impl FnOnce() -> fastrand::Rng) {
+/// What a request carries in `traceparent`.
+pub(super) enum Sent {
+    /// What was prepared for it: its id is read where somebody wants to know.
+    Prepared(HeaderValue),
+    New(SpanId),
+}
+
+impl Sent {
+    pub(super) fn id(&self) -> Option<SpanId> {
+        match self {
+            Self::Prepared(header) => {
+                let digits = std::str::from_utf8(header.as_bytes().get(36..52)?).ok()?;
+                SpanId::new(u64::from_str_radix(digits, 16).ok()?)
+            }
+            Self::New(id) => Some(*id),
+        }
+    }
+}
+
+/// Writes the headers of the attempt that is `resends` repeats after the first, and says what its `traceparent` is.
+pub(super) fn write(
+    headers: &mut HeaderMap,
+    context: &CallContext,
+    resends: u32,
+    rng: impl FnOnce() -> fastrand::Rng,
+) -> Option<Sent> {
     if resends > 0 {
         headers.insert(RETRY_ATTEMPT, HeaderValue::from(resends));
-    } else if context.take_first_traceparent().is_some() {
+    } else if let Some(first) = context.take_first_traceparent() {
         // The request carries it, and tracestate as well: whoever prepared it wrote them.
-        return;
+        return Some(Sent::Prepared(first));
     }
-    let Some(trace) = context.trace() else { return };
-    if let Ok(traceparent) = HeaderValue::from_bytes(&trace.traceparent(SpanId::random(&mut rng()))) {
+    let trace = context.trace()?;
+    let id = SpanId::random(&mut rng());
+    if let Ok(traceparent) = HeaderValue::from_bytes(&trace.traceparent(id)) {
         headers.insert(TRACEPARENT, traceparent);
     }
     if let Some(state) = trace.tracestate {
         headers.entry(TRACESTATE).or_insert(state);
     }
+    Some(Sent::New(id))
 }
 
 /// The span id in the headers that are sent.

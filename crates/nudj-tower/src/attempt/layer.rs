@@ -1,12 +1,13 @@
 use tower_layer::Layer;
 
 use super::Attempt;
-use crate::randomness::Randomness;
+use crate::{observe::Observers, randomness::Randomness};
 
 /// Gives each attempt its span, its span id and its number; see the [module's page](super).
 #[derive(Clone, Debug, Default)]
 pub struct AttemptLayer {
     randomness: Randomness,
+    observers: Observers,
 }
 
 impl AttemptLayer {
@@ -19,7 +20,14 @@ impl AttemptLayer {
     /// Span ids from this seed: for tests that compare what is sent.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { randomness: Randomness::seeded(seed) }
+        Self { randomness: Randomness::seeded(seed), observers: Observers::default() }
+    }
+
+    /// Tells `observers` of each attempt's span, where one of them wants to know.
+    #[must_use]
+    pub fn observers(mut self, observers: Observers) -> Self {
+        self.observers = observers;
+        self
     }
 }
 
@@ -27,6 +35,6 @@ impl<S> Layer<S> for AttemptLayer {
     type Service = Attempt<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Attempt::new(inner, self.randomness.clone())
+        Attempt::new(inner, self.randomness.clone(), self.observers.clone())
     }
 }

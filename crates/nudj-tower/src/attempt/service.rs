@@ -6,25 +6,24 @@ use std::{
 use http::Response;
 use pin_project_lite::pin_project;
 use tower_service::Service;
-use tracing::{Span, field::Empty};
 
-use super::headers;
-use crate::{
-    HttpRequest,
-    randomness::Randomness,
-    semconv::{self, Side},
+use super::{
+    headers,
+    span::{AttemptSpan, Traced},
 };
+use crate::{HttpRequest, observe::Observers, randomness::Randomness};
 
 /// A service whose calls are attempts, each with its span; see the [module's page](super).
 #[derive(Clone, Debug)]
 pub struct Attempt<S> {
     inner: S,
     randomness: Randomness,
+    observers: Observers,
 }
 
 impl<S> Attempt<S> {
-    pub(super) fn new(inner: S, randomness: Randomness) -> Self {
-        Self { inner, randomness }
+    pub(super) fn new(inner: S, randomness: Randomness, observers: Observers) -> Self {
+        Self { inner, randomness, observers }
     }
 
     /// The service below.
@@ -48,37 +47,23 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let mut resends = 0;
+        let (mut resends, mut traced) = (0, None);
         if let Some(context) = request.context().cloned() {
             resends = context.resends();
-            headers::write(request.headers_mut(), &context, resends, || self.randomness.rng());
+            let sent = headers::write(request.headers_mut(), &context, resends, || self.randomness.rng());
+            if self.observers.traces() {
+                let id = sent.and_then(|sent| sent.id());
+                traced = id.map(|id| Traced::begin(&request, context, id, resends, &self.observers));
+            }
         }
-        let span = span(&request, resends);
-        if span.is_disabled() {
+        let span = AttemptSpan::begin(&request, resends, traced);
+        if span.is_none() {
             drop(span);
-            return AttemptFuture { inner: self.inner.call(request), span: Span::none() };
+            return AttemptFuture { inner: self.inner.call(request), span: AttemptSpan::none() };
         }
-        let inner = span.in_scope(|| self.inner.call(request));
+        let inner = span.span().in_scope(|| self.inner.call(request));
         AttemptFuture { inner, span }
     }
-}
-
-/// Costs a few nanoseconds while nobody listens: the fields are made on demand.
-fn span(request: &impl HttpRequest, resends: u32) -> Span {
-    let template = || request.context()?.route().map(|route| route.template);
-    tracing::info_span!(
-        "http_attempt",
-        otel.name = %semconv::name(request.method(), template()),
-        otel.kind = "client",
-        http.request.method = semconv::method(request.method()),
-        url.template = template(),
-        server.address = request.uri().host(),
-        server.port = request.uri().port_u16(),
-        http.request.resend_count = (resends > 0).then_some(resends),
-        http.response.status_code = Empty,
-        error.r#type = Empty,
-        span_id = headers::span_id(request.headers()),
-    )
 }
 
 pin_project! {
@@ -87,14 +72,7 @@ pin_project! {
     pub struct AttemptFuture<F> {
         #[pin]
         inner: F,
-        // Disabled once the attempt has ended.
-        span: Span,
-    }
-
-    impl<F> PinnedDrop for AttemptFuture<F> {
-        fn drop(this: Pin<&mut Self>) {
-            this.project().span.record("error.type", "cancelled");
-        }
+        span: AttemptSpan,
     }
 }
 
@@ -107,11 +85,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let entered = this.span.enter();
-        let result = ready!(this.inner.poll(cx));
-        semconv::record(this.span, Side::Client, &result);
-        drop(entered);
-        *this.span = Span::none();
+        let result = {
+            let _entered = this.span.span().enter();
+            ready!(this.inner.poll(cx))
+        };
+        this.span.end(&result);
         Poll::Ready(result)
     }
 }

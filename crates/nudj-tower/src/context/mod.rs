@@ -45,8 +45,35 @@ struct State {
     correlation_id: Option<HeaderValue>,
     trace: Option<TraceContext>,
     first_traceparent: Option<HeaderValue>,
+    span: Option<CallSpan>,
     route: Option<Route>,
     last_status: Option<u16>,
+}
+
+/// A call's own place in its trace: what its attempts are parts of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallSpan {
+    /// The call's own id.
+    pub id: SpanId,
+    /// What called it; `None` where the trace begins with this call.
+    pub parent: Option<SpanId>,
+    /// Whether the trace begins in this process: with this call, or with the one that is being served.
+    pub begins_here: bool,
+}
+
+/// What a call's end is told by, read at once.
+#[derive(Clone, Debug)]
+pub struct CallFacts {
+    /// As [`CallContext::route`].
+    pub route: Option<Route>,
+    /// As [`CallContext::endpoint`].
+    pub endpoint: Option<Arc<str>>,
+    /// As [`CallContext::tries`].
+    pub tries: u32,
+    /// The trace's id and flags.
+    pub trace: Option<(TraceId, u8)>,
+    /// As [`CallContext::span`].
+    pub span: Option<CallSpan>,
 }
 
 /// The low-cardinality name of what is called: `/users/{id}`, never `/users/42`.
@@ -173,6 +200,30 @@ impl CallContext {
         let mut state = self.0.lock();
         state.correlation_id = Some(correlation_id);
         state.trace = Some(trace);
+    }
+
+    /// Several things at once, for who is told of every call.
+    #[must_use]
+    pub fn facts(&self) -> CallFacts {
+        let state = self.0.lock();
+        CallFacts {
+            route: state.route,
+            endpoint: state.endpoint.clone(),
+            tries: state.tries,
+            trace: state.trace.as_ref().map(|trace| (trace.trace_id, trace.flags)),
+            span: state.span,
+        }
+    }
+
+    /// The call's own span, as the correlation layer settled it.
+    #[must_use]
+    pub fn span(&self) -> Option<CallSpan> {
+        self.0.lock().span
+    }
+
+    /// Writes the call's own span.
+    pub fn set_span(&self, span: CallSpan) {
+        self.0.lock().span = Some(span);
     }
 
     /// Says that the request carries this `traceparent`, and that its span id is the first attempt's. Whoever writes the correlation

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::GetAll};
 
 use super::task::Served;
-use crate::{SpanId, TraceContext, classify::wall_clock};
+use crate::{CallSpan, SpanId, TraceContext, classify::wall_clock};
 
 /// The header that carries the id: `x-correlation-id`.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -23,6 +23,8 @@ pub(super) struct Settled {
     pub(super) trace: TraceContext,
     /// What the first request sent under this trace carries.
     pub(super) traceparent: HeaderValue,
+    /// The call's own place in the trace.
+    pub(super) span: CallSpan,
     carried: Carried,
     id_is_the_requests: bool,
     trace_is_the_requests: bool,
@@ -53,7 +55,14 @@ pub(super) fn settle(
         }
     };
     let id_is_the_requests = own.is_some();
-    Settled { correlation_id, trace, traceparent, carried, id_is_the_requests, trace_is_the_requests }
+    let starts_here = !trace_is_the_requests && (carried.parent || served.is_none());
+    let span = if starts_here {
+        CallSpan { id: trace.parent, parent: None, begins_here: true }
+    } else {
+        let begins_here = !trace_is_the_requests && served.is_some_and(|served| served.begins_here);
+        CallSpan { id: SpanId::random(rng), parent: Some(trace.parent), begins_here }
+    };
+    Settled { correlation_id, trace, traceparent, span, carried, id_is_the_requests, trace_is_the_requests }
 }
 
 /// Which of the headers a request has. Most have none: looking at the names once costs less than asking for each.

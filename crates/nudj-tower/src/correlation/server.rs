@@ -15,6 +15,7 @@ use super::{
     task::{SERVED, Served},
 };
 use crate::{
+    TraceContext,
     randomness::Randomness,
     semconv::{self, Side},
 };
@@ -60,9 +61,15 @@ where
             correlation_id: &settled.correlation_id,
             trace: &settled.trace,
         }
-        .server_span();
+        .server_span(settled.span);
         let correlation_id = settled.correlation_id.clone();
-        let served = Served { correlation_id: settled.correlation_id, trace: settled.trace };
+        // What the handler sends is a part of this span, where somebody keeps it; else of what the caller named.
+        let parent = if span.is_disabled() { settled.trace.parent } else { settled.span.id };
+        let served = Served {
+            correlation_id: settled.correlation_id,
+            trace: TraceContext { parent, ..settled.trace },
+            begins_here: settled.span.begins_here,
+        };
         let call = SERVED.sync_scope(served.clone(), || span.in_scope(|| self.inner.call(request)));
         CorrelationServerFuture { inner: SERVED.scope(served, call), span, correlation_id }
     }

@@ -66,6 +66,7 @@ where
         .client_span();
         context.set_first_traceparent(settled.traceparent);
         context.set_ids(settled.correlation_id, settled.trace);
+        context.set_span(settled.span);
         drop(context);
         if span.is_disabled() {
             drop(span);

@@ -5,7 +5,7 @@ use std::fmt;
 use http::{HeaderValue, Method, Uri};
 use tracing::{Span, field::Empty};
 
-use crate::{CallContext, TraceContext, semconv};
+use crate::{CallContext, CallSpan, TraceContext, semconv};
 
 /// The facts a span starts with.
 pub(super) struct Call<'r> {
@@ -34,8 +34,8 @@ impl Call<'_> {
         )
     }
 
-    /// The span of a call that came in.
-    pub(super) fn server_span(&self) -> Span {
+    /// The span of a call that came in, under the ids that what its handler sends is a part of.
+    pub(super) fn server_span(&self, own: CallSpan) -> Span {
         tracing::info_span!(
             "http_request",
             otel.name = %self.name(),
@@ -45,6 +45,9 @@ impl Call<'_> {
             error.r#type = Empty,
             correlation_id = self.correlation_id.to_str().ok(),
             trace_id = %format_args!("{:032x}", self.trace.trace_id.get()),
+            span_id = %Hex(own.id.get()),
+            sampled = self.trace.flags & 1 == 1,
+            parent_span_id = own.parent.map(|id| tracing::field::display(Hex(id.get()))),
         )
     }
 
@@ -54,5 +57,13 @@ impl Call<'_> {
 
     fn name(&self) -> impl fmt::Display + '_ {
         semconv::name(self.method, self.template())
+    }
+}
+
+struct Hex(u64);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }

@@ -9,6 +9,8 @@ use crate::TraceContext;
 pub(super) struct Served {
     pub(super) correlation_id: HeaderValue,
     pub(super) trace: TraceContext,
+    /// Whether the trace begins with this call.
+    pub(super) begins_here: bool,
 }
 
 tokio::task_local! {

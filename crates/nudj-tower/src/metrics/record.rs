@@ -9,7 +9,7 @@ use tracing::{Level, debug, enabled, info};
 use crate::{
     CallContext, Rejection,
     classify::{Outcome, TransportError, error_kind, find_in_chain},
-    observe::{Event, Observers},
+    observe::{EndedSpan, Event, Observers, method_name},
 };
 
 /// Whether anybody wants to know; nothing is recorded and no clock is read otherwise.
@@ -17,28 +17,51 @@ pub(super) fn is_heard(observers: &Observers) -> bool {
     observers.is_on() || enabled!(Level::INFO)
 }
 
-/// A call that has begun. Dropped without an end, it reports that the caller gave up.
+/// A call that has begun.
 #[derive(Debug)]
 pub(super) struct Record {
-    observers: Observers,
     context: CallContext,
     method: Option<&'static str>,
     start: Instant,
-    ended: bool,
+    /// Whether the observer was on at the start: only then does it learn of the end.
+    told: bool,
 }
 
 /// How a call ended.
-struct End<'a> {
+pub(super) struct End<'a> {
     outcome: Option<Outcome>,
     status: Option<StatusCode>,
     kind: Option<&'a str>,
     message: Option<String>,
 }
 
+impl<'a> End<'a> {
+    pub(super) fn of(
+        outcome: Outcome,
+        status: Option<&'a StatusCode>,
+        error: Option<&'a (dyn Error + 'static)>,
+    ) -> Self {
+        let failed = status.filter(|status| status.is_client_error() || status.is_server_error());
+        Self {
+            outcome: Some(outcome),
+            status: status.copied(),
+            kind: error.map(error_kind).or(failed.map(StatusCode::as_str)),
+            message: error.filter(|_| enabled!(Level::INFO)).and_then(own_words),
+        }
+    }
+
+    /// The caller gave up.
+    pub(super) fn dropped() -> Self {
+        Self { outcome: None, status: None, kind: None, message: None }
+    }
+}
+
 impl Record {
-    pub(super) fn begin(observers: Observers, context: CallContext, method: Option<&Method>) -> Self {
-        let method = method.map(name);
-        observers.tell(|| Event::CallStarted { context: &context });
+    pub(super) fn begin(observers: &Observers, context: CallContext, method: Option<&Method>) -> Self {
+        let (method, told) = (method.map(method_name), observers.is_on());
+        if told {
+            observers.tell(|| Event::CallStarted { context: &context });
+        }
         if enabled!(Level::DEBUG) {
             let route = context.route();
             debug!(
@@ -49,33 +72,42 @@ impl Record {
                 "call started"
             );
         }
-        Self { observers, context, method, start: Instant::now(), ended: false }
+        Self { context, method, start: Instant::now(), told }
     }
 
-    pub(super) fn end(mut self, outcome: Outcome, status: Option<StatusCode>, error: Option<&(dyn Error + 'static)>) {
-        self.ended = true;
-        let failed = status.as_ref().filter(|status| status.is_client_error() || status.is_server_error());
-        self.tell(&End {
-            outcome: Some(outcome),
-            status,
-            kind: error.map(error_kind).or(failed.map(StatusCode::as_str)),
-            message: error.and_then(own_words),
-        });
-    }
-
-    fn tell(&self, end: &End<'_>) {
-        let (context, duration) = (&self.context, self.start.elapsed());
-        self.observers.tell(|| Event::CallEnded {
-            context,
-            method: self.method,
-            outcome: end.outcome,
-            status: end.status.map(|status| status.as_u16()),
-            error: end.kind,
-            duration,
-        });
+    pub(super) fn end(&self, observers: &Observers, end: &End<'_>) {
+        let (context, now) = (&self.context, Instant::now());
+        let duration = now.saturating_duration_since(self.start);
+        if self.told {
+            observers.tell(|| Event::CallEnded {
+                context,
+                method: self.method,
+                outcome: end.outcome,
+                status: end.status.map(|status| status.as_u16()),
+                error: end.kind,
+                duration,
+            });
+            if observers.traces() {
+                self.trace(observers, end, now);
+            }
+        }
         if enabled!(Level::INFO) {
             self.log(end, duration);
         }
+    }
+
+    fn trace(&self, observers: &Observers, end: &End<'_>, now: Instant) {
+        observers.tell(|| {
+            Event::SpanEnded(EndedSpan {
+                context: &self.context,
+                attempt: None,
+                method: self.method,
+                status: end.status.map(|status| status.as_u16()),
+                error: if end.outcome.is_none() { Some("cancelled") } else { end.kind },
+                start: self.start,
+                end: now,
+            })
+        });
     }
 
     fn log(&self, end: &End<'_>, duration: Duration) {
@@ -108,14 +140,6 @@ impl Record {
     }
 }
 
-impl Drop for Record {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.tell(&End { outcome: None, status: None, kind: None, message: None });
-        }
-    }
-}
-
 /// The error in our own words, where it is ours: those are known to hold no body, token or URL. Others' words are left out.
 fn own_words(error: &(dyn Error + 'static)) -> Option<String> {
     find_in_chain::<Rejection>(error)
@@ -141,21 +165,5 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Failure => "failure",
         Outcome::Throttled => "throttled",
         Outcome::Ignored => "ignored",
-    }
-}
-
-/// A method that nobody knows is a caller's free text; OpenTelemetry's conventions say `_OTHER`.
-fn name(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "HEAD" => "HEAD",
-        "OPTIONS" => "OPTIONS",
-        "TRACE" => "TRACE",
-        "CONNECT" => "CONNECT",
-        _ => "_OTHER",
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::record::Record;
+use super::record::{End, Record, is_heard};
 use crate::{
     BoxError, CallContext,
     classify::{Classify, Http},
@@ -50,7 +50,7 @@ impl<S, C> Metrics<S, C> {
             classifier.attach(request, &context);
             context
         });
-        Record::begin(observers.clone(), context, classifier.method(request))
+        Record::begin(observers, context, classifier.method(request))
     }
 }
 
@@ -69,10 +69,10 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        if !super::record::is_heard(&self.shared.observers) {
+        if !is_heard(&self.shared.observers) {
             return MetricsFuture { inner: self.inner.call(request), listener: None };
         }
-        let record = self.begin(&mut request);
+        let record = Some(self.begin(&mut request));
         let listener = Listener { record, shared: Arc::clone(&self.shared), request: PhantomData };
         MetricsFuture { inner: self.inner.call(request), listener: Some(listener) }
     }
@@ -99,10 +99,19 @@ pin_project! {
     }
 }
 
+/// Dropped without an end, it reports that the caller gave up.
 struct Listener<C, Req> {
-    record: Record,
+    record: Option<Record>,
     shared: Arc<Shared<C>>,
     request: PhantomData<fn(Req)>,
+}
+
+impl<C, Req> Drop for Listener<C, Req> {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            record.end(&self.shared.observers, &End::dropped());
+        }
+    }
 }
 
 impl<F, C, Req, Res, E> Future for MetricsFuture<F, C, Req>
@@ -116,11 +125,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx)).map_err(Into::into);
-        if let Some(listener) = this.listener.take() {
-            let classifier = &listener.shared.classifier;
+        if let Some(Listener { record, shared, .. }) = this.listener
+            && let Some(record) = record.take()
+        {
             let seen = result.as_ref().map_err(|error| &**error as &(dyn Error + 'static));
-            let status = seen.ok().and_then(|response| classifier.status(response));
-            listener.record.end(classifier.classify(seen).outcome, status, seen.err());
+            let status = seen.ok().and_then(|response| shared.classifier.status(response));
+            let end = End::of(shared.classifier.classify(seen).outcome, status.as_ref(), seen.err());
+            record.end(&shared.observers, &end);
         }
         Poll::Ready(result)
     }

@@ -67,7 +67,7 @@ async fn every_layer_writes_into_and_reads_from_the_context_beside_the_request()
 
     assert_eq!((context.tries(), context.resends(), context.endpoint().as_deref()), (2, 1, Some("http://b")));
     assert!(context.deadline().is_some());
-    assert_eq!(*ended.lock(), [context.clone()]);
+    assert_eq!(*ended.lock(), std::slice::from_ref(&context));
     let seen = seen.lock();
     let [first, second] = &seen[..] else { panic!("two attempts, not {}", seen.len()) };
     for sent in [first, second] {

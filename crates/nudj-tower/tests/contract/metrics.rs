@@ -11,7 +11,7 @@ use nudj_tower::{
     BoxError, CallContext, Rejection, Route, SpanId, TraceContext, TraceId,
     classify::{Http, Outcome, TransportError, Verdict},
     metrics::MetricsLayer,
-    observe::{Event, Observers},
+    observe::{Event, Observer, Observers},
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, advance};
@@ -260,4 +260,58 @@ async fn a_panic_below_is_told_as_a_dropped_call() {
     let call = tokio::spawn(service.oneshot(Request::new(())));
     assert!(call.await.unwrap_err().is_panic());
     assert!(matches!(&told.lock()[1], Told::Ended { outcome: None, .. }));
+}
+
+/// Told of calls or not, and of spans.
+struct Switched {
+    is_on: Arc<std::sync::atomic::AtomicBool>,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Observer for Switched {
+    fn observe(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::CallStarted { .. } => "started".to_owned(),
+            Event::CallEnded { .. } => "ended".to_owned(),
+            Event::SpanEnded(ended) => {
+                let took = (ended.end - ended.start).as_millis();
+                format!("span {:?} {:?} {:?} {took}", ended.attempt, ended.status, ended.error)
+            }
+            other => format!("{other:?}"),
+        };
+        self.told.lock().push(line);
+    }
+
+    fn is_on(&self) -> bool {
+        self.is_on.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn traces(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_is_off_at_the_start_of_a_call_is_not_told_of_its_end() {
+    let (_log, _guard) = Log::capture(Level::INFO);
+    let (is_on, told) = (Arc::new(std::sync::atomic::AtomicBool::new(false)), Arc::<Mutex<Vec<String>>>::default());
+    let layer = MetricsLayer::new(Observers::new(Switched { is_on: Arc::clone(&is_on), told: Arc::clone(&told) }));
+    let switch = Arc::clone(&is_on);
+    let service = layer.layer(service_fn(move |_: Request<()>| {
+        switch.store(true, std::sync::atomic::Ordering::Relaxed);
+        async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            status(404)
+        }
+    }));
+    service.clone().oneshot(request_with_ids()).await.unwrap();
+    assert!(told.lock().is_empty(), "it came in the midst of the call: {told:?}");
+    service.clone().oneshot(request_with_ids()).await.unwrap();
+    assert_eq!(*told.lock(), ["started", "ended", "span None Some(404) Some(\"404\") 30"]);
+    told.lock().clear();
+    let mut service = service;
+    let mut call = task::spawn(service.call(request_with_ids()));
+    assert!(call.poll().is_pending());
+    drop(call);
+    assert_eq!(*told.lock(), ["started", "ended", "span None None Some(\"cancelled\") 0"]);
 }

@@ -245,7 +245,7 @@ const makeEndpoint = (item) => {
   part.old = make("span"); part.cause = make("span");
   note.append(part.old, part.cause, make("span", "", "now"));
   history.append(part.strip, note);
-  const past = make("div");
+  const past = make("div", "past");
   past.append(make("p", "caption", "Attempts of the last minute, failed ones in red"), part.trend);
   card.append(head, list, past, history);
   card.setAttribute("aria-label", `Endpoint ${item.name}`);
@@ -541,12 +541,30 @@ const tiles = (data) => {
   const [value, unit] = latency(minute.p50);
   say($("p50"), value);
   say($("p50-unit"), unit);
-  say($("latency-note"), `p90 ${time(minute.p90)} · p99 ${time(minute.p99)}`);
+  say($("latency-note"), minute.p90 === null ? "no calls" : `p90 ${time(minute.p90)} · p99 ${time(minute.p99)}`);
   spark($("latency-spark"), lately.map((point) => point.p50), "f-held");
   say($("retry"), percent(minute.retries));
   const repeats = minute.counts.retries + minute.counts.failovers;
   say($("retry-note"), `${count(repeats)} repeats${data.retry_budget === null ? "" : `, budget for ${count(data.retry_budget)}`}`);
   spark($("retry-spark"), lately.map((point) => point.repeats), "f-client");
+};
+// A few endpoints keep their places; of many the worst stand first, unless somebody is among them with the keyboard.
+const FEW = 6, DENSE = 8;
+const rank = ({ breaker, down, ejected_ms: ejected }) => {
+  const tone = breaker ? state(breaker.state)[2] : "off";
+  return breaker && ["open", "forced_open"].includes(breaker.state) ? 0 : down || ejected !== null ? 1 : tone === "good" || tone === "off" ? 3 : 2;
+};
+const inOrder = (endpoints) => {
+  const host = $("endpoints");
+  host.classList.toggle("dense", endpoints.length > DENSE);
+  if (endpoints.length <= FEW) return endpoints;
+  if (seen.order && host.contains(document.activeElement)) {
+    const place = (item) => { const at = seen.order.indexOf(item.name); return at < 0 ? Infinity : at; };
+    return [...endpoints].sort((one, other) => place(one) - place(other) || 0);
+  }
+  const ordered = [...endpoints].sort((one, other) => rank(one) - rank(other));
+  seen.order = ordered.map((item) => item.name);
+  return ordered;
 };
 const show = (data) => {
   const errors = data.errors, events = data.events;
@@ -565,7 +583,7 @@ const show = (data) => {
   tiles(data);
   outcomes(data.minute.counts);
   $("endpoints-none").hidden = data.endpoints.length > 0;
-  keyed($("endpoints"), data.endpoints, (item) => item.name, makeEndpoint, updateEndpoint);
+  keyed($("endpoints"), inOrder(data.endpoints), (item) => item.name, makeEndpoint, updateEndpoint);
   charts.forEach((chart) => chart.draw());
   layers(data);
   syncs(data);

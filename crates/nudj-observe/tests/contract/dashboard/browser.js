@@ -46,7 +46,7 @@ const tell = (path) => fetch(`${origin}${path}`, { method: "POST" });
     }
   };
   const wait = (script, timeout) => until(page, script, timeout);
-  const shoot = async (name) => {
+  const shoot = async (name, page) => {
     for (const width of [1280, 360]) {
       await page.setViewportSize({ width, height: 900 });
       for (const colorScheme of ["dark", "light"]) {
@@ -66,7 +66,7 @@ const tell = (path) => fetch(`${origin}${path}`, { method: "POST" });
   await page.evaluate(() => { window.neverReloaded = true; });
   await wait(() => Number(document.getElementById("rate").textContent) > 5);
   await page.waitForTimeout(2500);
-  await shoot("well");
+  await shoot("well", page);
   seen.well = await page.evaluate(() => document.getElementById("verdict-text").textContent);
 
   // An endpoint dies.
@@ -78,7 +78,7 @@ const tell = (path) => fetch(`${origin}${path}`, { method: "POST" });
   seen.announced = await page.evaluate(() => document.getElementById("announce").textContent);
   seen.failing = await page.evaluate(() => document.getElementById("verdict-text").textContent);
   await page.waitForTimeout(1500);
-  await shoot("failing");
+  await shoot("failing", page);
   await tell("/test/revive");
   await wait(() => document.querySelectorAll('.endpoint[data-state="closed"]').length === 3);
 
@@ -118,6 +118,7 @@ const tell = (path) => fetch(`${origin}${path}`, { method: "POST" });
   await listen(port);
   await wait(() => document.getElementById("link").dataset.link === "live", 15000);
   seen.neverReloaded = await page.evaluate(() => window.neverReloaded === true);
+  await page.evaluate(() => localStorage.clear());
   await page.close();
 
   // Names and texts that would be markup, under another path.
@@ -132,7 +133,24 @@ const tell = (path) => fetch(`${origin}${path}`, { method: "POST" });
     ran: "pwned" in window,
     title: document.title,
   }));
+  await shoot("hostile", hostile);
   await hostile.close();
+
+  // Nothing yet, and twenty endpoints.
+  for (const [name, endpoints] of [["empty", 0], ["many", 20]]) {
+    const other = await context.newPage();
+    watch(other);
+    await other.goto(`${url}/${name}`);
+    await until(other, `document.getElementById("link").dataset.link === "live" && document.querySelectorAll(".endpoint").length === ${endpoints}`);
+    await other.waitForTimeout(1200);
+    await shoot(name, other);
+    seen[name] = await other.evaluate(() => ({
+      text: document.querySelector("main").innerText,
+      first: [...document.querySelectorAll(".endpoint")].slice(0, 3).map((card) => `${card.dataset.state} ${card.dataset.tone}`),
+      tallest: Math.max(0, ...[...document.querySelectorAll(".endpoint")].map((card) => card.offsetHeight)),
+    }));
+    await other.close();
+  }
 
   // With a guard that allows it.
   const driven = await context.newPage();

@@ -12,7 +12,7 @@ use http::HeaderValue;
 use nudj_client::{Client, Config};
 use nudj_mock::{Fault, MockNudj};
 use nudj_observe::dashboard::{Dashboard, DashboardConfig};
-use nudj_tower::{CallContext, TraceContext, classify::Outcome, observe::Event, round_robin::Endpoint};
+use nudj_tower::{CallContext, Route, TraceContext, classify::Outcome, observe::Event, round_robin::Endpoint};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command, time::sleep};
 
@@ -22,9 +22,10 @@ const SCRIPT: &str = include_str!("browser.js");
 const HOSTILE: &str = "<img src=x onerror=\"window.pwned=1;alert(1)\"><script>alert(2)</script>";
 const TEST: &str = "an_endpoint_that_dies_is_shown_open_within_two_seconds";
 
-/// Where CI keeps them: `target/screenshots`.
+/// Where CI keeps them: the folder that `NUDJ_SCREENSHOTS` names, else `target/screenshots`.
 fn screenshots() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
+    let named = std::env::var_os("NUDJ_SCREENSHOTS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots"));
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
@@ -97,6 +98,42 @@ fn hostile() -> Dashboard {
     dashboard
 }
 
+/// Nothing has been called, and nothing is watched.
+fn empty() -> Dashboard {
+    Dashboard::new(DashboardConfig::default()).unwrap()
+}
+
+/// Twenty endpoints with long names, some of them not as they should be.
+fn many() -> Dashboard {
+    let dashboard = Dashboard::new(DashboardConfig { title: "a fleet".into(), ..Default::default() }).unwrap();
+    let name = |number: usize| format!("https://region-{number:02}.engagement.acme.nudj.cx/gateway");
+    let config = Config::with_endpoints((1..=20).map(name));
+    let client = Client::builder().config(config).token("t").observer(dashboard.observer()).build().unwrap();
+    dashboard.watch(&client);
+    client.handles().breakers()[13].force_open();
+    client.handles().endpoints().mark_down(&name(7));
+    let observer = dashboard.observer();
+    let route = Route { operation: "getUser", template: "/api/v2/admin/users/{id}" };
+    for call in 0..600_usize {
+        let (context, endpoint) = (CallContext::new(), name(call % 20 + 1));
+        context.set_route(route);
+        context.record_try(1, &Arc::from(&*endpoint), 0);
+        let failed = call % 97 == 0;
+        let outcome = Some(if failed { Outcome::Failure } else { Outcome::Success });
+        observer.observe(&Event::CallStarted { context: &context });
+        observer.observe(&Event::AttemptEnded { endpoint: &endpoint, outcome });
+        observer.observe(&Event::CallEnded {
+            context: &context,
+            method: Some("GET"),
+            outcome,
+            status: Some(if failed { 503 } else { 200 }),
+            error: failed.then_some("503"),
+            duration: Duration::from_millis(4 + (call * 37 % 90) as u64),
+        });
+    }
+    dashboard
+}
+
 async fn serve(router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -131,6 +168,8 @@ async fn an_endpoint_that_dies_is_shown_open_within_two_seconds() {
         .router()
         .nest("/hostile", hostile.router())
         .nest("/driven", driven.router())
+        .nest("/empty", empty().router())
+        .nest("/many", many().router())
         .route("/test/kill", post(move || async move { to_kill.kill(1).await.unwrap() }))
         .route("/test/revive", post(move || async move { to_revive.revive(1).await.unwrap() }));
     let seen = drive(&chromium, &node, serve(router).await).await;
@@ -155,6 +194,19 @@ async fn an_endpoint_that_dies_is_shown_open_within_two_seconds() {
     let hostile = &seen["hostile"];
     assert_eq!((&hostile["markup"], &hostile["ran"]), (&json!(0), &json!(false)), "{seen:#}");
     assert!(hostile["literal"].as_u64().unwrap() >= 5, "{seen:#}");
+
+    let empty = seen["empty"]["text"].as_str().unwrap();
+    assert!(
+        ["Waiting for the first call", "No client is attached", "no calls"].iter().all(|text| empty.contains(text))
+    );
+    assert!(!empty.contains("NaN") && !empty.contains("undefined") && !empty.contains("null"), "{empty}");
+    let worst = json!(["forced_open held", "closed warn", "closed good"]);
+    assert_eq!(seen["many"]["first"], worst, "of twenty endpoints the worst stand first");
+    assert!(
+        seen["many"]["tallest"].as_u64().unwrap() < 260,
+        "twenty cards are small ones: {}",
+        seen["many"]["tallest"]
+    );
 
     assert_eq!((&seen["armed"], &seen["beforeSecondPress"]), (&json!("Sure? Press again"), &json!(0)));
     assert_eq!(seen["driven"], true);

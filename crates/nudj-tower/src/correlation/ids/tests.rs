@@ -22,7 +22,7 @@ fn sent(map: &HeaderMap, served: Option<&Served>) -> (Settled, HeaderMap) {
 fn served() -> Served {
     let mut trace = TraceContext::parse(PARENT.as_bytes()).unwrap();
     trace.tracestate = Some(HeaderValue::from_static("v=1"));
-    Served { correlation_id: HeaderValue::from_static("served"), trace }
+    Served { correlation_id: HeaderValue::from_static("served"), trace, begins_here: true }
 }
 
 #[test]
@@ -143,5 +143,27 @@ proptest! {
         prop_assert!(is_good(id.as_bytes()));
         prop_assert_eq!(id, &settled.correlation_id);
         prop_assert!(TraceContext::parse(only(out.get_all(TRACEPARENT)).unwrap().as_bytes()).is_ok());
+    }
+}
+
+#[test]
+fn a_calls_own_span_is_the_traces_first_or_a_new_one_below_what_called_it() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut settle = |headers: &[(&'static str, &'static str)], served: Option<&Served>| {
+        let headers =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        super::settle(&headers.collect(), served, &mut rng, || 0)
+    };
+    let begun = settle(&[], None);
+    assert_eq!(begun.span, CallSpan { id: begun.trace.parent, parent: None, begins_here: true });
+    let broken = settle(&[("traceparent", "00-0-0-0")], Some(&served()));
+    assert_eq!(broken.span.parent, None, "a new trace has nothing above");
+    let named = settle(&[("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")], Some(&served()));
+    assert_eq!((named.span.parent, named.span.begins_here), (SpanId::new(0x00f0_67aa_0ba9_02b7), false));
+    assert_ne!(Some(named.span.id), named.span.parent);
+    for begins_here in [true, false] {
+        let served = Served { begins_here, ..served() };
+        let below = settle(&[], Some(&served));
+        assert_eq!((below.span.parent, below.span.begins_here), (Some(served.trace.parent), begins_here));
     }
 }
