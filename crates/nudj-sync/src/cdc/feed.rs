@@ -110,7 +110,7 @@ impl Feed {
             fetched.lag = Some(self.source.lag().await?);
             let asked = self.state.asked_for(limit).await?;
             let replays = asked.into_iter().map(|letter| Change { position: None, ..letter.change });
-            let items = self.begin(replays.collect(), &mut fetched).await?;
+            let items = self.begin(replays.collect(), not_seen(self.generation), &mut fetched).await?;
             fetched.items.extend(items.into_iter().map(|item| Item { replayed: true, ..item }));
         }
         match std::mem::replace(&mut self.phase, Phase::Closed) {
@@ -145,7 +145,7 @@ impl Feed {
         fetched.was_empty =
             batch.changes.is_empty() && batch.position.is_none() && !batch.snapshot_complete && !batch.held_back;
         let last = batch.changes.iter().rev().find_map(|change| change.position.clone());
-        let items = self.begin(batch.changes, fetched).await?;
+        let items = self.begin(batch.changes, self.generation, fetched).await?;
         fetched.items.extend(items);
         if batch.snapshot_complete {
             self.after = last.or(self.after.take());
@@ -180,14 +180,19 @@ impl Feed {
             new: None,
             position: None,
         });
-        let items = self.begin(deletions.collect(), fetched).await?;
+        let items = self.begin(deletions.collect(), not_seen(self.generation), fetched).await?;
         fetched.items.extend(items);
         self.phase = Phase::Reconciling { after: Some(last), position };
         Ok(())
     }
 
     /// Leaves out what has no mapping, and notes the others before anything is sent for them.
-    async fn begin(&mut self, changes: Vec<Change>, fetched: &mut Fetched) -> Result<Vec<Item>, Error> {
+    async fn begin(
+        &mut self,
+        changes: Vec<Change>,
+        generation: i64,
+        fetched: &mut Fetched,
+    ) -> Result<Vec<Item>, Error> {
         let before = changes.len();
         let mapped: Vec<Change> =
             changes.into_iter().filter(|change| self.mappings.contains_key(&change.record.table)).collect();
@@ -196,12 +201,18 @@ impl Feed {
             return Ok(Vec::new());
         }
         let beginnings: Vec<Beginning> = mapped.iter().map(|change| beginning(&self.mappings, change)).collect();
-        let known = self.state.begin(&beginnings, self.generation).await?;
+        let known = self.state.begin(&beginnings, generation).await?;
         for (change, known) in mapped.iter().zip(known) {
             self.ledger.note(&change.record, known);
         }
         Ok(mapped.into_iter().map(|change| Item { change, replayed: false }).collect())
     }
+}
+
+/// For what does not come from the source. Were it begun as seen, a process that dies before it is deleted at Nudj would leave it
+/// there: the next one, at the same end of the snapshot, would not find it among the unseen.
+fn not_seen(generation: i64) -> i64 {
+    generation.saturating_sub(1)
 }
 
 pub(super) fn beginning(mappings: &Mappings, change: &Change) -> Beginning {

@@ -267,9 +267,14 @@ impl ChangeSource for PostgresSource {
             }
         }
         tokio::time::sleep_until(until).await;
-        // A transaction that stays open, be it in another database, holds back what was committed after it began.
-        let held_back = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM nudj_changes WHERE xid >= $1::text::xid8)")
+        // A transaction that stays open, be it in another database, holds back what was committed after it began. And the stretch at
+        // hand, which begins where the last look ended, was not looked into yet.
+        let held_back = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM nudj_changes WHERE xid >= $1::text::xid8 AND (xid >= $2::text::xid8 OR id > $3))",
+        )
+            .bind(self.at.from.to_string())
             .bind(self.at.upto.to_string())
+            .bind(self.at.id)
             .fetch_one(&self.pool)
             .await
             .map_err(local)?;

@@ -23,7 +23,7 @@ pub struct Batch {
     pub position: Option<Position>,
     /// The snapshot ends behind these changes: every row that was there has been reported.
     pub snapshot_complete: bool,
-    /// There are changes that cannot be handed out yet; so an empty batch does not mean that all are.
+    /// There are changes that are not or cannot be handed out yet; so an empty batch does not mean that all are.
     pub held_back: bool,
 }
 

@@ -17,7 +17,7 @@ use crate::{
 /// | deleted | the status becomes `archived`: there is no call that deletes a challenge |
 ///
 /// A challenge at Nudj has no id of yours. Where it is not known whether one was created, it is looked up by its title in its
-/// community, leaving out those that are known as other rows.
+/// community, leaving out those that are known as other rows, and archived ones unless the row has a status to give them.
 #[derive(Clone, Debug)]
 pub struct ChallengeMapping {
     title: String,
@@ -81,23 +81,31 @@ impl ChallengeMapping {
     }
 
     /// The challenge of this title, in this community, that belongs to no other row.
+    ///
+    /// One that is archived may be what a deletion left behind that is now made again with the insertion before it. Were it taken
+    /// for the row's own, nobody would ever archive the live one: so it comes last, and only where the row says what becomes of it.
     async fn look_up(&self, attempt: &Attempt<'_>) -> Result<Option<String>, MappingError> {
+        let change = attempt.change;
+        let is_revived = change.operation != Operation::Delete && self.wanted_status(change)?.is_some();
         let mut hints = attempt.known.hints.clone();
-        hints.extend(self.hint(attempt.change));
+        hints.extend(self.hint(change));
         let others = Mutex::new(Vec::<String>::new());
-        loop {
+        for is_archived in [Some(false), is_revived.then_some(true)].into_iter().flatten() {
             let wanted = |challenge: &Challenge| {
                 let title = challenge.details.as_ref().and_then(|details| details.title.as_deref());
                 let (Some(title), Some(community)) = (title, challenge.community_id.as_deref()) else { return false };
-                let is_hinted = hints.contains(&hint(community, title));
-                is_hinted && !others.lock().contains(&challenge.id)
+                (challenge.status == Some(Status::Archived)) == is_archived
+                    && hints.contains(&hint(community, title))
+                    && !others.lock().contains(&challenge.id)
             };
-            let Some(found) = attempt.remote.find_challenge(&wanted).await? else { return Ok(None) };
-            if attempt.claim(&found.id).await? {
-                return Ok(Some(found.id));
+            while let Some(found) = attempt.remote.find_challenge(&wanted).await? {
+                if attempt.claim(&found.id).await? {
+                    return Ok(Some(found.id));
+                }
+                others.lock().push(found.id);
             }
-            others.lock().push(found.id);
         }
+        Ok(None)
     }
 }
 

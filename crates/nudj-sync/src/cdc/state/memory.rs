@@ -42,7 +42,7 @@ impl CdcState for MemoryState {
             let buried = held.letters.iter().any(|(letter, _)| letter.change.record == *record);
             let begun = held.links.contains_key(record);
             let link = held.links.entry(record.clone()).or_default();
-            link.seen = generation;
+            link.seen = link.seen.max(generation);
             if link.remote_id.is_some() {
                 link.hints.clear();
             } else if let Some(hint) = hint.as_ref().filter(|hint| !link.hints.contains(hint)) {

@@ -121,7 +121,8 @@ pub trait CdcState: Send + Sync {
     /// As [`standing`](Self::standing).
     async fn begin_snapshot(&self) -> Result<Standing, Error>;
 
-    /// Notes, before anything is sent, that work on these records begins; what is known of each, in the same order.
+    /// Notes, before anything is sent, that work on these records begins; what is known of each, in the same order. The generation
+    /// is noted with a record where it is higher than the one noted before.
     ///
     /// # Errors
     /// As [`standing`](Self::standing).
@@ -139,7 +140,8 @@ pub trait CdcState: Send + Sync {
     /// As [`standing`](Self::standing).
     async fn owner(&self, table: &str, remote_id: &str) -> Result<Option<String>, Error>;
 
-    /// Records that were begun in an older generation and not since, ordered, behind `after`.
+    /// Records that were begun in an older generation and not since, ordered, behind `after`. A record stays among them until it is
+    /// begun in this generation or unlinked.
     ///
     /// # Errors
     /// As [`standing`](Self::standing).

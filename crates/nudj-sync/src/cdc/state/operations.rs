@@ -1,13 +1,13 @@
 //! The SQL both engines share; what differs is the pool's type.
 
 macro_rules! impl_state {
-    ($state:ident) => {
+    ($state:ident, $lock:literal) => {
         #[async_trait::async_trait]
         impl $crate::cdc::CdcState for $state {
             async fn standing(&self) -> Result<$crate::cdc::Standing, $crate::Error> {
                 use sqlx::Row as _;
 
-                let row = sqlx::query("SELECT position, generation FROM nudj_cdc_streams WHERE stream = $1")
+                let row = sqlx::query(concat!("SELECT position, generation FROM nudj_cdc_streams WHERE stream = $1", $lock))
                     .bind(&self.stream)
                     .fetch_optional(&self.pool)
                     .await
@@ -192,7 +192,7 @@ macro_rules! impl_state {
 
         const BEGIN: &str = "INSERT INTO nudj_cdc_links (stream, tbl, record_key, remote_id, seen, times, hints) \
             VALUES ($1, $2, $3, NULL, $4, 1, $5) ON CONFLICT (stream, tbl, record_key) \
-            DO UPDATE SET seen = excluded.seen, times = nudj_cdc_links.times + 1, \
+            DO UPDATE SET seen = CASE WHEN excluded.seen > nudj_cdc_links.seen THEN excluded.seen ELSE nudj_cdc_links.seen END, times = nudj_cdc_links.times + 1, \
             hints = CASE WHEN nudj_cdc_links.remote_id IS NOT NULL THEN NULL WHEN excluded.hints IS NULL OR length(nudj_cdc_links.hints) > 8000 \
             THEN nudj_cdc_links.hints ELSE COALESCE(nudj_cdc_links.hints || '\n', '') || excluded.hints END \
             RETURNING remote_id, times, hints, \

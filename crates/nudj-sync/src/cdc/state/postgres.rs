@@ -29,4 +29,6 @@ impl PostgresState {
     }
 }
 
-impl_state!(PostgresState);
+// The server may still be at the commit of a process that was killed. A position read before it would be behind the one it leaves,
+// and who dies between the two leaves records as they were.
+impl_state!(PostgresState, " FOR UPDATE");

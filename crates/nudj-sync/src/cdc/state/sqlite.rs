@@ -32,4 +32,4 @@ impl SqliteState {
     }
 }
 
-impl_state!(SqliteState);
+impl_state!(SqliteState, "");

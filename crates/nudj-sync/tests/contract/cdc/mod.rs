@@ -1,5 +1,6 @@
 //! Change data capture.
 
+mod again;
 mod child;
 mod fixture;
 #[cfg(feature = "cdc-postgres")]

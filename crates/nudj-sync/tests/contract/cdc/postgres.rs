@@ -2,11 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use nudj_mock::MockNudj;
-use nudj_sync::cdc::{CdcState as _, ChangeSource as _, Operation, Pipeline, PostgresSource, PostgresState};
+use nudj_sync::cdc::{
+    CdcState as _, ChangeSource as _, Operation, Pipeline, Position, PostgresSource, PostgresState, Standing,
+};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use super::{
@@ -95,6 +101,53 @@ async fn a_transaction_open_in_another_database_is_waited_for_and_not_taken_for_
     eventually("its end", &pipeline, async || users(&mock).len() == 1).await;
     assert!(pipeline.stop(Duration::from_secs(10)).await);
     elsewhere.remove().await;
+    database.remove().await;
+}
+
+/// Between any two statements of a look.
+#[tokio::test]
+async fn row_that_is_committed_during_a_look_is_read_by_it_or_said_to_wait() {
+    let Some(database) = Database::new("cdc::postgres::committed_during_a_look").await else { return };
+    // A row is inserted before the statement with this number.
+    let (insert_at, seen) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(AtomicUsize::new(0)));
+    let (at, count, writer) = (Arc::clone(&insert_at), Arc::clone(&seen), database.pool.clone());
+    let pool = PgPoolOptions::new().max_connections(1).before_acquire(move |_, _| {
+        let is_now = count.fetch_add(1, Ordering::SeqCst) == at.load(Ordering::SeqCst);
+        let writer = writer.clone();
+        Box::pin(async move {
+            if is_now {
+                let insert = "INSERT INTO challenges VALUES (gen_random_uuid()::text, 'x')";
+                sqlx::raw_sql(insert).execute(&writer).await?;
+            }
+            Ok(true)
+        })
+    });
+    let pool = pool.connect(&database.url).await.unwrap();
+    let mut source = PostgresSource::with_pool(pool, ["challenges"]).poll_interval(Duration::from_millis(1));
+    source.begin_snapshot().await.unwrap();
+    let mut handed_out = 0;
+    for number in 0..6 {
+        // All that is there is handed out first.
+        while {
+            let batch = source.next(100).await.unwrap();
+            handed_out += batch.changes.len();
+            batch.position.is_some() || batch.held_back
+        } {}
+        assert_eq!(handed_out, number);
+        seen.store(0, Ordering::SeqCst);
+        insert_at.store(number, Ordering::SeqCst);
+        let batch = source.next(100).await.unwrap();
+        handed_out += batch.changes.len();
+        if seen.load(Ordering::SeqCst) <= number {
+            assert!(number >= 4, "a look has {number} statements only");
+            break;
+        }
+        assert!(
+            !batch.changes.is_empty() || batch.held_back,
+            "the row before statement {number} is taken for not there"
+        );
+        insert_at.store(usize::MAX, Ordering::SeqCst);
+    }
     database.remove().await;
 }
 
@@ -201,6 +254,27 @@ async fn nothing_is_lost_or_out_of_order_with_sixteen_writers_where_a_poll_by_ti
     assert_eq!(ours.len(), 960);
     assert_eq!(counters.values().sum::<u64>(), 960);
     assert!(naive.len() < 960, "this test shows nothing where even a naive poll loses nothing");
+    database.remove().await;
+}
+
+/// The server goes on with what a killed process has sent it.
+#[tokio::test]
+async fn position_is_not_read_before_a_commit_of_a_killed_process_is_through() {
+    let Some(database) = Database::new("cdc::postgres::commit_under_way").await else { return };
+    let (_, state) = cursor(&database.url).await;
+    let generation = state.begin_snapshot().await.unwrap().generation;
+    let mut commit = database.pool.begin().await.unwrap();
+    let moved = "UPDATE nudj_cdc_streams SET position = '1:2:3'";
+    sqlx::raw_sql(moved).execute(&mut *commit).await.unwrap();
+    let standing = tokio::spawn(async move { state.standing().await });
+    let waits =
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())";
+    while !standing.is_finished() && !sqlx::query_scalar::<_, bool>(waits).fetch_one(&database.pool).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    commit.commit().await.unwrap();
+    let position = Some(Position::new("1:2:3"));
+    assert_eq!(standing.await.unwrap().unwrap(), Standing { position, generation });
     database.remove().await;
 }
 

@@ -323,6 +323,28 @@ async fn change_table_that_was_lost_is_made_up_for_by_a_snapshot_that_also_delet
     assert_eq!(found["6"], "second");
 }
 
+/// What is left of it is a record that no change will ever name again.
+#[tokio::test]
+async fn deletion_found_by_a_snapshot_is_made_though_the_process_dies_before_it_got_through() {
+    let (database, mock) = (Database::new().await, mock().await);
+    database.user(1).await;
+    database.user(2).await;
+    let pipeline = database.start(&mock).await;
+    caught_up(&pipeline).await;
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+    database.run("DROP TABLE nudj_changes; DROP TRIGGER nudj_cdc_users_delete; DELETE FROM users WHERE id = 2").await;
+    let down = mock.inject(Fault::status(503).on("DELETE".parse().unwrap(), "/api/v2/admin/users/{id}"));
+    let pipeline = database.start(&mock).await;
+    assert!(pipeline.wait_for(|status| status.retries > 0 && status.position.is_some()).await);
+    drop(pipeline);
+    let pipeline = database.start(&mock).await;
+    assert!(pipeline.wait_for(|status| status.retries > 0 || status.caught_up).await);
+    mock.remove_fault(down);
+    caught_up(&pipeline).await;
+    assert_eq!(users(&mock), named(&[("1", "first 1")]));
+    assert_eq!(pipeline.status().snapshots, 0, "it went on where the other died");
+}
+
 #[tokio::test]
 async fn stop_lets_calls_end_and_the_next_pipeline_does_the_rest() {
     let (database, mock) = (Database::new().await, mock().await);
