@@ -108,6 +108,9 @@ where
     let (mut ended, mut failure) = (false, None);
     loop {
         let reading = !ended && !settler.stop.is_now();
+        if failure.is_none() && ledger.is_due() {
+            ledger.begin_save();
+        }
         tokio::select! {
             biased;
             () = &mut stopped, if reading => {}
@@ -117,8 +120,11 @@ where
                     // Calls in flight are finished, and nothing new begins.
                     settler.stop.now();
                 }
-                if ledger.is_due() && failure.is_none() {
-                    ledger.save().await?;
+            }
+            saved = ledger.saved(), if ledger.is_saving() => {
+                if let Err(error) = saved {
+                    failure.get_or_insert(error);
+                    settler.stop.now();
                 }
             }
             row = rows.next(), if reading && ledger.has_room() => {
@@ -137,8 +143,8 @@ where
                         settler.stop.now();
                     }
                 }
-                if next_unit.len() >= unit_size || (ended && !next_unit.is_empty()) {
-                    ledger.about_to_start().await?;
+                let last = ended || ledger.is_full();
+                if next_unit.len() >= unit_size || (last && !next_unit.is_empty()) {
                     in_flight.push(settler.settle(std::mem::take(&mut next_unit)));
                 }
             }
