@@ -13,6 +13,7 @@
     any(feature = "cdc-sqlite", feature = "cdc-postgres"),
     doc = "| [`cdc`] | changes of a database's tables, mapped to calls |"
 )]
+//! | [`status`] | where a synchronization stands, for a dashboard or metrics |
 //! | [`remote`] | the seam to Nudj: [`Remote`], which `nudj_client::Client` implements |
 
 #[cfg(feature = "batch")]
@@ -34,6 +35,7 @@ pub mod remote;
     all(feature = "sqlite", any(feature = "request-response", feature = "bidirectional"))
 ))]
 mod sqlite;
+pub mod status;
 #[cfg(any(feature = "request-response", feature = "bidirectional"))]
 mod under_way;
 mod wall_clock;

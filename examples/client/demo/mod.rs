@@ -3,6 +3,7 @@
 //! Without `--endpoint` it starts three endpoints of an in-process API over the same data, breaks them on purpose, and shows
 //! what the layers made of it. All figures are counted by an observer of the stack.
 
+mod bulk;
 mod cache;
 mod keep;
 mod load;
@@ -15,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use nudj::{
     client::{Client, Config, Error},
     mock::{Fault, MockNudj},
-    observe::{Fanout, dashboard::Dashboard},
+    observe::Fanout,
     tower::{observe::Observer, round_robin::Origin},
 };
 
@@ -23,11 +24,13 @@ use self::{scenario::Scenario, tally::Tally};
 use crate::{
     args::{Demo, Global},
     connect,
-    dashboard::Board,
+    dashboard::{Board, Served},
 };
 
 /// Users imported, and how many at once.
 const IMPORT: usize = 400;
+/// Users that register, and come to Nudj by an event bus.
+const REGISTRATIONS: usize = 40;
 /// Requests per second while the demo runs on its own API: low enough that the import has to wait.
 const QUOTA: u32 = 250;
 
@@ -52,10 +55,10 @@ pub(crate) async fn run(global: &Global, args: &Demo) -> Result<bool, Error> {
         agreed(&config, args)?;
         (connect::remote(config, Some(observer))?.cache(cache::layer(&cache)?).build()?, None)
     };
-    let dashboard = board.map(|board| board.serve(&client, &cache)).transpose()?;
-    let failed = play(&client, mock.as_ref(), &tally, dashboard.as_ref()).await;
-    if let Some(dashboard) = dashboard.filter(|_| args.keep) {
-        keep::until_interrupted(&client, mock.as_ref(), &dashboard).await;
+    let served = board.map(|board| board.serve(&client, &cache)).transpose()?;
+    let failed = play(&client, mock.as_ref(), &tally, served.as_ref()).await;
+    if let Some(served) = served.filter(|_| args.keep) {
+        keep::until_interrupted(&client, mock.as_ref(), &served.dashboard).await;
     }
     summary::print(&client, &tally, &cache.stats(), failed, args.json);
     Ok(failed == 0)
@@ -88,8 +91,8 @@ fn agreed(config: &Config, args: &Demo) -> Result<(), Error> {
 }
 
 /// Plays all scenes; how many calls failed that should not have.
-async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally, dashboard: Option<&Dashboard>) -> u64 {
-    let mut scenario = Scenario::new(client, dashboard.map(|dashboard| dashboard.sync("import of users")));
+async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally, served: Option<&Served>) -> u64 {
+    let mut scenario = Scenario::new(client);
     if let Some(mock) = mock {
         // The next reads meet a sick server twice, the next write a busy one once.
         mock.inject(Fault::statuses([503, 500]).on(http::Method::GET, "/api/v2/admin/users/{id}"));
@@ -100,7 +103,8 @@ async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally, dashboard
     scenario.users().await;
     scenario.challenge().await;
     scenario.rewards().await;
-    scenario.import(if mock.is_some() { IMPORT } else { 20 }).await;
+    scenario.import(if mock.is_some() { IMPORT } else { 20 }, served).await;
+    scenario.registrations(if mock.is_some() { REGISTRATIONS } else { 5 }, served).await;
     if let Some(mock) = mock {
         load::kill_and_revive(&mut scenario, mock, tally).await;
     }

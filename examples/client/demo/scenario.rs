@@ -1,14 +1,10 @@
-//! The calls of the demonstration: users, a challenge, an import.
+//! The calls of the demonstration: users, a challenge, a catalogue.
 
 use futures_util::{StreamExt, future::join_all, stream};
 use http::StatusCode;
-use indicatif::{ProgressBar, ProgressStyle};
-use nudj::{
-    client::{
-        Client, Error,
-        model::{NewChallenge, NewUser, User, UserUpdate},
-    },
-    observe::dashboard::SyncProgress,
+use nudj::client::{
+    Client, Error,
+    model::{NewChallenge, NewUser, User, UserUpdate},
 };
 
 /// Calls of the import that may be under way at once.
@@ -21,13 +17,12 @@ pub(crate) struct Scenario<'c> {
     run: String,
     created: Vec<String>,
     failed: u64,
-    progress: Option<SyncProgress>,
 }
 
 impl<'c> Scenario<'c> {
-    pub(crate) fn new(client: &'c Client, progress: Option<SyncProgress>) -> Self {
+    pub(crate) fn new(client: &'c Client) -> Self {
         // Names differ from run to run, so that a real API does not refuse them as known.
-        Self { client, run: format!("{:08x}", fastrand::u32(..)), created: Vec::new(), failed: 0, progress }
+        Self { client, run: format!("{:08x}", fastrand::u32(..)), created: Vec::new(), failed: 0 }
     }
 
     pub(crate) fn client(&self) -> &'c Client {
@@ -86,38 +81,6 @@ impl<'c> Scenario<'c> {
         self.failed += failures as u64;
     }
 
-    /// Many users are created, one documented call each, as fast as the limiter lets them through.
-    pub(crate) async fn import(&mut self, count: usize) {
-        println!("import of {count} users");
-        let bar = ProgressBar::new(count as u64);
-        if let Ok(style) = ProgressStyle::with_template("  {bar:40} {pos}/{len}  {per_sec}  {eta} left") {
-            bar.set_style(style);
-        }
-        let users: Vec<NewUser> = (0..count).map(|number| self.new_user(&format!("import{number}"))).collect();
-        let client = self.client;
-        let mut results = stream::iter(users)
-            .map(|user| async move { client.admin().users().create(&user).await })
-            .buffer_unordered(IN_FLIGHT);
-        let (mut created, mut failures) = (Vec::with_capacity(count), 0);
-        while let Some(result) = results.next().await {
-            bar.inc(1);
-            if let Some(progress) = &self.progress {
-                progress.set(bar.position(), Some(count as u64), None);
-            }
-            match result {
-                Ok(user) => created.push(user.id),
-                Err(error) => {
-                    failures += 1;
-                    bar.suspend(|| eprintln!("  failed: {error}"));
-                }
-            }
-        }
-        bar.finish();
-        println!("  {} created, {failures} failed", created.len());
-        self.created.extend(created);
-        self.failed += failures;
-    }
-
     /// Deletes what the import created.
     pub(crate) async fn clean_up(&mut self) {
         let ids = std::mem::take(&mut self.created);
@@ -132,7 +95,12 @@ impl<'c> Scenario<'c> {
         self.failed += failures as u64;
     }
 
-    fn new_user(&self, name: &str) -> NewUser {
+    /// Was created by another scene.
+    pub(crate) fn created(&mut self, ids: impl IntoIterator<Item = String>) {
+        self.created.extend(ids);
+    }
+
+    pub(crate) fn new_user(&self, name: &str) -> NewUser {
         NewUser {
             email: Some(format!("{name}-{}@example.org", self.run)),
             username: Some(format!("{name}-{}", self.run)),

@@ -24,6 +24,8 @@ struct Progress {
     done: u64,
     total: Option<u64>,
     lag: Option<Duration>,
+    waiting: Option<u64>,
+    dead_letters: Option<u64>,
     updated: Instant,
     samples: VecDeque<(Instant, u64)>,
 }
@@ -39,19 +41,20 @@ impl SyncProgress {
     /// `done` items of `total` (`None`: there is no end, as with a stream of changes), and how far behind the source that is.
     /// Beyond 32 names the newest are not shown.
     pub fn set(&self, done: u64, total: Option<u64>, lag: Option<Duration>) {
+        self.with(|progress, now| progress.update(done, total, lag, now));
+    }
+
+    /// How many items wait (`None`: not known), and how many were given up and are kept.
+    pub fn set_backlog(&self, waiting: Option<u64>, dead_letters: u64) {
+        self.with(|progress, _| (progress.waiting, progress.dead_letters) = (waiting, Some(dead_letters)));
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Progress, Instant)) {
         let now = Instant::now();
         let mut all = self.all.0.lock();
-        if all.len() >= MAX_NAMES && !all.contains_key(&self.name) {
-            return;
+        if all.len() < MAX_NAMES || all.contains_key(&self.name) {
+            change(all.entry(self.name.clone()).or_insert_with(|| Progress::begun(now)), now);
         }
-        let progress = all.entry(self.name.clone()).or_insert_with(|| Progress {
-            done,
-            total,
-            lag,
-            updated: now,
-            samples: VecDeque::with_capacity(SAMPLES),
-        });
-        progress.update(done, total, lag, now);
     }
 
     /// Takes it off the page.
@@ -61,6 +64,11 @@ impl SyncProgress {
 }
 
 impl Progress {
+    fn begun(now: Instant) -> Self {
+        let samples = VecDeque::with_capacity(SAMPLES);
+        Self { done: 0, total: None, lag: None, waiting: None, dead_letters: None, updated: now, samples }
+    }
+
     fn update(&mut self, done: u64, total: Option<u64>, lag: Option<Duration>, now: Instant) {
         if done < self.done {
             self.samples.clear(); // It began anew.
@@ -102,6 +110,8 @@ pub(super) struct SyncView {
     done: u64,
     total: Option<u64>,
     lag_ms: Option<u64>,
+    waiting: Option<u64>,
+    dead_letters: Option<u64>,
     per_second: f64,
     left_ms: Option<u64>,
     updated_ms: u64,
@@ -120,6 +130,8 @@ impl Progresses {
                 done: progress.done,
                 total: progress.total,
                 lag_ms: progress.lag.map(millis),
+                waiting: progress.waiting,
+                dead_letters: progress.dead_letters,
                 per_second,
                 left_ms: progress.left(per_second),
                 updated_ms: millis(now.saturating_duration_since(progress.updated)),
@@ -145,6 +157,10 @@ mod tests {
         assert_eq!((view.done, view.total, view.lag_ms), (200, Some(400), Some(2000)));
         assert!((8.0..=10.0).contains(&view.per_second), "{view:?}");
         assert!((20_000..=25_000).contains(&view.left_ms.unwrap()), "{view:?}");
+        assert_eq!((view.waiting, view.dead_letters), (None, None), "not told is not zero");
+        users.set_backlog(Some(200), 3);
+        let view = all.views(Instant::now()).remove(0);
+        assert_eq!((view.done, view.waiting, view.dead_letters), (200, Some(200), Some(3)));
         users.remove();
         assert!(all.views(Instant::now()).is_empty());
     }

@@ -10,8 +10,8 @@ use crate::Error;
 pub struct BatchConfig {
     /// Records per bulk call, and settled records between two checkpoints: 1 to 1000. Default 100 (the seed's).
     pub chunk_size: usize,
-    /// How many chunks may be under way at once, 1 to 1000: with `chunk_size`, how many records are in memory, and how many are in doubt
-    /// after a crash. Default 8.
+    /// How many chunks may be under way at once, 1 to 1000: with `chunk_size`, how many records are in memory, and two chunks less than
+    /// what may be in doubt after a crash. Default 8.
     pub chunks_in_flight: usize,
     /// Calls at once, 1 to 10 000: at least quota per second times latency, or the quota is not used up. Default 64.
     pub calls_in_flight: usize,
@@ -67,7 +67,7 @@ impl BatchConfig {
         Ok(())
     }
 
-    /// Records that may be unsettled at once.
+    /// Records that may be open at once.
     pub(super) fn window(&self) -> u64 {
         (self.chunk_size as u64).saturating_mul(self.chunks_in_flight as u64)
     }

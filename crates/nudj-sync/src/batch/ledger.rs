@@ -2,14 +2,23 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 use super::{
     BatchConfig, CheckpointFile, Outcome, Report, Row, Summary, Totals, checkpoint::Checkpoint, progress::Progress,
     settle::Unit,
 };
 use crate::{BoxError, Error, RemoteError, RemoteErrorKind};
 
+/// So many chunks may be started before the file is written again: a write has the time of one to end in.
+const CHUNKS_AHEAD: u64 = 2;
+
+/// Settled records are remembered one by one up to so far beyond the first that is not: one slow record holds up no other.
+const FURTHEST: u64 = 1_000_000;
+
 pub(super) struct Ledger<R> {
     file: Option<Arc<CheckpointFile>>,
+    /// Records that may be open at once.
     window: u64,
     chunk_size: u64,
     /// So many of `held` mean that the API is down; 0 for never.
@@ -24,10 +33,19 @@ pub(super) struct Ledger<R> {
     doubtful_until: u64,
     /// What the file says about the records that may be started.
     started_until: u64,
+    /// Read and not settled.
+    open: u64,
     unsaved: u64,
+    saving: Option<Saving>,
     /// Given up one after the other for what passes. They count as failed once another record gets through: until then it may be
     /// the API, and the next run tries them again.
     held: Vec<Unit<R>>,
+}
+
+/// The file while it is written.
+struct Saving {
+    write: JoinHandle<Result<(), Error>>,
+    started_until: u64,
 }
 
 impl<R> Ledger<R> {
@@ -38,7 +56,7 @@ impl<R> Ledger<R> {
     ) -> Result<Self, Error> {
         let found = found.unwrap_or_default();
         // No run can have settled anything beyond what it may have started.
-        let most = found.started_until.saturating_sub(found.settled.until).min(1_000_000);
+        let most = found.started_until.saturating_sub(found.settled.until).min(FURTHEST.saturating_mul(2));
         let progress = Progress::restore(&found.settled, most)
             .ok_or_else(|| Error::corrupt("checkpoint file", "its ranges are impossible; was it edited?"))?;
         let window = config.window();
@@ -55,14 +73,22 @@ impl<R> Ledger<R> {
             resumed: found.totals.records(),
             doubtful_until: found.started_until,
             started_until: found.started_until,
+            open: 0,
             unsaved: 0,
+            saving: None,
             held: Vec::new(),
         })
     }
 
-    /// Whether another row may be read: only so many may be unsettled.
+    /// Whether another row may be read: the file must say that a call may have been made for it.
     pub(super) fn has_room(&self) -> bool {
-        self.next.saturating_sub(self.progress.settled_until()) < self.window
+        !self.is_full() && self.next < self.started_until
+    }
+
+    /// Whether something must be settled before another row is read.
+    pub(super) fn is_full(&self) -> bool {
+        let beyond = self.next.saturating_sub(self.progress.settled_until());
+        self.open >= self.window || beyond >= FURTHEST
     }
 
     /// What is to be done for this row, if anything.
@@ -78,6 +104,7 @@ impl<R> Ledger<R> {
         match row.record {
             Ok(record) => {
                 let doubtful = number < self.doubtful_until;
+                self.open = self.open.saturating_add(1);
                 Ok(Some(Unit { number, line: row.line, record, doubtful, outcome: None }))
             }
             Err((field, problem)) => {
@@ -140,6 +167,7 @@ impl<R> Ledger<R> {
         // Told first: what nobody was told of is not settled.
         self.totals = totals;
         self.progress.settle(number);
+        self.open = self.open.saturating_sub(u64::from(record.is_some()));
         self.unsaved = self.unsaved.saturating_add(1);
         Ok(())
     }
@@ -148,34 +176,59 @@ impl<R> Ledger<R> {
         self.progress.settled_until() >= self.next
     }
 
-    /// Whether a chunk's worth was settled since the file was written.
+    /// Whether the file is to be written: a chunk's worth was settled since, or only so much may still be started.
     pub(super) fn is_due(&self) -> bool {
-        self.unsaved >= self.chunk_size
+        let ahead = self.started_until.saturating_sub(self.next);
+        self.saving.is_none() && (self.unsaved >= self.chunk_size || ahead < self.chunk_size)
     }
 
-    /// Before a call is made for a row that was read, the file must say that it may have been.
-    pub(super) async fn about_to_start(&mut self) -> Result<(), Error> {
-        if self.next > self.started_until { self.save().await } else { Ok(()) }
-    }
-
-    pub(super) async fn save(&mut self) -> Result<(), Error> {
+    /// Begins to write the file; calls go on meanwhile. [`Ledger::saved`] tells of the end.
+    pub(super) fn begin_save(&mut self) {
+        let ahead = self.next.saturating_add(self.chunk_size.saturating_mul(CHUNKS_AHEAD));
+        let started_until = self.started_until.max(ahead);
         self.unsaved = 0;
-        // Room for what will be started before the next time.
-        let ahead = self.progress.settled_until().saturating_add(self.window).max(self.next);
-        self.started_until = self.started_until.max(ahead);
-        let Some(file) = self.file.clone() else { return Ok(()) };
+        let Some(file) = self.file.clone() else {
+            self.started_until = started_until;
+            return;
+        };
         let checkpoint = Checkpoint {
             settled: self.progress.snapshot(),
-            started_until: self.started_until,
+            started_until,
             totals: self.totals,
             finished: self.finished,
             ..Checkpoint::default()
         };
-        let saved = tokio::task::spawn_blocking(move || file.save(checkpoint)).await;
-        saved.map_err(|error| Error::store("checkpoint file", error))?
+        let write = tokio::task::spawn_blocking(move || file.save(checkpoint));
+        self.saving = Some(Saving { write, started_until });
+    }
+
+    pub(super) fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
+    /// Waits until the write under way, if any, has ended. May be dropped.
+    pub(super) async fn saved(&mut self) -> Result<(), Error> {
+        let Some(saving) = &mut self.saving else { return Ok(()) };
+        let written = (&mut saving.write).await;
+        let started_until = saving.started_until;
+        self.saving = None;
+        written.map_err(|error| Error::store("checkpoint file", error))??;
+        // Not before: what the file does not say must not happen.
+        self.started_until = started_until;
+        Ok(())
+    }
+
+    /// Writes the file as it is to be now.
+    pub(super) async fn save(&mut self) -> Result<(), Error> {
+        self.saved().await?;
+        self.begin_save();
+        self.saved().await
     }
 
     pub(super) fn summary(&self) -> Summary {
         Summary { totals: self.totals, resumed: self.resumed, finished: self.finished }
     }
 }
+
+#[cfg(test)]
+mod tests;

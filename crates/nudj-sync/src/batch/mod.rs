@@ -42,9 +42,10 @@
 //! refused, the run ends with that error and what was not settled waits for the next.
 //!
 //! # Checkpoint
-//! [`Batch::checkpoint`] names a file that is replaced (written aside, synced, renamed) at each `chunk_size` settled records. It says
-//! which records are settled and how far calls may have been started. After a kill -9 the records in between are in doubt, at
-//! most `chunk_size` times `chunks_in_flight` of them, and are looked up before they are created. Reports of those come again.
+//! [`Batch::checkpoint`] names a file that is replaced (written aside, synced, renamed) at each `chunk_size` settled records, while calls
+//! go on. It says which records are settled and how far calls may have been started: up to two chunks ahead, so that no call waits
+//! for a disk that keeps up. After a kill -9 what was open, and those two chunks, is in doubt: at most `chunk_size` times
+//! (`chunks_in_flight` + 2) records are looked up before they are created. Reports of those come again.
 //!
 //! # On cancel
 //! [`Stop::now`] ends a run cleanly: calls in flight are finished and recorded, nothing new is started. Dropping the run's future is as

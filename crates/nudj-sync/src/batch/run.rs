@@ -7,16 +7,36 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::{
-    BatchConfig, CheckpointFile, Report, Row, Stop, Summary, Target,
+    BatchConfig, CheckpointFile, Report, Row, Stop, Summary, Target, Totals,
     ledger::Ledger,
     settle::{Settler, Unit},
 };
-use crate::{BoxError, Error, RemoteError};
+use crate::{
+    BoxError, Error, RemoteError,
+    status::{Observed, SyncObserver, SyncStatus},
+};
 
 /// A batch, ready to run.
 pub struct Batch<T> {
     settler: Settler<T>,
     checkpoint: Option<CheckpointFile>,
+    told: Told,
+}
+
+/// Who is told of the progress.
+#[derive(Default)]
+struct Told {
+    observed: Observed,
+    total: Option<u64>,
+}
+
+impl Told {
+    fn tell(&self, totals: Totals) {
+        let dead_letters = totals.failed.saturating_add(totals.invalid);
+        let (done, total) = (totals.records(), self.total);
+        let waiting = total.map(|total| total.saturating_sub(done));
+        self.observed.tell(|| SyncStatus { done, total, waiting, dead_letters, ..SyncStatus::default() });
+    }
 }
 
 impl<T> fmt::Debug for Batch<T> {
@@ -35,7 +55,11 @@ impl<T: Target> Batch<T> {
         config.validate()?;
         let calls = Semaphore::new(config.calls_in_flight);
         let rng = Mutex::new(fastrand::Rng::new());
-        Ok(Self { settler: Settler { target, config, calls, stop: Stop::new(), rng }, checkpoint: None })
+        Ok(Self {
+            settler: Settler { target, config, calls, stop: Stop::new(), rng },
+            checkpoint: None,
+            told: Told::default(),
+        })
     }
 
     /// Writes what is settled to this file, and goes on from what stands there.
@@ -49,6 +73,13 @@ impl<T: Target> Batch<T> {
     #[must_use]
     pub fn stop(mut self, stop: Stop) -> Self {
         self.settler.stop = stop;
+        self
+    }
+
+    /// Told of the progress as records are settled, and of how many there are, where that is known.
+    #[must_use]
+    pub fn observer(mut self, total: Option<u64>, observer: impl SyncObserver) -> Self {
+        self.told = Told { observed: Observed::by(observer), total };
         self
     }
 
@@ -77,13 +108,16 @@ impl<T: Target> Batch<T> {
         };
         let mut ledger = Ledger::restore(found, self.checkpoint, &self.settler.config)?;
         if ledger.finished {
+            self.told.tell(ledger.summary().totals);
             return Ok(ledger.summary());
         }
         ledger.save().await?;
-        let ended = drive(&self.settler, rows, &mut report, &mut ledger).await;
+        self.told.tell(ledger.summary().totals);
+        let ended = drive(&self.settler, &self.told, rows, &mut report, &mut ledger).await;
         // Also after an error: what is settled is settled.
         ledger.finished = matches!(ended, Ok(true));
         let saved = ledger.save().await;
+        self.told.tell(ledger.summary().totals);
         ended.and(saved)?;
         Ok(ledger.summary())
     }
@@ -92,6 +126,7 @@ impl<T: Target> Batch<T> {
 /// True when the input was read to its end and all of it is settled.
 async fn drive<T, S, F>(
     settler: &Settler<T>,
+    told: &Told,
     rows: S,
     report: &mut F,
     ledger: &mut Ledger<T::Record>,
@@ -108,6 +143,9 @@ where
     let (mut ended, mut failure) = (false, None);
     loop {
         let reading = !ended && !settler.stop.is_now();
+        if failure.is_none() && ledger.is_due() {
+            ledger.begin_save();
+        }
         tokio::select! {
             biased;
             () = &mut stopped, if reading => {}
@@ -117,8 +155,12 @@ where
                     // Calls in flight are finished, and nothing new begins.
                     settler.stop.now();
                 }
-                if ledger.is_due() && failure.is_none() {
-                    ledger.save().await?;
+                told.tell(ledger.summary().totals);
+            }
+            saved = ledger.saved(), if ledger.is_saving() => {
+                if let Err(error) = saved {
+                    failure.get_or_insert(error);
+                    settler.stop.now();
                 }
             }
             row = rows.next(), if reading && ledger.has_room() => {
@@ -137,8 +179,8 @@ where
                         settler.stop.now();
                     }
                 }
-                if next_unit.len() >= unit_size || (ended && !next_unit.is_empty()) {
-                    ledger.about_to_start().await?;
+                let last = ended || ledger.is_full();
+                if next_unit.len() >= unit_size || (last && !next_unit.is_empty()) {
                     in_flight.push(settler.settle(std::mem::take(&mut next_unit)));
                 }
             }

@@ -13,6 +13,7 @@ mod event;
 mod nudj;
 #[cfg(feature = "request-response")]
 mod request_response;
+mod status;
 
 /// Says that a test needs what is not here; in CI that is a failure.
 #[allow(dead_code, reason = "which tests use it depends on the features")]

@@ -421,7 +421,7 @@ const syncs = (data) => {
     const card = make("article", "panel card layer"), head = make("h3"), aside = make("span"), track = make("div", "bar-track f-again"), fill = make("i");
     head.append(isolated(item.name), aside);
     track.append(fill);
-    const [list, values] = figures(["Done", "Pace", "Left", "Lag"]);
+    const [list, values] = figures(["Done", "Pace", "Left", "Lag", "Waiting", "Dead letters"]);
     card.append(head, track, list);
     card.bits = { aside, track, fill, values };
     track.setAttribute("role", "progressbar");
@@ -439,6 +439,8 @@ const syncs = (data) => {
     say(values[1], ended ? "–" : `${some(item.per_second)} /s`);
     say(values[2], ended || item.left_ms === null ? "–" : span(item.left_ms));
     say(values[3], item.lag_ms === null ? "–" : item.lag_ms < 1000 ? time(item.lag_ms) : span(item.lag_ms));
+    say(values[4], item.waiting === null ? "–" : count(item.waiting));
+    say(values[5], item.dead_letters === null ? "–" : count(item.dead_letters));
   });
 };
 const copy = async (button, text) => {

@@ -10,6 +10,7 @@ use super::worker::Work;
 use crate::Error;
 use crate::event::handler::{Handler, Handlers};
 use crate::event::{ConsumerConfig, EventBus, ProcessedIds};
+use crate::status::{Observed, SyncObserver};
 
 /// Sets up a [`Consumer`].
 #[derive(Debug)]
@@ -20,11 +21,19 @@ pub struct ConsumerBuilder {
     processed: Option<Arc<dyn ProcessedIds>>,
     config: ConsumerConfig,
     seed: Option<u64>,
+    observed: Observed,
 }
 
 impl ConsumerBuilder {
     pub(super) fn new(bus: Arc<dyn EventBus>) -> Self {
-        Self { bus, handlers: Handlers::default(), processed: None, config: ConsumerConfig::default(), seed: None }
+        Self {
+            bus,
+            handlers: Handlers::default(),
+            processed: None,
+            config: ConsumerConfig::default(),
+            seed: None,
+            observed: Observed::default(),
+        }
     }
 
     /// Handles a topic's events. Several handlers of one event are called one after the other, in the order they were given here; an
@@ -52,6 +61,12 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Told once a second, and at the end, what was handled and how far behind the bus is. Without one the bus is not asked.
+    pub fn observer(mut self, observer: impl SyncObserver) -> Self {
+        self.observed = Observed::by(observer);
+        self
+    }
+
     /// Makes the backoff's jitter repeatable.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -75,6 +90,7 @@ impl ConsumerBuilder {
             counters: Arc::default(),
             rng: parking_lot::Mutex::new(self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
             stop: super::worker::Stop::default(),
+            observed: self.observed,
         });
         let (phase, told) = watch::channel(Phase::Running);
         let counters = Arc::clone(&work.counters);

@@ -13,6 +13,9 @@ use super::worker::Work;
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// Between two reports to an observer.
+const REPORT: Duration = Duration::from_secs(1);
+
 /// What a consumer is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -29,6 +32,17 @@ pub(super) struct Looper {
 impl Looper {
     /// Works until it is told to drain; when nobody is left who could tell, it drains without a deadline. Returns how many were cut off.
     pub(super) async fn run(mut self) -> u64 {
+        // Beside the loop, since a bus may take its time to say how far behind it is; ends with it.
+        let mut telling = JoinSet::new();
+        if self.work.observed.is_on() {
+            let work = Arc::clone(&self.work);
+            telling.spawn(async move {
+                loop {
+                    work.tell().await;
+                    tokio::time::sleep(REPORT).await;
+                }
+            });
+        }
         let mut running = JoinSet::new();
         let mut next_sweep = Instant::now() + SWEEP;
         loop {
@@ -57,7 +71,14 @@ impl Looper {
                 () = sleep_until(next_sweep) => {}
             }
         }
-        self.drain(running).await
+        let work = Arc::clone(&self.work);
+        let cut_off = self.drain(running).await;
+        if work.observed.is_on() {
+            telling.shutdown().await;
+            // A bus that does not answer must not hold up a shutdown.
+            let _ = tokio::time::timeout(REPORT / 2, work.tell()).await;
+        }
+        cut_off
     }
 
     async fn claim(&mut self, free: usize) -> Vec<(crate::event::Claimed, Instant)> {

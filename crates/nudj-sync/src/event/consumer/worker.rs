@@ -13,6 +13,7 @@ use super::counters::Counters;
 use crate::event::handler::{Handlers, Subscription};
 use crate::event::schedule::pause;
 use crate::event::{Claimed, ConsumerConfig, Delivery, Event, EventBus, Permanent, ProcessedIds, Settlement};
+use crate::status::{Observed, SyncStatus};
 use crate::{BoxError, Error};
 
 /// The longest wait for the bus. What it did after that is found out later: leases run out.
@@ -30,6 +31,7 @@ pub(super) struct Work {
     pub(super) counters: Arc<Counters>,
     pub(super) rng: Mutex<fastrand::Rng>,
     pub(super) stop: Stop,
+    pub(super) observed: Observed,
 }
 
 /// Tells handlers to end where they are.
@@ -196,6 +198,20 @@ impl Work {
             && let Err(error) = self.within(processed.sweep()).await
         {
             self.note("sweep of processed ids", &error);
+        }
+    }
+
+    /// Asks the bus, and tells the observer.
+    pub(super) async fn tell(&self) {
+        match self.within(self.bus.lag()).await {
+            Ok(lag) => self.observed.tell(|| SyncStatus {
+                done: self.counters.snapshot().handled,
+                waiting: Some(lag.waiting),
+                lag: Some(lag.oldest_age.unwrap_or_default()),
+                dead_letters: lag.dead_letters,
+                ..SyncStatus::default()
+            }),
+            Err(error) => self.note("lag", &error),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Many records.
 
 mod at_nudj;
+mod checkpoints;
 mod crashes;
 mod failures;
 mod rows;

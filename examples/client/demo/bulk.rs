@@ -1,0 +1,113 @@
+//! Many users: an import, and registrations that come over an event bus.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::stream;
+use indicatif::{ProgressBar, ProgressStyle};
+use nudj::{
+    client::model::NewUser,
+    sync::{
+        BoxError,
+        batch::{Batch, BatchConfig, Outcome, Row, Users},
+        event::{
+            Consumer, Delivery, Event, EventBus, MemoryBus, MemoryConfig, USER_REGISTERED, USER_SYNCED, UserEvent,
+            UserFlow, UserSynced,
+        },
+    },
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::scenario::Scenario;
+use crate::dashboard::Served;
+
+/// The longest that the registrations may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Scenario<'_> {
+    /// Many users are created, one documented call each, as fast as the limiter lets them through.
+    pub(crate) async fn import(&mut self, count: usize, served: Option<&Served>) {
+        println!("import of {count} users");
+        let bar = ProgressBar::new(count as u64);
+        if let Ok(style) = ProgressStyle::with_template("  {bar:40} {pos}/{len}  {per_sec}  {eta} left") {
+            bar.set_style(style);
+        }
+        let users: Vec<NewUser> = (0..count).map(|number| self.new_user(&format!("import{number}"))).collect();
+        let rows = stream::iter((1..).zip(users).map(|(line, user)| Ok(Row::new(line, user))));
+        let mut created = Vec::with_capacity(count);
+        let batch = Batch::new(Users::new(self.client().clone()), BatchConfig::default());
+        let run = batch.map(|batch| match served {
+            Some(served) => batch.observer(Some(count as u64), served.sync("import of users")),
+            None => batch,
+        });
+        let ended = match run {
+            Ok(batch) => {
+                let report = batch.run(rows, |report| {
+                    bar.inc(1);
+                    match report.outcome {
+                        Outcome::Created { id } | Outcome::Found { id } => created.push(id.clone()),
+                        failed => bar.suspend(|| eprintln!("  {failed}")),
+                    }
+                    Ok(())
+                });
+                report.await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        bar.finish();
+        if let Err(error) = ended {
+            eprintln!("  the import ended early: {error}");
+        }
+        let failures = count - created.len();
+        println!("  {} created, {failures} failed", created.len());
+        self.created(created);
+        self.count_failures(failures as u64);
+    }
+
+    /// Users register here; each comes to be at Nudj by events, in the background.
+    pub(crate) async fn registrations(&mut self, count: usize, served: Option<&Served>) {
+        println!("{count} users register, and come to Nudj by an event bus");
+        let ids = self.register(count, served).await.unwrap_or_else(|error| {
+            eprintln!("  failed: {error}");
+            Vec::new()
+        });
+        println!("  {} are there", ids.len());
+        self.count_failures((count - ids.len()) as u64);
+        self.created(ids);
+    }
+
+    async fn register(&self, count: usize, served: Option<&Served>) -> Result<Vec<String>, BoxError> {
+        let bus = MemoryBus::new(MemoryConfig::default())?;
+        let users: Vec<NewUser> = (0..count).map(|number| self.new_user(&format!("event{number}"))).collect();
+        let users = Arc::new(users);
+        let table = Arc::clone(&users);
+        let find = move |id: String| {
+            let user = table.iter().find(|user| user.external_user_id.as_ref() == Some(&id)).cloned();
+            async move { Ok::<_, BoxError>(user) }
+        };
+        let (synced, mut told) = mpsc::unbounded_channel();
+        let note = move |delivery: Delivery| {
+            let sent = delivery.event.parse::<UserSynced>().map(|user| synced.send(user.nudj_user_id));
+            async move { Ok::<_, BoxError>(sent??) }
+        };
+        let mut consumer = UserFlow::new(self.client().clone(), find).on(Consumer::builder(bus.clone()));
+        if let Some(served) = served {
+            consumer = consumer.observer(served.sync("registrations"));
+        }
+        let consumer = consumer.on(USER_SYNCED, note).start()?;
+        for user_id in users.iter().filter_map(|user| user.external_user_id.clone()) {
+            bus.publish(&Event::new(USER_REGISTERED, user_id.clone(), UserEvent { user_id })?).await?;
+        }
+        let mut ids = Vec::new();
+        let all = async {
+            while ids.len() < count
+                && let Some(id) = told.recv().await
+            {
+                ids.push(id);
+            }
+        };
+        // Those that are late count as failed.
+        let _ = timeout(PATIENCE, all).await;
+        consumer.shutdown(Duration::from_secs(1)).await;
+        Ok(ids)
+    }
+}
