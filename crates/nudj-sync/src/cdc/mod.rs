@@ -64,6 +64,8 @@ mod change;
 mod config;
 mod feed;
 mod ledger;
+#[cfg(feature = "cdc-logical")]
+pub mod logical;
 mod mapping;
 mod pipeline;
 #[cfg(feature = "cdc-postgres")]
@@ -76,6 +78,8 @@ mod verdict;
 mod window;
 mod worker;
 
+#[cfg(feature = "cdc-logical")]
+pub use self::logical::{LogicalError, LogicalSource};
 pub use self::{
     change::{Change, Operation, Position, RecordKey, Row},
     config::CdcConfig,
