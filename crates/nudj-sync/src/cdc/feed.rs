@@ -107,13 +107,16 @@ impl Feed {
         {
             self.source.acknowledge(&position).await?;
         }
+        let now = Instant::now();
+        let looks = self.looked_at.is_none_or(|last| now.saturating_duration_since(last) >= config.look_every);
+        if looks {
+            self.looked_at = Some(now);
+            fetched.lag = Some(self.source.lag().await?);
+        }
         if limit == 0 {
             return Ok(fetched);
         }
-        let now = Instant::now();
-        if self.looked_at.is_none_or(|last| now.saturating_duration_since(last) >= config.look_every) {
-            self.looked_at = Some(now);
-            fetched.lag = Some(self.source.lag().await?);
+        if looks {
             let asked = self.state.asked_for(limit).await?;
             let replays = asked.into_iter().map(|letter| Change { position: None, ..letter.change });
             let items = self.begin(replays.collect(), &mut fetched).await?;

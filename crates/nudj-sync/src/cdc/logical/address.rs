@@ -9,12 +9,14 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use super::error::LogicalError;
 
 /// How values are written, on both connections: a row must look the same in the snapshot and in the stream.
-const SESSION: [(&str, &str); 5] = [
+const SESSION: [(&str, &str); 6] = [
     ("datestyle", "ISO"),
     ("intervalstyle", "postgres"),
     ("timezone", "UTC"),
     ("extra_float_digits", "1"),
     ("bytea_output", "hex"),
+    // What is quoted here must not be read in another way there.
+    ("standard_conforming_strings", "on"),
 ];
 
 /// Where the database is and how to get in.

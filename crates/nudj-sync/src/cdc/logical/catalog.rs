@@ -134,11 +134,11 @@ impl Catalog {
         lsn(&text).ok_or_else(|| LogicalError::Sql(format!("a place in the log that is none: {text}").into()))
     }
 
-    /// Bytes of log that the slot keeps.
-    pub(super) async fn kept(&self) -> Result<Option<u64>, LogicalError> {
-        let bytes: Option<Option<i64>> =
-            answer(sqlx::query_scalar(KEPT).bind(&self.slot).fetch_optional(&self.pool)).await?;
-        Ok(bytes.flatten().and_then(|bytes| u64::try_from(bytes).ok()))
+    /// Bytes of log that the slot keeps, and microseconds since 2000.
+    pub(super) async fn kept(&self) -> Result<(Option<u64>, i64), LogicalError> {
+        let (bytes, now): (Option<i64>, i64) =
+            answer(sqlx::query_as(KEPT).bind(&self.slot).fetch_one(&self.pool)).await?;
+        Ok((bytes.and_then(|bytes| u64::try_from(bytes).ok()), now))
     }
 
     /// The row as it is now; `None` where it is gone, or its table is not what it was.
@@ -151,11 +151,7 @@ impl Catalog {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                Some(format!(
-                    "{} = {}::{kind}",
-                    identifier(&column.replace('.', "\0")).replace('\0', "."),
-                    literal(&text)
-                ))
+                Some(format!("{} = {}::{kind}", quoted(column), literal(&text)))
             })
             .collect();
         let Some(wanted) = wanted else { return Ok(None) };
@@ -170,6 +166,11 @@ impl Catalog {
     async fn run(&self, statement: String) -> Result<(), LogicalError> {
         answer(sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.pool)).await.map(drop)
     }
+}
+
+/// One name, with its dots.
+fn quoted(column: &str) -> String {
+    format!("\"{}\"", column.replace('"', "\"\""))
 }
 
 fn is_about_the_table(error: &sqlx::Error) -> bool {
@@ -221,5 +222,6 @@ const SLOT: &str = "SELECT coalesce(plugin = 'pgoutput' AND database = current_d
     confirmed_flush_lsn::text AS confirmed, coalesce(wal_status = 'lost', false) AS is_invalid \
     FROM pg_replication_slots WHERE slot_name = $1";
 
-const KEPT: &str =
-    "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8 FROM pg_replication_slots WHERE slot_name = $1";
+const KEPT: &str = "SELECT (SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8 \
+    FROM pg_replication_slots WHERE slot_name = $1), \
+    (extract(epoch FROM clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)::int8";

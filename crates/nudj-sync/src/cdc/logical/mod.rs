@@ -1,6 +1,7 @@
 //! PostgreSQL by logical replication: a slot, `pgoutput`, and a snapshot that ends where the stream begins.
 
 mod address;
+mod ages;
 mod assemble;
 mod catalog;
 mod decode;

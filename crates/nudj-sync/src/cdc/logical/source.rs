@@ -18,7 +18,30 @@ use crate::{
     cdc::{Batch, Change, ChangeSource, Lag, Position, Resumed},
 };
 
-/// Reads the changes of tables in PostgreSQL 14 or later by logical replication; see the [module](super) page.
+/// Reads the changes of tables in PostgreSQL 14 or later by logical replication. The server needs `wal_level = logical`, the role
+/// REPLICATION and, for the publication, the ownership of the tables; nothing is added to the tables, and writers wait for nothing.
+///
+/// The slot is made together with a snapshot of the same moment, so that a row is in the snapshot or in the stream. A place is
+/// acknowledged to the server when the pipeline has written it, which is when Nudj has all that is before it. Changes come in the
+/// order of their commits. A transaction is read change by change after its commit and resumed inside, however large it is.
+///
+/// | event | what comes of it |
+/// |---|---|
+/// | a key is changed | a deletion and an insertion |
+/// | a large column was not touched (TOAST), so the stream lacks it | it is asked for, as it is now |
+/// | TRUNCATE | a deletion for each record that is known of the table |
+/// | columns come, go, are renamed | rows have the columns of their time |
+/// | a table is configured anew, or comes into being (seen when the stream is opened) | a new snapshot of all tables |
+/// | the slot was dropped, or invalidated (`max_slot_wal_keep_size`), or is ahead of the state | a new snapshot; what is gone is deleted at Nudj |
+/// | a change larger than [`max_row_bytes`](Self::max_row_bytes) | a new snapshot |
+///
+/// The snapshot begins when all transactions that run at that moment have ended, and reads in one transaction for as long as Nudj takes
+/// to get all rows; vacuum cannot clean up behind that. Timestamps are RFC 3339 in UTC, fractional numerics text; arrays and
+/// what else JSON does not know are as PostgreSQL writes them.
+///
+/// [`Lag::bytes`] is the log that the server keeps for the slot. On an idle server a little of it stays, which the server lets go of later.
+///
+/// The replication connection has no TLS: an address that requires it is refused. Passwords come from the address or `PGPASSWORD`.
 pub struct LogicalSource {
     address: Address,
     catalog: Catalog,
@@ -100,7 +123,7 @@ impl LogicalSource {
         self
     }
 
-    /// The largest change that is read into memory, of 256 that may wait there. Default 64 MiB. For a larger one a new snapshot is taken.
+    /// The largest change that is read into memory, of 64 that may wait there. Default 64 MiB. For a larger one a new snapshot is taken.
     #[must_use]
     pub fn max_row_bytes(mut self, bytes: usize) -> Self {
         self.max_row_bytes = bytes;
@@ -254,14 +277,16 @@ impl ChangeSource for LogicalSource {
     }
 
     async fn acknowledge(&mut self, upto: &Position) -> Result<(), Error> {
-        if let (Some(at), Stage::Streaming(stream)) = (Place::read(upto), &self.stage) {
+        if let (Some(at), Stage::Streaming(stream)) = (Place::read(upto), &mut self.stage) {
             stream.acknowledge(at.after);
         }
         Ok(())
     }
 
     async fn lag(&mut self) -> Result<Lag, Error> {
-        Ok(Lag { bytes: self.catalog.kept().await?, ..Lag::default() })
+        let (bytes, now) = self.catalog.kept().await?;
+        let seconds = if let Stage::Streaming(stream) = &self.stage { Some(stream.age(now)) } else { None };
+        Ok(Lag { changes: None, bytes, seconds })
     }
 }
 

@@ -6,6 +6,7 @@ use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig,
 use tokio::time::Instant;
 
 use super::{
+    ages::Ages,
     assemble::{Assembler, Tables},
     decode::Message,
     error::LogicalError,
@@ -21,6 +22,9 @@ pub(super) struct Stream {
     end: u64,
     heard: Instant,
     silence: Duration,
+    ages: Ages,
+    /// The transaction that was begun and has told nothing yet: its commit and when that was.
+    begun: Option<(u64, i64)>,
 }
 
 /// A slot that was just made.
@@ -47,7 +51,16 @@ impl Stream {
         })
         .await?;
         let assembler = Assembler::new(tables, at);
-        Ok(Self { client, assembler, seen: at.after, end: 0, heard: Instant::now(), silence })
+        Ok(Self {
+            client,
+            assembler,
+            seen: at.after,
+            end: 0,
+            heard: Instant::now(),
+            silence,
+            ages: Ages::default(),
+            begun: None,
+        })
     }
 
     /// Reads until there is enough or, while there is something, no more at once; at most until `until`.
@@ -75,7 +88,8 @@ impl Stream {
                 self.assembler.passed(wal_end.as_u64());
                 Ok(())
             }
-            ReplicationEvent::Begin { final_lsn, .. } => {
+            ReplicationEvent::Begin { final_lsn, commit_time_micros, .. } => {
+                self.begun = Some((final_lsn.as_u64(), commit_time_micros));
                 self.assembler.take(Message::Begin { commit: final_lsn.as_u64() })
             }
             ReplicationEvent::Commit { end_lsn, .. } => {
@@ -83,6 +97,10 @@ impl Stream {
                 self.assembler.take(Message::Commit { end: end_lsn.as_u64() })
             }
             ReplicationEvent::XLogData { data, .. } => {
+                // Only now: where nothing of ours is in it, nothing will be acknowledged.
+                if let Some((commit, at)) = self.begun.take() {
+                    self.ages.committed(commit, at);
+                }
                 Message::read(&data).map_err(Into::into).and_then(|message| self.assembler.take(message))
             }
             _ => Ok(()),
@@ -110,7 +128,13 @@ impl Stream {
         self.end = 0;
     }
 
-    pub(super) fn acknowledge(&self, upto: u64) {
+    /// Seconds since the oldest commit that is not acknowledged.
+    pub(super) fn age(&self, now: i64) -> f64 {
+        self.ages.oldest(now)
+    }
+
+    pub(super) fn acknowledge(&mut self, upto: u64) {
+        self.ages.acknowledged(upto);
         self.client.update_applied_lsn(Lsn(upto));
     }
 }
@@ -162,7 +186,7 @@ async fn within<T>(patience: Duration, asked: impl Future<Output = Result<T, PgW
 }
 
 /// Messages that wait in memory; then the server waits.
-const BUFFER: usize = 256;
+const BUFFER: usize = 64;
 const LINGER: Duration = Duration::from_millis(1);
 const OPEN_PATIENCE: Duration = Duration::from_secs(15);
 const MAKE_PATIENCE: Duration = Duration::from_secs(15 * 60);

@@ -2,6 +2,8 @@
 
 mod child;
 mod fixture;
+#[cfg(feature = "cdc-logical")]
+mod logical;
 #[cfg(feature = "cdc-postgres")]
 mod postgres;
 #[cfg(feature = "cdc-sqlite")]
