@@ -2,7 +2,8 @@
 //!
 //! `cargo run -p nudj-sync --features cdc-sqlite --example cdc`
 //!
-//! Over PostgreSQL it is `PostgresSource` and `PostgresState` (feature `cdc-postgres`): the rest stays as it is.
+//! Over PostgreSQL it is `PostgresSource` or `LogicalSource`, and `PostgresState` (features `cdc-postgres`, `cdc-logical`): the rest
+//! stays as it is.
 
 use std::time::Duration;
 

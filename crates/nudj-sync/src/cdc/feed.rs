@@ -58,6 +58,12 @@ enum Phase {
         after: Option<RecordKey>,
         position: Option<Position>,
     },
+    /// What is linked in these tables is to be deleted, one table after the other, and then this position is reached.
+    Emptying {
+        tables: Vec<String>,
+        after: Option<RecordKey>,
+        position: Option<Position>,
+    },
 }
 
 impl Feed {
@@ -101,13 +107,16 @@ impl Feed {
         {
             self.source.acknowledge(&position).await?;
         }
+        let now = Instant::now();
+        let looks = self.looked_at.is_none_or(|last| now.saturating_duration_since(last) >= config.look_every);
+        if looks {
+            self.looked_at = Some(now);
+            fetched.lag = Some(self.source.lag().await?);
+        }
         if limit == 0 {
             return Ok(fetched);
         }
-        let now = Instant::now();
-        if self.looked_at.is_none_or(|last| now.saturating_duration_since(last) >= config.look_every) {
-            self.looked_at = Some(now);
-            fetched.lag = Some(self.source.lag().await?);
+        if looks {
             let asked = self.state.asked_for(limit).await?;
             let replays = asked.into_iter().map(|letter| Change { position: None, ..letter.change });
             let items = self.begin(replays.collect(), not_seen(self.generation), &mut fetched).await?;
@@ -115,6 +124,9 @@ impl Feed {
         }
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Reconciling { after, position } => self.reconcile(after, position, limit, &mut fetched).await?,
+            Phase::Emptying { tables, after, position } => {
+                self.empty(tables, after, position, limit, &mut fetched).await?;
+            }
             _ => self.read(limit, &mut fetched).await?,
         }
         Ok(fetched)
@@ -150,6 +162,10 @@ impl Feed {
         if batch.snapshot_complete {
             self.after = last.or(self.after.take());
             self.phase = Phase::Reconciling { after: None, position: batch.position };
+        } else if !batch.emptied.is_empty() {
+            self.after = last.clone().or(self.after.take());
+            fetched.position = last;
+            self.phase = Phase::Emptying { tables: batch.emptied, after: None, position: batch.position };
         } else {
             // Only now: what could not be begun is read again.
             self.after = batch.position.clone().or(last.clone()).or(self.after.take());
@@ -173,6 +189,39 @@ impl Feed {
             self.phase = Phase::Streaming;
             return Ok(());
         };
+        self.delete(gone, fetched).await?;
+        self.phase = Phase::Reconciling { after: Some(last), position };
+        Ok(())
+    }
+
+    async fn empty(
+        &mut self,
+        mut tables: Vec<String>,
+        after: Option<RecordKey>,
+        position: Option<Position>,
+        limit: usize,
+        fetched: &mut Fetched,
+    ) -> Result<(), Error> {
+        let Some(table) = tables.last().cloned() else {
+            self.after = position.clone().or(self.after.take());
+            fetched.position = position;
+            self.phase = Phase::Streaming;
+            return Ok(());
+        };
+        let from = after.unwrap_or_else(|| RecordKey { table: table.clone(), key: String::new() });
+        // Of this generation and all before it: whatever was ever begun and is not gone.
+        let mut gone = self.state.unseen(self.generation.saturating_add(1), Some(&from), limit).await?;
+        gone.retain(|record| record.table == table);
+        let after = gone.last().cloned();
+        if gone.is_empty() {
+            tables.pop();
+        }
+        self.delete(gone, fetched).await?;
+        self.phase = Phase::Emptying { tables, after, position };
+        Ok(())
+    }
+
+    async fn delete(&mut self, gone: Vec<RecordKey>, fetched: &mut Fetched) -> Result<(), Error> {
         let deletions = gone.into_iter().map(|record| Change {
             record,
             operation: Operation::Delete,
@@ -182,7 +231,6 @@ impl Feed {
         });
         let items = self.begin(deletions.collect(), not_seen(self.generation), fetched).await?;
         fetched.items.extend(items);
-        self.phase = Phase::Reconciling { after: Some(last), position };
         Ok(())
     }
 

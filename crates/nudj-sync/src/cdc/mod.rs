@@ -28,9 +28,10 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! |---|---|---|
 //! | `SqliteSource` | triggers | the trigger's note |
 //! | `PostgresSource` | triggers; no replication rights | the trigger's note, with the row as it was |
+//! | `LogicalSource` | `wal_level = logical`, a role with REPLICATION, a slot; nothing in your tables | the log, with the key; TRUNCATE too |
 //!
 //! The first start takes a snapshot and goes on from there without gap or double; later starts go on at the stored position.
-//! Where that is not possible any more (the change table was dropped, the database restored) a new snapshot is taken, and what is
+//! Where that is not possible any more (the change table or the slot was dropped, the database restored) a new snapshot is taken, and what is
 //! not in it is deleted at Nudj.
 //!
 //! # What is promised
@@ -57,6 +58,8 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! # Mistakes to avoid
 //!
 //! - Two pipelines on one stream: they overtake each other. Run one, and another when it is gone.
+//! - A replication slot that nobody reads from: it keeps the server's log until the disk is full. Set `max_slot_wal_keep_size`, watch
+//!   [`Lag::bytes`], and call `LogicalSource::remove` when the stream is not wanted any more.
 //! - A window smaller than the number of records that may be stuck at once: the stream waits for them.
 
 mod apply;
@@ -64,6 +67,8 @@ mod change;
 mod config;
 mod feed;
 mod ledger;
+#[cfg(feature = "cdc-logical")]
+mod logical;
 mod mapping;
 mod pipeline;
 #[cfg(feature = "cdc-postgres")]
@@ -76,6 +81,8 @@ mod verdict;
 mod window;
 mod worker;
 
+#[cfg(feature = "cdc-logical")]
+pub use self::logical::{LogicalError, LogicalSource};
 pub use self::{
     change::{Change, Operation, Position, RecordKey, Row},
     config::CdcConfig,

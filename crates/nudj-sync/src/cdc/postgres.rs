@@ -352,12 +352,12 @@ async fn note_all(connection: &mut PgConnection, name: &str, key: &[String]) -> 
 }
 
 /// `schema.table` is two names.
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     let parts = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
     parts.collect::<Vec<_>>().join(".")
 }
 
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -47,6 +47,8 @@ impl Worker {
         let mut commit_at: Option<Instant> = None;
         // Beside the others, never instead of them: reading may hold the very connection that writing waits for.
         let mut commit: Option<Commit> = None;
+        // The lag is measured above all while nothing gets through and there is no room for more.
+        let mut look_at: Option<Instant> = None;
         loop {
             let is_stopping = *stopping.borrow();
             while !is_stopping && running.len() < self.shared.config.concurrency {
@@ -59,7 +61,7 @@ impl Worker {
             }
             let room = self.shared.config.window.saturating_sub(self.window.len()).min(self.shared.config.batch);
             if !is_stopping
-                && (room > 0 || self.reached.is_some())
+                && (room > 0 || self.reached.is_some() || look_at.is_some_and(|at| at <= Instant::now()))
                 && let Some(feed) = idle_feed.take()
             {
                 fetch = Some(self.fetch(feed, room));
@@ -70,6 +72,7 @@ impl Worker {
                 }
                 (feed, fetched) = pending_or(&mut fetch) => {
                     (idle_feed, fetch) = (Some(feed), None);
+                    look_at = Instant::now().checked_add(self.shared.config.look_every);
                     self.read(fetched, commit.is_none());
                 }
                 (progress, written) = pending_or(&mut commit) => {
@@ -80,6 +83,7 @@ impl Worker {
                     commit_at = None;
                     commit = Some(self.commit());
                 }
+                () = sleep_until(look_at), if !is_stopping && fetch.is_none() => {}
                 () = told(&mut stopping), if !is_stopping => {}
             }
             if commit_at.is_none() && !self.progress.is_empty() {
@@ -126,10 +130,11 @@ impl Worker {
             Ok(fetched) => fetched,
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
-                tracing::warn!(%error, failures = self.failures, "the stream of changes broke off; it is opened again");
+                let error = error_text(&error);
+                tracing::warn!(error, failures = self.failures, "the stream of changes broke off; it is opened again");
                 self.status.send_modify(|status| {
                     status.stream_failures += 1;
-                    status.last_stream_error = Some(error_text(&error));
+                    status.last_stream_error = Some(error);
                 });
                 return;
             }
@@ -248,11 +253,18 @@ impl Worker {
     }
 }
 
+/// With its causes, each once.
 fn error_text(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
     }
+    text
 }
 
 async fn pending_or<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {

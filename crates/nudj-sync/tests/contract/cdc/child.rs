@@ -21,6 +21,8 @@ pub(crate) enum Engine {
     Sqlite { file: PathBuf, state: PathBuf },
     #[cfg(feature = "cdc-postgres")]
     Cursor { url: String },
+    #[cfg(feature = "cdc-logical")]
+    Logical { url: String, slot: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,6 +129,12 @@ async fn run(settings: Settings) {
         #[cfg(feature = "cdc-postgres")]
         Engine::Cursor { url } => {
             let (source, state) = super::postgres::cursor(&url).await;
+            fixture::mapped(Pipeline::builder(source, state, client)).start().unwrap()
+        }
+        #[cfg(feature = "cdc-logical")]
+        Engine::Logical { url, slot } => {
+            let (_, state) = super::postgres::cursor(&url).await;
+            let source = super::logical::source(&url, &slot).await;
             fixture::mapped(Pipeline::builder(source, state, client)).start().unwrap()
         }
     };

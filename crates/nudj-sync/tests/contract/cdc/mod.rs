@@ -3,6 +3,8 @@
 mod again;
 mod child;
 mod fixture;
+#[cfg(feature = "cdc-logical")]
+mod logical;
 #[cfg(feature = "cdc-postgres")]
 mod postgres;
 #[cfg(feature = "cdc-sqlite")]

@@ -21,15 +21,15 @@ use super::{
 };
 
 /// A database of its own; removed by [`Database::remove`].
-struct Database {
-    pool: PgPool,
-    url: String,
+pub(super) struct Database {
+    pub(super) pool: PgPool,
+    pub(super) url: String,
     name: String,
-    admin: PgPool,
+    pub(super) admin: PgPool,
 }
 
 impl Database {
-    async fn new(test: &str) -> Option<Self> {
+    pub(super) async fn new(test: &str) -> Option<Self> {
         let Ok(server) = std::env::var("NUDJ_TEST_POSTGRES_URL") else {
             crate::left_out(test, "NUDJ_TEST_POSTGRES_URL");
             return None;
@@ -51,18 +51,18 @@ impl Database {
         builder(source, state, mock).start().unwrap()
     }
 
-    async fn user(&self, id: u64) {
+    pub(super) async fn user(&self, id: u64) {
         let sql = format!("INSERT INTO users VALUES ({id}, 'u{id}@example.org', 'first {id}', clock_timestamp())");
         run(&self.pool, &sql).await;
     }
 
-    async fn remove(self) {
+    pub(super) async fn remove(self) {
         self.pool.close().await;
         run(&self.admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 }
 
-async fn run(pool: &PgPool, sql: &str) {
+pub(super) async fn run(pool: &PgPool, sql: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(pool).await.unwrap();
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn cursor(url: &str) -> (PostgresSource, PostgresState) {
     (source, PostgresState::with_pool(pool, "test").await.unwrap())
 }
 
-async fn eventually(what: &str, pipeline: &Pipeline, is_so: impl AsyncFn() -> bool) {
+pub(super) async fn eventually(what: &str, pipeline: &Pipeline, is_so: impl AsyncFn() -> bool) {
     let wait = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(5)).await;

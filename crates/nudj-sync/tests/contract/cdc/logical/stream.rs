@@ -1,0 +1,255 @@
+//! What is told, and in which order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use nudj_mock::MockNudj;
+use nudj_sync::cdc::{ChangeSource as _, Operation, Resumed};
+
+use super::{
+    super::{
+        fixture::{caught_up, challenges, users},
+        postgres::{eventually, run},
+    },
+    Replicated, read, snapshot, source,
+};
+
+#[tokio::test]
+async fn rows_are_users_from_the_snapshot_to_the_delete() {
+    let Some(replicated) = Replicated::new("rows_are_users").await else { return };
+    let mock = MockNudj::builder().duplicate_users(true).start().await.unwrap();
+    replicated.database.user(1).await;
+    replicated.database.user(2).await;
+    let pipeline = replicated.start(&mock).await;
+    caught_up(&pipeline).await;
+    assert_eq!(users(&mock).len(), 2);
+    replicated.run("UPDATE users SET display_name = 'second' WHERE id = 1; DELETE FROM users WHERE id = 2").await;
+    replicated
+        .run("INSERT INTO challenges VALUES ('a', 'Alpha'), ('b', 'Beta'); DELETE FROM challenges WHERE id = 'b'")
+        .await;
+    replicated.run("BEGIN; INSERT INTO users VALUES (9, 'never@example.org', 'never'); ROLLBACK").await;
+    // Columns come, go and are renamed; a row moves to another key.
+    replicated
+        .run("ALTER TABLE users ADD COLUMN bio TEXT, DROP COLUMN updated_at; UPDATE users SET bio = 'a text'")
+        .await;
+    replicated
+        .run("INSERT INTO users VALUES (3, 'u3@example.org', 'three'); UPDATE users SET id = 30 WHERE id = 3")
+        .await;
+    let expected = BTreeMap::from([("1".to_owned(), "second".to_owned()), ("30".to_owned(), "three".to_owned())]);
+    eventually("stream", &pipeline, async || users(&mock) == expected).await;
+    eventually("challenges", &pipeline, async || challenges(&mock).await == BTreeMap::from([("Alpha".into(), 1)]))
+        .await;
+    assert!(mock.users().iter().any(|user| user["bio"] == "a text"));
+    // A row that cannot be mapped is put aside, and those behind it go on.
+    replicated
+        .run("ALTER TABLE users RENAME COLUMN email TO mail; INSERT INTO users VALUES (4, 'x@example.org', 'x')")
+        .await;
+    replicated.run("INSERT INTO challenges VALUES ('c', 'Gamma')").await;
+    eventually("poison", &pipeline, async || pipeline.status().buried == 1).await;
+    eventually("behind it", &pipeline, async || challenges(&mock).await.contains_key("Gamma")).await;
+    assert_eq!((pipeline.status().snapshots, pipeline.status().stream_failures), (1, 0), "{:?}", pipeline.status());
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+    replicated.remove().await;
+}
+
+#[tokio::test]
+async fn emptied_table_deletes_its_users_and_no_others() {
+    let Some(replicated) = Replicated::new("emptied_table").await else { return };
+    let mock = MockNudj::builder().duplicate_users(true).start().await.unwrap();
+    for id in 1..=70 {
+        replicated.database.user(id).await;
+    }
+    replicated.run("INSERT INTO challenges VALUES ('a', 'Alpha')").await;
+    let pipeline = replicated.start(&mock).await;
+    caught_up(&pipeline).await;
+    replicated
+        .run(
+            "BEGIN; INSERT INTO users VALUES (71, 'u@example.org', 'gone too'); TRUNCATE users; \
+             INSERT INTO users VALUES (2, 'u2@example.org', 'anew'), (72, 'u72@example.org', 'behind'); COMMIT",
+        )
+        .await;
+    let expected = BTreeMap::from([("2".to_owned(), "anew".to_owned()), ("72".to_owned(), "behind".to_owned())]);
+    eventually("emptied", &pipeline, async || users(&mock) == expected).await;
+    assert_eq!(challenges(&mock).await.len(), 1);
+    assert_eq!(pipeline.status().snapshots, 1);
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+    replicated.remove().await;
+}
+
+/// The snapshot is taken in the midst of the writers: a row is in it or in the stream, and never in both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_with_sixteen_writers_around_the_snapshot() {
+    let Some(replicated) = Replicated::new("sixteen_writers").await else { return };
+    let mut source = replicated.source().await;
+    let (begun, mut begins) = tokio::sync::mpsc::channel(16);
+    let writers: Vec<_> = (0..16_u64)
+        .map(|writer| {
+            let (pool, begun) = (replicated.database.pool.clone(), begun.clone());
+            tokio::spawn(async move {
+                let mut rng = fastrand::Rng::with_seed(writer);
+                for number in 0..60_u64 {
+                    let mut transaction = pool.begin().await.unwrap();
+                    let id = writer * 1000 + number;
+                    let insert = format!("INSERT INTO users VALUES ({id}, 'u', '0', clock_timestamp())");
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut *transaction).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(rng.u64(0..=20))).await;
+                    let shared = format!(
+                        "INSERT INTO challenges VALUES ('{}', '1') ON CONFLICT (id) DO UPDATE SET title = (challenges.title::int + 1)::text",
+                        rng.u64(..4)
+                    );
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(shared)).execute(&mut *transaction).await.unwrap();
+                    transaction.commit().await.unwrap();
+                    if number == 5 {
+                        begun.send(()).await.unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    begins.recv().await.unwrap();
+    let mut changes = snapshot(&mut source).await;
+    let in_snapshot = changes.iter().filter(|change| change.record.table == "users").count();
+    changes.extend(
+        read(&mut source, 500, |changes, batch| {
+            let users = changes.iter().filter(|change| change.record.table == "users").count();
+            batch.changes.is_empty() && !batch.held_back && users + in_snapshot >= 960
+        })
+        .await,
+    );
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let (mut seen, mut counters) = (BTreeSet::new(), HashMap::<String, u64>::new());
+    for change in changes {
+        if change.record.table == "users" {
+            assert!(matches!(change.operation, Operation::Insert | Operation::Snapshot));
+            assert!(seen.insert(change.record.key), "twice");
+            continue;
+        }
+        let count: u64 = change.column("title").unwrap().as_str().unwrap().parse().unwrap();
+        let before = counters.insert(change.record.key.clone(), count);
+        if change.operation != Operation::Snapshot {
+            assert_eq!(count, before.unwrap_or(0) + 1, "out of order: {}", change.record);
+        }
+    }
+    eprintln!("of 960 rows {in_snapshot} were in the snapshot, {} were lost", 960 - seen.len());
+    assert_eq!(seen.len(), 960);
+    assert_eq!(counters.values().sum::<u64>(), 960);
+    assert!(in_snapshot < 960, "the snapshot came too late to show anything");
+    drop(source);
+    replicated.remove().await;
+}
+
+#[tokio::test]
+async fn large_transaction_is_read_in_pieces_and_resumed_within() {
+    let Some(replicated) = Replicated::new("large_transaction").await else { return };
+    let mut first = replicated.source().await;
+    assert_eq!(snapshot(&mut first).await.len(), 0);
+    replicated.run("INSERT INTO users SELECT n, 'u', 'u' FROM generate_series(1, 20000) n").await;
+    let told = read(&mut first, 70, |changes, _| changes.len() >= 700).await;
+    let place = told.last().unwrap().position.clone().unwrap();
+    drop(first);
+    let mut second = replicated.source().await;
+    let resumed = async {
+        // The server may need a moment to notice that the first is gone.
+        loop {
+            if let Ok(resumed) = second.resume(&place).await {
+                break resumed;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(30), resumed).await, Ok(Resumed::Yes));
+    let rest = read(&mut second, 1000, |changes, _| changes.len() + told.len() >= 20_000).await;
+    let keys: Vec<String> = told.into_iter().chain(rest).map(|change| change.record.key).collect();
+    assert!(keys.iter().map(|key| key.parse::<u64>().unwrap()).eq(1..=20_000), "once each, in order");
+    // Nothing was acknowledged, so the slot still has all of it.
+    assert_eq!(replicated.slot("confirmed_flush_lsn <= pg_current_wal_lsn() - 1000000").await.as_deref(), Some("true"));
+    drop(second);
+    replicated.remove().await;
+}
+
+#[tokio::test]
+async fn column_that_the_stream_leaves_out_is_there_all_the_same() {
+    let Some(replicated) = Replicated::new("left_out").await else { return };
+    replicated.run("ALTER TABLE users ADD COLUMN bio TEXT; ALTER TABLE users ALTER bio SET STORAGE EXTERNAL").await;
+    replicated.run("INSERT INTO users VALUES (1, 'a@example.org', 'first', NULL, repeat('long ', 2000))").await;
+    let mut source = replicated.source().await;
+    snapshot(&mut source).await;
+    let bio = "long ".repeat(2000);
+    // Without the key's old value, with it, and with the whole old row.
+    replicated.run("UPDATE users SET display_name = 'second'").await;
+    replicated.run("UPDATE users SET id = 2").await;
+    replicated.run("ALTER TABLE users REPLICA IDENTITY FULL; UPDATE users SET display_name = 'third'").await;
+    replicated.run("UPDATE users SET id = 3; DELETE FROM users").await;
+    let changes = read(&mut source, 100, |changes, _| changes.len() >= 7).await;
+    let told: Vec<_> = changes.iter().map(|change| (change.operation, change.record.key.as_str())).collect();
+    use Operation::{Delete, Insert, Update};
+    assert_eq!(
+        told,
+        [(Update, "1"), (Delete, "1"), (Insert, "2"), (Update, "2"), (Delete, "2"), (Insert, "3"), (Delete, "3")]
+    );
+    // The row is gone from where it was looked for, or it is there.
+    for change in changes[2..].iter().filter(|change| change.operation != Delete && change.record.key != "2") {
+        assert_eq!(change.new.as_ref().unwrap()["bio"], bio.as_str(), "{}", change.record);
+    }
+    replicated.run("INSERT INTO users VALUES (5, 'a@example.org', 'first', NULL, repeat('long ', 2000))").await;
+    replicated.run("ALTER TABLE users REPLICA IDENTITY DEFAULT; UPDATE users SET id = 6 WHERE id = 5").await;
+    let changes = read(&mut source, 100, |changes, _| changes.len() >= 3).await;
+    assert_eq!(changes[2].new.as_ref().unwrap()["bio"], bio.as_str());
+    drop(source);
+    replicated.remove().await;
+}
+
+#[tokio::test]
+async fn row_looks_the_same_in_the_snapshot_and_in_the_stream() {
+    let Some(replicated) = Replicated::new("looks_the_same").await else { return };
+    let columns = "b BOOL, i INT, n NUMERIC, f FLOAT8, j JSONB, t TIMESTAMPTZ, d DATE, a TEXT[], y BYTEA, c CHAR(4), v INTERVAL, m mood";
+    replicated
+        .run(&format!(
+            "CREATE TYPE mood AS ENUM ('good'); CREATE TABLE things (p TEXT, q INT, {columns}, PRIMARY KEY (q, p))"
+        ))
+        .await;
+    let values = "true, 7, 12.50, 0.1, '{\"a\": [1]}', '2026-11-28 17:22:00.5+01', '2026-11-28', '{x,NULL}', '\\xff00', 'ab', '1 day 2 hours', 'good'";
+    replicated.run(&format!("INSERT INTO things VALUES ('one''s', 1, {values})")).await;
+    let mut source =
+        nudj_sync::cdc::LogicalSource::connect(&replicated.database.url, replicated.slot.as_str(), ["things"])
+            .await
+            .unwrap()
+            .poll_interval(Duration::from_millis(20));
+    let told = snapshot(&mut source).await;
+    replicated.run(&format!("DELETE FROM things; INSERT INTO things VALUES ('one''s', 1, {values})")).await;
+    let changes = read(&mut source, 10, |changes, _| changes.len() >= 2).await;
+    assert_eq!(told[0].new, changes[1].new);
+    assert_eq!(told[0].record, changes[0].record);
+    assert_eq!(told[0].record.key, r#"[1,"one's"]"#);
+    assert_eq!(told[0].new.as_ref().unwrap()["t"], "2026-11-28T16:22:00.5+00:00");
+    drop(source);
+    replicated.remove().await;
+}
+
+#[tokio::test]
+async fn table_that_comes_later_is_taken_in_with_its_rows() {
+    let Some(replicated) = Replicated::new("comes_later").await else { return };
+    replicated.run("ALTER TABLE challenges RENAME TO not_yet").await;
+    let mock = MockNudj::start().await.unwrap();
+    let pipeline = replicated.start(&mock).await;
+    caught_up(&pipeline).await;
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+    replicated.run("ALTER TABLE not_yet RENAME TO challenges; INSERT INTO challenges VALUES ('a', 'Alpha')").await;
+    let pipeline = replicated.start(&mock).await;
+    eventually("taken in", &pipeline, async || challenges(&mock).await.len() == 1).await;
+    run(&replicated.database.pool, "INSERT INTO challenges VALUES ('b', 'Beta')").await;
+    eventually("and followed", &pipeline, async || challenges(&mock).await.len() == 2).await;
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+    // Another reader of the slot is refused, and says so.
+    let (mut one, mut two) = (replicated.source().await, source(&replicated.database.url, &replicated.slot).await);
+    snapshot(&mut one).await;
+    one.next(1).await.unwrap();
+    let refused = two.begin_snapshot().await.unwrap_err();
+    assert!(refused.to_string().contains("in use by another connection"), "{refused}");
+    drop((one, two));
+    replicated.remove().await;
+}
