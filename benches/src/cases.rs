@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Request, Response};
 use nudj_client::{Client, Config};
 use nudj_tower::{
-    BoxError, CallContext,
+    BoxError, Call, CallContext,
     attempt::AttemptLayer,
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer},
     correlation::CorrelationLayer,
@@ -82,6 +82,15 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
         .layer(CircuitBreakerLayer::new(&CircuitBreakerConfig::default())?)
         .service(Immediate);
     cases.case("five layers", &plain, five);
+    let five = ServiceBuilder::new()
+        .map_request(Call::new)
+        .layer(CorrelationLayer::new())
+        .layer(RetryLayer::new(RetryConfig::default())?)
+        .layer(RateLimitLayer::new(&free_quota())?)
+        .layer(round_robin()?)
+        .layer(CircuitBreakerLayer::new(&CircuitBreakerConfig::default())?)
+        .service(Immediate);
+    cases.case("five layers, context beside the request", &plain, five);
 
     let mut with_context = request();
     CallContext::get_or_insert(with_context.extensions_mut());

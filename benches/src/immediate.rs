@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
-use nudj_tower::BoxError;
+use nudj_tower::{BoxError, Call};
 use tower::Service;
 
 /// What `RequestBuilder` of nudj-client reserves. A clone keeps the table's size, though not the room in the list beside it.
@@ -32,6 +32,20 @@ impl Service<Request<Body>> for Immediate {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         black_box(request);
         ready(Ok(Response::new(Full::default())))
+    }
+}
+
+impl Service<Call<Body>> for Immediate {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Ready<Result<Response<Body>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<Body>) -> Self::Future {
+        self.call(call.into_request())
     }
 }
 
