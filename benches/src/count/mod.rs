@@ -1,5 +1,6 @@
 //! Allocations by a counting allocator, instructions by callgrind: what a gate can hold on to.
 
+mod floor;
 mod recorded;
 mod runner;
 mod wire;

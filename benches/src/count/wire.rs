@@ -19,11 +19,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use nudj_client::{Client, Config, config::Transport};
+use nudj_client::{
+    Client, Config,
+    config::{HttpConfig, Transport},
+    transport::Hyper,
+};
 use nudj_tower::BoxError;
 use tokio::net::TcpListener;
 use tower::Service;
 
+use super::floor::{Bare, BareShared};
 use crate::{Body, Cases, free_quota, request};
 
 /// The answer: 200 bytes.
@@ -45,8 +50,10 @@ pub fn serve() -> Result<(), BoxError> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let answer = service_fn(|_: Request<Incoming>| async {
-                Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from_static(&ANSWER))))
+            let answer = service_fn(|request: Request<Incoming>| async {
+                // An HTTP/2 stream that is answered before its request's end is reset, and a server bears only so many resets.
+                request.into_body().collect().await?;
+                Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(&ANSWER))))
             });
             tokio::spawn(async move {
                 // A client that goes away is no business of the server's.
@@ -105,8 +112,20 @@ pub(super) fn each(cases: &mut impl Cases, address: SocketAddr) -> Result<(), Bo
     *absolute.uri_mut() = format!("http://{address}{}", absolute.uri().path()).parse()?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let raw = Legacy::builder(TokioExecutor::new()).build(connector);
+    let raw = Legacy::builder(TokioExecutor::new()).build(connector.clone());
     cases.case("wire: raw hyper-util", &absolute, Raw(raw));
+    cases.case("wire: connections in a bare Vec", &absolute, Bare::new(address));
+    cases.case("wire: our transport alone", &absolute, Hyper::new(&http_config("auto")?)?);
+
+    let raw = Legacy::builder(TokioExecutor::new()).http2_only(true).build(connector);
+    cases.case("wire, HTTP/2: raw hyper-util", &absolute, Raw(raw));
+    cases.case("wire, HTTP/2: one bare connection", &absolute, BareShared::new(address));
+    cases.case("wire, HTTP/2: our transport alone", &absolute, Hyper::new(&http_config("http2")?)?);
+    let mut config = Config::with_endpoints([format!("http://{address}")]);
+    config.rate_limit = free_quota();
+    config.http = http_config("http2")?;
+    let client = Client::builder().config(config).token("token").build()?;
+    cases.case("wire, HTTP/2: the whole stack", &request(), client.service());
 
     for (name, transport) in
         [("wire: the whole stack", Transport::Pool), ("wire: the whole stack, legacy transport", Transport::Legacy)]
@@ -118,6 +137,10 @@ pub(super) fn each(cases: &mut impl Cases, address: SocketAddr) -> Result<(), Bo
         cases.case(name, &request(), client.service());
     }
     Ok(())
+}
+
+fn http_config(version: &str) -> Result<HttpConfig, BoxError> {
+    Ok(Config::from_toml(&format!("[http]\nversion = \"{version}\"\n"))?.http)
 }
 
 /// hyper-util's client, its answer read to the end as ours reads it.

@@ -1,5 +1,6 @@
 //! The pool against servers that are written out by hand, so that each byte and each close comes when the test says.
 
+mod closes;
 mod ends;
 mod http2;
 mod limits;
@@ -93,6 +94,15 @@ impl Peer {
             read.push(self.0.read_u8().await.unwrap());
         }
         String::from_utf8(read).unwrap()
+    }
+
+    /// As [`request`](Self::request); `None` when the client has closed instead.
+    async fn try_request(&mut self) -> Option<String> {
+        let mut read = Vec::new();
+        while !read.ends_with(b"\r\n\r\n") {
+            read.push(self.0.read_u8().await.ok()?);
+        }
+        String::from_utf8(read).ok()
     }
 
     async fn write(&mut self, text: &str) {
