@@ -7,3 +7,5 @@ mod fixture;
 mod postgres;
 #[cfg(feature = "cdc-sqlite")]
 mod sqlite;
+mod stop;
+mod under_load;

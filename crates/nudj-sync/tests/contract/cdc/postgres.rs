@@ -21,15 +21,15 @@ use super::{
 };
 
 /// A database of its own; removed by [`Database::remove`].
-struct Database {
-    pool: PgPool,
-    url: String,
+pub(super) struct Database {
+    pub(super) pool: PgPool,
+    pub(super) url: String,
     name: String,
     admin: PgPool,
 }
 
 impl Database {
-    async fn new(test: &str) -> Option<Self> {
+    pub(super) async fn new(test: &str) -> Option<Self> {
         let Ok(server) = std::env::var("NUDJ_TEST_POSTGRES_URL") else {
             crate::left_out(test, "NUDJ_TEST_POSTGRES_URL");
             return None;
@@ -56,13 +56,13 @@ impl Database {
         run(&self.pool, &sql).await;
     }
 
-    async fn remove(self) {
+    pub(super) async fn remove(self) {
         self.pool.close().await;
         run(&self.admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 }
 
-async fn run(pool: &PgPool, sql: &str) {
+pub(super) async fn run(pool: &PgPool, sql: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(pool).await.unwrap();
 }
 
