@@ -3,6 +3,7 @@
 mod again;
 mod child;
 mod fixture;
+mod outage;
 #[cfg(feature = "cdc-postgres")]
 mod postgres;
 #[cfg(feature = "cdc-sqlite")]
