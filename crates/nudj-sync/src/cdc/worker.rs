@@ -94,13 +94,14 @@ impl Worker {
             }
             self.report(commit.is_none());
         }
+        // No longer driven, it must not hold a connection of the state that the writes below wait for.
+        drop(fetch.take());
         if let Some(commit) = commit {
             let (progress, written) = commit.await;
             self.written(progress, written);
         }
         // Twice: a deletion may have held back the position.
         for _ in 0..2 {
-            drop(fetch.take());
             let (progress, written) = self.commit().await;
             self.written(progress, written);
         }

@@ -11,6 +11,8 @@ mod cdc;
 mod event;
 #[allow(dead_code, reason = "which tests use what depends on the features")]
 mod nudj;
+#[cfg(any(feature = "outbox-postgres", feature = "cdc-postgres"))]
+mod postgres_server;
 #[cfg(feature = "request-response")]
 mod request_response;
 mod status;

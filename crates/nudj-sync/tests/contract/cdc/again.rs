@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::fixture::{builder, caught_up, challenges};
 
 /// Hands out these changes, from the first one on whenever it is opened.
-struct Script {
-    changes: Vec<Change>,
-    next: usize,
+pub(super) struct Script {
+    pub(super) changes: Vec<Change>,
+    pub(super) next: usize,
 }
 
 #[async_trait]
@@ -48,7 +48,7 @@ impl ChangeSource for Script {
     }
 }
 
-fn challenge(operation: Operation, row: Value) -> Change {
+pub(super) fn challenge(operation: Operation, row: Value) -> Change {
     let row: Row = serde_json::from_value(row).unwrap();
     let record = RecordKey { table: "challenges".into(), key: row["id"].as_str().unwrap().into() };
     let (old, new) = if operation == Operation::Delete { (Some(row), None) } else { (None, Some(row)) };

@@ -5,7 +5,10 @@ mod child;
 mod fixture;
 #[cfg(feature = "cdc-logical")]
 mod logical;
+mod outage;
 #[cfg(feature = "cdc-postgres")]
 mod postgres;
 #[cfg(feature = "cdc-sqlite")]
 mod sqlite;
+mod stop;
+mod under_load;

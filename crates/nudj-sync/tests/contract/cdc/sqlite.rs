@@ -15,13 +15,13 @@ use super::{
     fixture::{builder, caught_up, challenges, sick, users},
 };
 
-struct Database {
+pub(super) struct Database {
     folder: tempfile::TempDir,
     pool: SqlitePool,
 }
 
 impl Database {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteConnectOptions::new()
             .filename(folder.path().join("app.db"))
@@ -36,7 +36,7 @@ impl Database {
         database
     }
 
-    async fn run(&self, sql: impl Into<String>) {
+    pub(super) async fn run(&self, sql: impl Into<String>) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql.into())).execute(&self.pool).await.unwrap();
     }
 
@@ -55,11 +55,11 @@ impl Database {
         self.folder.path().join("state.db")
     }
 
-    async fn source(&self) -> SqliteSource {
+    pub(super) async fn source(&self) -> SqliteSource {
         source(&self.path()).await
     }
 
-    async fn state(&self) -> SqliteState {
+    pub(super) async fn state(&self) -> SqliteState {
         SqliteState::open(self.state_path(), "test").await.unwrap()
     }
 

@@ -2,17 +2,18 @@
 //!
 //! One second, or as many as `NUDJ_TEST_OUTAGE_SECONDS` says.
 
+#[cfg(feature = "nats")]
 use std::net::TcpListener;
-#[cfg(feature = "outbox-postgres")]
-use std::path::PathBuf;
 #[cfg(feature = "nats")]
 use std::process::Child;
+#[cfg(feature = "nats")]
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nudj_sync::Error;
 use nudj_sync::event::{Consumer, Delivery, EventBus};
+#[cfg(feature = "nats")]
 use tempfile::TempDir;
 
 use super::harness::{Journal, event, eventually, quick};
@@ -24,6 +25,7 @@ fn away() -> Duration {
     Duration::from_secs(seconds.unwrap_or(1))
 }
 
+#[cfg(feature = "nats")]
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -74,6 +76,7 @@ async fn survives(bus: Arc<dyn EventBus>, stop: impl FnOnce(), start: impl Async
     journal.assert_in_order();
 }
 
+#[cfg(feature = "nats")]
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -136,75 +139,15 @@ async fn nats_server_that_goes_away_loses_and_reorders_nothing() {
     survives(Arc::new(bus), || server.lock().stop(), async || server.lock().start()).await;
 }
 
-/// A PostgreSQL server of our own; as root it runs as `nobody`, for it refuses root.
-#[cfg(feature = "outbox-postgres")]
-struct PostgresServer {
-    folder: TempDir,
-    port: u16,
-    programs: PathBuf,
-    as_root: bool,
-}
-
-#[cfg(feature = "outbox-postgres")]
-impl PostgresServer {
-    fn new() -> Option<Self> {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-        let newest = versions.flatten().map(|version| version.path().join("bin")).max()?;
-        let folder = tempfile::tempdir().unwrap();
-        let as_root = std::os::unix::fs::MetadataExt::uid(&folder.path().metadata().unwrap()) == 0;
-        let server = Self { folder, port: free_port(), programs: newest, as_root };
-        if server.as_root {
-            run(Command::new("chown").arg("nobody").arg(server.folder.path()));
-        }
-        run(server.command("initdb").args(["-N", "-A", "trust", "-U", "postgres", "-D", &server.data()]));
-        server.pg_ctl("start");
-        Some(server)
-    }
-
-    fn data(&self) -> String {
-        self.folder.path().join("data").to_str().unwrap().to_owned()
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let program = self.programs.join(program);
-        let mut command = if self.as_root {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
-        command.current_dir(self.folder.path());
-        command
-    }
-
-    fn pg_ctl(&self, what: &str) {
-        let log = self.folder.path().join("log");
-        let options = format!("-p {} -c listen_addresses=127.0.0.1 -k {}", self.port, self.folder.path().display());
-        let mut command = self.command("pg_ctl");
-        command.args(["-w", "-D", &self.data(), "-l", log.to_str().unwrap(), "-o", &options, "-m", "immediate", what]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        assert!(command.status().unwrap().success(), "{what}");
-    }
-}
-
-#[cfg(feature = "outbox-postgres")]
-impl Drop for PostgresServer {
-    fn drop(&mut self) {
-        self.pg_ctl("stop");
-    }
-}
-
 #[cfg(feature = "outbox-postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_server_that_crashes_loses_and_reorders_nothing() {
     use nudj_sync::event::{OutboxConfig, PostgresOutbox};
 
-    let Some(server) = PostgresServer::new() else {
+    let Some(server) = crate::postgres_server::PostgresServer::new() else {
         return crate::left_out("the outage of a PostgreSQL server", "up PostgreSQL's programs, /usr/lib/postgresql");
     };
-    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
-    let pool = super::postgres::pool(&url, "public").await;
+    let pool = super::postgres::pool(&server.url(), "public").await;
     let bus = PostgresOutbox::with_pool(pool, OutboxConfig::default()).await.unwrap();
     survives(Arc::new(bus), || server.pg_ctl("stop"), async || server.pg_ctl("start")).await;
 }
