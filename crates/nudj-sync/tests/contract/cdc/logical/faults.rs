@@ -144,7 +144,7 @@ async fn server_hears_of_a_place_only_when_nudj_has_what_is_before_it() {
     // So long that a source that acknowledges what it read would have: the server is told once a second.
     let tried = async {
         let mut status = pipeline.status();
-        while status.retries < 30 || !replicated.slot("active").await.is_some_and(|active| active == "true") {
+        while status.retries < 30 || replicated.slot("active").await.is_none_or(|active| active != "true") {
             tokio::time::sleep(Duration::from_millis(10)).await;
             status = pipeline.status();
         }
