@@ -79,7 +79,8 @@ fn service_in_a_process_of_its_own() {
                 (&*file).write_all(format!("{user}\n").as_bytes()).unwrap();
             });
         }
-        while publishing.join_next().await.is_some() {}
+        // What was not acknowledged yet is not waited for.
+        publishing.shutdown().await;
         let report = consumer.shutdown(DEADLINE).await;
         eprintln!("cut off {}", report.cut_off);
     });
