@@ -1,5 +1,6 @@
 //! `client users import`: a file of users, created at Nudj as fast as the rate limit allows.
 
+mod records;
 mod rows;
 mod show;
 

@@ -13,10 +13,9 @@ use nudj::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub(crate) const COLUMNS: [&str; 4] = ["email", "username", "externalUserId", "displayName"];
+use super::records::{LONGEST, Record, Records};
 
-/// A longer line is a bad row.
-const LONGEST_LINE: u64 = 1 << 20;
+pub(crate) const COLUMNS: [&str; 4] = ["email", "username", "externalUserId", "displayName"];
 
 /// A file, looked through once.
 pub(crate) struct Input {
@@ -64,40 +63,65 @@ impl Input {
 }
 
 fn csv_rows(file: File) -> Result<Rows, Error> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
-    let header = reader.headers().map_err(|error| Error::usage("FILE", format!("its first line: {error}")))?;
+    let first_line = |problem: String| Error::usage("FILE", format!("its first line {problem}"));
+    let mut records = Records::new(file);
+    let header = match records.next() {
+        Ok(Some(Record { bytes: Some(bytes), .. })) => {
+            let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+            fields(text).map_err(|problem| first_line(problem.to_owned()))?
+        }
+        Ok(Some(_)) => return Err(first_line(format!("is longer than {LONGEST} bytes"))),
+        Ok(None) => Vec::new(),
+        Err(error) => return Err(first_line(format!("cannot be read: {error}"))),
+    };
     let mut columns = Vec::new();
     for name in header {
         let known = COLUMNS.iter().find(|column| **column == name);
         let column = known.ok_or_else(|| {
-            Error::usage(
-                "FILE",
-                format!("its first line has the column `{name}`; the columns are {}", COLUMNS.join(", ")),
-            )
+            first_line(format!("has the column `{}`; the columns are {}", name.escape_debug(), COLUMNS.join(", ")))
         })?;
         if columns.contains(column) {
-            return Err(Error::usage("FILE", format!("its first line has the column `{name}` twice")));
+            return Err(first_line(format!("has the column `{name}` twice")));
         }
         columns.push(*column);
     }
-    let rows = reader.into_records().map(move |record| match record {
-        Ok(record) => {
-            let line = record.position().map_or(0, csv::Position::line);
-            let fields = columns.iter().copied().zip(record.iter().map(str::to_owned));
-            Ok(row(line, fields.filter(|(_, text)| !text.is_empty())))
+    if !columns.iter().any(|column| matches!(*column, "email" | "externalUserId")) {
+        return Err(first_line("names neither the column `email` nor `externalUserId`".to_owned()));
+    }
+    Ok(Box::new(std::iter::from_fn(move || match records.next() {
+        Ok(record) => record.map(|record| Ok(csv_row(&columns, &record))),
+        Err(error) => Some(Err(error.into())),
+    })))
+}
+
+fn csv_row(columns: &[&'static str], record: &Record) -> Row<NewUser> {
+    let invalid = |problem: String| Row::invalid(record.line, "row", problem);
+    let Some(bytes) = &record.bytes else {
+        return invalid(format!("is longer than {LONGEST} bytes; was a quote left open?"));
+    };
+    match fields(bytes) {
+        Err(problem) => invalid(problem.to_owned()),
+        Ok(fields) if fields.len() != columns.len() => {
+            invalid(format!("has {} fields, not {}", fields.len(), columns.len()))
         }
-        Err(error) => {
-            let line = error.position().map_or(0, csv::Position::line);
-            match error.kind() {
-                csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                    Ok(Row::invalid(line, "row", format!("has {len} fields, not {expected_len}")))
-                }
-                csv::ErrorKind::Utf8 { .. } => Ok(Row::invalid(line, "row", "is not UTF-8")),
-                _ => Err(error.into()),
-            }
+        Ok(fields) => {
+            let fields = columns.iter().copied().zip(fields);
+            row(record.line, fields.filter(|(_, text)| !text.is_empty()))
         }
-    });
-    Ok(Box::new(rows))
+    }
+}
+
+/// Of one record.
+fn fields(record: &[u8]) -> Result<Vec<String>, &'static str> {
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader =
+        reader.has_headers(false).trim(csv::Trim::All).buffer_capacity(record.len().max(1)).from_reader(record);
+    match reader.records().next() {
+        Some(Ok(fields)) => Ok(fields.iter().map(str::to_owned).collect()),
+        Some(Err(error)) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => Err("is not UTF-8"),
+        Some(Err(_)) => Err("cannot be read"),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// One JSON object per line.
@@ -118,14 +142,14 @@ impl Iterator for Lines {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let mut text = Vec::new();
-            match (&mut self.reader).take(LONGEST_LINE).read_until(b'\n', &mut text) {
+            match (&mut self.reader).take(LONGEST as u64).read_until(b'\n', &mut text) {
                 Ok(0) => return None,
                 Ok(_) => self.line += 1,
                 Err(error) => return Some(Err(error.into())),
             }
-            if text.len() as u64 == LONGEST_LINE && !text.ends_with(b"\n") {
+            if text.len() == LONGEST && !text.ends_with(b"\n") {
                 return match self.reader.skip_until(b'\n') {
-                    Ok(_) => Some(Ok(Row::invalid(self.line, "row", format!("is longer than {LONGEST_LINE} bytes")))),
+                    Ok(_) => Some(Ok(Row::invalid(self.line, "row", format!("is longer than {LONGEST} bytes")))),
                     Err(error) => Some(Err(error.into())),
                 };
             }
@@ -206,6 +230,58 @@ mod tests {
         assert_eq!(rows[0].1.as_ref().unwrap().external_user_id.as_deref(), Some("1"));
         assert_eq!(rows[1].1.as_ref().unwrap_err().0, "email");
         assert_eq!(rows[3].1.as_ref().unwrap().external_user_id, None, "an empty field is none");
+    }
+
+    #[test]
+    fn a_strange_file_costs_its_own_rows_and_no_other() {
+        let long = "x".repeat(10 << 20);
+        let text = format!(
+            "\u{feff}email,displayName\r\na@b.c,\"two\r\nlines, \"\"quoted\"\"\"\r\n{long},\r\n{long}\r\nd@e.f,5\" disk\rg@h.i,\r\n\
+             j@k.l,\"never closed\nm@n.o,lost\n{long}\np@q.r,after\n"
+        );
+        let rows = read(&text);
+        let found: Vec<_> = rows
+            .iter()
+            .map(|(line, row)| {
+                (*line, row.as_ref().map(|user| user.email.clone().unwrap()).map_err(|(field, _)| field.clone()))
+            })
+            .collect();
+        let (good, bad) = (|email: &str| Ok(email.to_owned()), || Err("row".to_owned()));
+        assert_eq!(
+            found,
+            [
+                (2, good("a@b.c")),
+                (4, bad()),
+                (5, bad()),
+                (6, good("d@e.f")),
+                (6, good("g@h.i")),
+                (7, bad()),
+                (10, good("p@q.r"))
+            ]
+        );
+        assert_eq!(rows[0].1.as_ref().unwrap().display_name.as_deref(), Some("two\r\nlines, \"quoted\""));
+        assert!(rows[5].1.as_ref().unwrap_err().1.contains("was a quote left open?"));
+    }
+
+    #[test]
+    fn latin_1_is_told_by_line_and_in_the_first_line_before_anything_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.csv");
+        std::fs::write(&path, b"email,displayName\na@b.c,Ren\xe9\nd@e.f,Ren\xc3\xa9\n").unwrap();
+        let rows: Vec<_> = Input::open(&path).unwrap().rows().unwrap().map(|row| row.unwrap()).collect();
+        assert_eq!(rows[0].record.as_ref().unwrap_err().1, "is not UTF-8");
+        assert_eq!(rows[1].record.as_ref().unwrap().display_name.as_deref(), Some("René"));
+        for (header, said) in [
+            (&b"email,Pr\xe9nom\n"[..], "is not UTF-8"),
+            (b"\xff\xfee\0m\0a\0i\0l\0\n\0", "is not UTF-8"),
+            (b"", "neither"),
+            (b"username,displayName\n", "neither"),
+            (b"email;externalUserId\n", "email;externalUserId"),
+        ] {
+            std::fs::write(&path, header).unwrap();
+            let error = Input::open(&path).unwrap().rows().err().unwrap().to_string();
+            assert!(error.contains("FILE") && error.contains(said), "{error}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod config;
 mod credentials;
 mod hostile;
 mod keys;
+#[cfg(all(feature = "keys-postgres", feature = "keys-redis", feature = "keys-sqlite"))]
+mod keys_kill;
 mod pages;
 mod pool;
 mod rotation;

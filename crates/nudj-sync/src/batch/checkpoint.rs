@@ -14,6 +14,9 @@ use crate::Error;
 const WHAT: &str = "checkpoint file";
 const VERSION: u32 = 1;
 
+/// What the largest file of a usual run takes.
+const ROOM: usize = 16 * 1024;
+
 /// Where a run writes what is settled. Held by one run at a time, by a lock on a file beside it with `.lock` added to its name.
 #[derive(Debug)]
 pub struct CheckpointFile {
@@ -42,13 +45,18 @@ impl CheckpointFile {
     /// refuses to go on with another.
     ///
     /// # Errors
-    /// [`Error::Store`] when the folder cannot be written to, or another run holds the checkpoint.
+    /// [`Error::Store`] when the folder cannot be written to or the disk is full, or another run holds the checkpoint.
     pub fn open(path: impl Into<PathBuf>, source: impl Into<String>) -> Result<Self, Error> {
         let path = path.into();
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside(&path, ".lock"));
         let lock = lock.map_err(|error| Error::store(WHAT, error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, source: source.into(), _lock: lock }),
+            Ok(()) => {
+                // What cannot be written is better known before the first call than after it.
+                let room = File::create(beside(&path, ".new")).and_then(|mut file| file.write_all(&[b' '; ROOM]));
+                room.map_err(|error| Error::store(WHAT, error))?;
+                Ok(Self { path, source: source.into(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(Error::store(WHAT, "another run holds it; wait for its end")),
             Err(TryLockError::Error(error)) => Err(Error::store(WHAT, error)),
         }
@@ -120,5 +128,8 @@ mod tests {
         assert!(error.to_string().contains("another input"), "{error}");
         fs::write(&path, b"{").unwrap();
         assert!(matches!(CheckpointFile::open(&path, "a").unwrap().load(), Err(Error::Corrupt { .. })));
+        fs::remove_file(beside(&path, ".new")).unwrap();
+        fs::create_dir(beside(&path, ".new")).unwrap();
+        assert!(matches!(CheckpointFile::open(&path, "a"), Err(Error::Store { .. })), "before the first call");
     }
 }

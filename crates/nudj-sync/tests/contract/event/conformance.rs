@@ -11,6 +11,7 @@ use nudj_sync::event::{
 use parking_lot::Mutex;
 
 use super::harness::{Journal, event, eventually, number, quick};
+pub(crate) use super::poison::poison_stops_no_other_event_and_can_be_redriven;
 
 /// An engine under test.
 #[async_trait]
@@ -33,6 +34,7 @@ macro_rules! conformance {
             follow_ups_are_published_with_the_settlement
             lag_tells_what_waits
             event_that_cannot_be_carried_is_refused
+            poison_stops_no_other_event_and_can_be_redriven
         }
 
         #[test]

@@ -24,7 +24,7 @@ const SETTINGS: &str = "NUDJ_SYNC_EVENT_CHILD";
 const EACH: usize = 12;
 
 #[derive(Clone, Serialize, Deserialize)]
-enum Engine {
+pub(crate) enum Engine {
     #[cfg(feature = "outbox-sqlite")]
     Sqlite(PathBuf),
     #[cfg(feature = "outbox-postgres")]
@@ -35,6 +35,12 @@ enum Engine {
 
 impl Engine {
     async fn open(&self) -> Arc<dyn EventBus> {
+        self.open_for(Duration::from_millis(1500)).await
+    }
+
+    /// With this `ack_wait`, where the bus has one.
+    pub(crate) async fn open_for(&self, ack_wait: Duration) -> Arc<dyn EventBus> {
+        let _ = ack_wait;
         match self {
             #[cfg(feature = "outbox-sqlite")]
             Self::Sqlite(path) => {
@@ -48,7 +54,11 @@ impl Engine {
             #[cfg(feature = "nats")]
             Self::Nats { url, name } => {
                 let config = super::nats::Nats { url: url.clone(), name: name.clone() };
-                let bus = nudj_sync::event::NatsBus::connect(url, config.config()).await;
+                let bus = nudj_sync::event::NatsBus::connect(
+                    url,
+                    nudj_sync::event::NatsConfig { ack_wait, ..config.config() },
+                )
+                .await;
                 // Its streams are the parent's to remove.
                 std::mem::forget(config);
                 Arc::new(bus.unwrap())

@@ -2,6 +2,8 @@
 
 mod conformance;
 mod consumer;
+#[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres", feature = "nats"))]
+mod drain;
 mod flow;
 mod harness;
 #[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres", feature = "nats"))]
@@ -13,6 +15,7 @@ mod nats;
 mod outage;
 #[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres"))]
 mod outbox;
+mod poison;
 #[cfg(feature = "outbox-postgres")]
 mod postgres;
 #[cfg(feature = "outbox-sqlite")]
