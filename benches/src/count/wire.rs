@@ -24,7 +24,7 @@ use nudj_tower::BoxError;
 use tokio::net::TcpListener;
 use tower::Service;
 
-use crate::{Body, Cases, free_quota, request};
+use crate::{Body, Cases, Watch, free_quota, request};
 
 /// The answer: 200 bytes.
 const ANSWER: [u8; 200] = [b'x'; 200];
@@ -45,8 +45,13 @@ pub fn serve() -> Result<(), BoxError> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let answer = service_fn(|_: Request<Incoming>| async {
-                Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from_static(&ANSWER))))
+            let answer = service_fn(|request: Request<Incoming>| async {
+                if request.uri().path().starts_with("/v1/") {
+                    // An export: as a collector does, it is read.
+                    request.into_body().collect().await?;
+                    return Ok(Response::default());
+                }
+                Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(&ANSWER))))
             });
             tokio::spawn(async move {
                 // A client that goes away is no business of the server's.
@@ -116,6 +121,15 @@ pub(super) fn each(cases: &mut impl Cases, address: SocketAddr) -> Result<(), Bo
         config.http.transport = transport;
         let client = Client::builder().config(config).token("token").build()?;
         cases.case(name, &request(), client.service());
+    }
+
+    let watched = "wire: the whole stack, metrics and spans sent";
+    if cases.wants(watched) {
+        let watch = Watch::otlp(format!("http://{address}"), 1.0)?;
+        let mut config = Config::with_endpoints([format!("http://{address}")]);
+        config.rate_limit = free_quota();
+        let client = watch.client().config(config).token("token").build()?;
+        watch.case(cases, watched, &request(), &client);
     }
     Ok(())
 }
