@@ -19,7 +19,7 @@ use nudj_tower::{
 };
 use tower::{Layer, Service, ServiceBuilder};
 
-use crate::{Body, Immediate, request};
+use crate::{Body, Immediate, Watch, request};
 
 /// Who measures: is shown every case once, with its service built.
 pub trait Cases {
@@ -28,6 +28,12 @@ pub trait Cases {
     where
         S: Service<Request<Body>, Response = Response<Body>> + Clone + 'static,
         S::Error: Into<BoxError>;
+
+    /// Whether this case is measured; what watches a client is only started then, lest it be counted in others.
+    fn wants(&self, name: &str) -> bool {
+        let _ = name;
+        true
+    }
 }
 
 /// Quota that is never used up.
@@ -99,8 +105,18 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
 
     let mut config = Config::with_endpoints(["http://localhost:1", "http://localhost:2", "http://localhost:3"]);
     config.rate_limit = free_quota();
-    let client = Client::builder().config(config).token("token").build_over(Immediate)?;
+    let client = Client::builder().config(config.clone()).token("token").build_over(Immediate)?;
     cases.case("the whole stack", &plain, client.service());
+    let watches: [(_, fn() -> Result<Watch, BoxError>); 3] = [
+        ("the whole stack, an observer without a recorder", || Ok(Watch::no_recorder())),
+        ("the whole stack, Prometheus", Watch::prometheus),
+        ("the whole stack, spans kept", || Ok(Watch::spans())),
+    ];
+    for (name, watch) in watches.into_iter().filter(|(name, _)| cases.wants(name)).collect::<Vec<_>>() {
+        let watch = watch()?;
+        let client = watch.client().config(config.clone()).token("token").build_over(Immediate)?;
+        watch.case(cases, name, &plain, &client);
+    }
     Ok(())
 }
 

@@ -4,8 +4,10 @@
 mod cases;
 pub mod count;
 mod immediate;
+mod watched;
 
 pub use self::{
     cases::{Cases, each, free_quota},
     immediate::{Body, Immediate, request},
+    watched::Watch,
 };

@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tower::Service;
 
 use super::floor::{Bare, BareShared};
-use crate::{Body, Cases, free_quota, request};
+use crate::{Body, Cases, Watch, free_quota, request};
 
 /// The answer: 200 bytes.
 const ANSWER: [u8; 200] = [b'x'; 200];
@@ -51,8 +51,12 @@ pub fn serve() -> Result<(), BoxError> {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
             let answer = service_fn(|request: Request<Incoming>| async {
+                let export = request.uri().path().starts_with("/v1/");
                 // An HTTP/2 stream that is answered before its request's end is reset, and a server bears only so many resets.
                 request.into_body().collect().await?;
+                if export {
+                    return Ok(Response::default());
+                }
                 Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(&ANSWER))))
             });
             tokio::spawn(async move {
@@ -135,6 +139,15 @@ pub(super) fn each(cases: &mut impl Cases, address: SocketAddr) -> Result<(), Bo
         config.http.transport = transport;
         let client = Client::builder().config(config).token("token").build()?;
         cases.case(name, &request(), client.service());
+    }
+
+    let watched = "wire: the whole stack, metrics and spans sent";
+    if cases.wants(watched) {
+        let watch = Watch::otlp(format!("http://{address}"), 1.0)?;
+        let mut config = Config::with_endpoints([format!("http://{address}")]);
+        config.rate_limit = free_quota();
+        let client = watch.client().config(config).token("token").build()?;
+        watch.case(cases, watched, &request(), &client);
     }
     Ok(())
 }

@@ -46,3 +46,37 @@ impl fmt::Debug for Fanout {
         f.debug_tuple("Fanout").field(&self.0.len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Says {
+        is_on: bool,
+        traces: bool,
+    }
+
+    impl Observer for Says {
+        fn observe(&self, _: &Event<'_>) {}
+
+        fn is_on(&self) -> bool {
+            self.is_on
+        }
+
+        fn traces(&self) -> bool {
+            self.traces
+        }
+    }
+
+    #[test]
+    fn it_is_on_and_traces_as_soon_as_one_of_them_does() {
+        let of = |pairs: [(bool, bool); 2]| {
+            let fanout =
+                Fanout::new(pairs.map(|(is_on, traces)| Arc::new(Says { is_on, traces }) as Arc<dyn Observer>));
+            (fanout.is_on(), fanout.traces())
+        };
+        assert_eq!(of([(false, false), (false, false)]), (false, false));
+        assert_eq!(of([(false, true), (true, false)]), (true, true));
+        assert_eq!(of([(true, true), (true, true)]), (true, true));
+    }
+}

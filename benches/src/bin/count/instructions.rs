@@ -23,17 +23,16 @@ pub(crate) fn add(figures: &mut BTreeMap<String, Figure>) -> Result<(), BoxError
     Ok(())
 }
 
-/// The difference between a long and a short run, so that start and end do not count.
+/// Only what happens within `counted` is counted: neither start, warm-up nor end.
 fn instructions(case: &str) -> Result<u64, BoxError> {
-    let (few, many) = (200, 1200);
-    let counted = callgrind(case, many)?.saturating_sub(callgrind(case, few)?);
-    Ok(counted / (many - few))
+    const CALLS: u64 = 1000;
+    Ok(callgrind(case, CALLS)? / CALLS)
 }
 
 fn callgrind(case: &str, calls: u64) -> Result<u64, BoxError> {
     let out = env::temp_dir().join(format!("nudj-count-{}", std::process::id()));
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--error-exitcode=9"])
+        .args(["--tool=callgrind", "--error-exitcode=9", "--collect-atstart=no", "--toggle-collect=*runner::counted*"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(env::current_exe()?.with_file_name("case"))
         .args(["run", case, &calls.to_string()])

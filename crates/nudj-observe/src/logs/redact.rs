@@ -10,7 +10,7 @@ const SECRET_NAMES: [&str; 8] =
     ["authorization", "token", "secret", "password", "passwd", "cookie", "api_key", "api-key"];
 
 /// What follows these words is a secret, up to the next space, quote or comma; in lower case.
-const SECRET_WORDS: [&str; 3] = ["bearer ", "x-api-token: ", "basic "];
+const SECRET_WORDS: [&str; 4] = ["bearer ", "x-api-token: ", "x-api-token\": \"", "basic "];
 
 /// The value as it may be shown: nothing of a field that is named like a secret; of URLs neither user nor query.
 pub(super) fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
@@ -89,6 +89,16 @@ mod tests {
             ("headers", "{\"authorization\": \"Bearer abc.def\"}", "{\"authorization\": \"Bearer [REDACTED]\"}"),
             ("message", "sent BEARER abc, bearer def", "sent BEARER [REDACTED], bearer [REDACTED]"),
             ("message", "X-Api-Token: abc", "X-Api-Token: [REDACTED]"),
+            (
+                "headers",
+                "{\"x-api-token\": \"abc\", \"host\": \"a\"}",
+                "{\"x-api-token\": \"[REDACTED]\", \"host\": \"a\"}",
+            ),
+            ("set-cookie", "a=b; c=d", "[REDACTED]"),
+            ("db_password", "abc", "[REDACTED]"),
+            ("PASSWD", "abc", "[REDACTED]"),
+            ("api_key", "abc", "[REDACTED]"),
+            ("nudj-api-key", "abc", "[REDACTED]"),
             ("message", "call completed", "call completed"),
         ] {
             assert_eq!(shown(name, value), expected, "{name}");

@@ -196,19 +196,18 @@ fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-/// An export's body: spans that are written already, each with its tag and length, under who and what sends them.
-pub(super) fn export(resource: &[u8], scope: &[u8], spans: &[u8]) -> Vec<u8> {
+/// What stands before `spans` bytes of written spans, each with its tag and length, in an export: who and what sends them.
+pub(super) fn head(resource: &[u8], scope: &[u8], spans: usize) -> Vec<u8> {
     let of = |bytes: usize| 1 + varint_len(bytes as u64) + bytes;
-    let scope_spans = of(scope.len()) + spans.len();
+    let scope_spans = of(scope.len()) + spans;
     let resource_spans = of(resource.len()) + of(scope_spans);
-    let mut body = Vec::with_capacity(of(resource_spans));
-    let mut out = Out(&mut body);
+    let mut head = Vec::with_capacity(of(resource_spans) - spans);
+    let mut out = Out(&mut head);
     out.length(1, resource_spans);
     out.bytes(1, resource);
     out.length(2, scope_spans);
     out.bytes(1, scope);
-    body.extend_from_slice(spans);
-    body
+    head
 }
 
 #[cfg(test)]
@@ -221,6 +220,10 @@ mod tests {
 
     use super::*;
     use crate::otlp::message;
+
+    fn export(resource: &[u8], scope: &[u8], spans: &[u8]) -> Vec<u8> {
+        [&*head(resource, scope, spans.len()), spans].concat()
+    }
 
     fn facts() -> Facts<'static> {
         Facts {

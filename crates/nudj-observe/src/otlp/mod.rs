@@ -40,7 +40,8 @@
 //!
 //! # Cost
 //!
-//! A span is written in its final form into the queue's memory, some 250 bytes, and not touched again; see the benchmarks' page.
+//! A span is written in its final form into the queue's memory, some 250 bytes, and copied once for its export. With all spans and
+//! metrics exported, the whole client kept 0.956 of its calls per second on the wire; see the benchmarks' page.
 //!
 //! # Mistakes to avoid
 //!

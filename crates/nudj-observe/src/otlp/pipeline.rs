@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use prost::Message;
 use tokio::{runtime::Handle, select, sync::watch, task::JoinHandle, time::sleep};
 
@@ -58,6 +58,7 @@ impl Otlp {
             resource: message::resource(&config.service_name).encode_to_vec(),
             scope: message::scope().encode_to_vec(),
             used: Vec::new(),
+            body: BytesMut::new(),
         };
         let tasks = [runtime.spawn(metrics.run(stopped.clone())), runtime.spawn(spans.run(stopped))];
         Ok(Self { observer, waiting, sampling, tasks, stop, config })
@@ -115,7 +116,7 @@ impl Metrics {
                 _ = stopped.changed() => true,
                 () = sleep(self.interval) => false,
             };
-            let sent = self.sender.send(self.body()).await;
+            let sent = self.sender.send(&self.body()).await;
             if is_last {
                 return sent;
             }
@@ -143,8 +144,9 @@ struct Spans {
     waiting: Arc<Waiting>,
     resource: Vec<u8>,
     scope: Vec<u8>,
-    /// Memory of the batch before.
+    /// Memory of the batch before, and of its export.
     used: Vec<u8>,
+    body: BytesMut,
 }
 
 impl Spans {
@@ -169,7 +171,14 @@ impl Spans {
         let batch = self.waiting.take(std::mem::take(&mut self.used));
         let mut sent = Ok(());
         if batch.count > 0 {
-            sent = self.sender.send(encode::export(&self.resource, &self.scope, &batch.bytes).into()).await;
+            let mut body = std::mem::take(&mut self.body);
+            body.clear();
+            body.extend_from_slice(&encode::head(&self.resource, &self.scope, batch.bytes.len()));
+            body.extend_from_slice(&batch.bytes);
+            let body = body.freeze();
+            sent = self.sender.send(&body).await;
+            // Its memory is used again, unless somebody holds on to it.
+            self.body = body.try_into_mut().unwrap_or_default();
         }
         if let Err(error) = &sent {
             tracing::warn!(%error, lost = batch.count, "spans could not be exported");

@@ -40,7 +40,7 @@ impl Sender {
     }
 
     /// Sends `body` within the timeout, repeats and waits included.
-    pub(super) async fn send(&self, body: Bytes) -> Result<(), ExportError> {
+    pub(super) async fn send(&self, body: &Bytes) -> Result<(), ExportError> {
         let mut last = None;
         match timeout(self.timeout, self.until_taken(body, &mut last)).await {
             Ok(ended) => ended,
@@ -48,7 +48,7 @@ impl Sender {
         }
     }
 
-    async fn until_taken(&self, body: Bytes, last: &mut Option<ExportError>) -> Result<(), ExportError> {
+    async fn until_taken(&self, body: &Bytes, last: &mut Option<ExportError>) -> Result<(), ExportError> {
         let mut wait = FIRST_WAIT;
         loop {
             let asked = match self.once(body.clone()).await {
