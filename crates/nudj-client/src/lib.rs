@@ -23,7 +23,10 @@ pub mod model;
 mod path;
 mod request;
 mod service;
-pub mod stack;
+#[cfg(feature = "keys-sqlite")]
+#[doc(hidden)]
+pub mod sqlite;
+mod stack;
 pub mod transport;
 
 pub use self::{

@@ -8,7 +8,7 @@ use sqlx::{
 use tokio::sync::OnceCell;
 
 use super::{KeyFuture, KeysConfig, bounded, digest};
-use crate::Error;
+use crate::{Error, sqlite::while_busy};
 
 /// Keys in an SQLite file, on disk before the request that carries them is sent. Clones share the file.
 #[derive(Clone)]
@@ -48,6 +48,7 @@ impl SqliteKeys {
     async fn keep(self, name: String, new_key: String) -> Result<String, sqlx::Error> {
         self.made
             .get_or_try_init(|| async {
+                drop(while_busy(|| self.pool.acquire()).await?);
                 for statement in [
                     "CREATE TABLE IF NOT EXISTS nudj_keys
                      (name TEXT PRIMARY KEY, key TEXT NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID",

@@ -156,6 +156,26 @@ mod stores {
         .await;
     }
 
+    #[cfg(feature = "keys-sqlite")]
+    #[tokio::test]
+    async fn an_sqlite_file_that_another_is_making_is_waited_for() {
+        use nudj_client::keys::SqliteKeys;
+        use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let other = SqlitePool::connect_with(options).await.unwrap();
+        let making = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let store: SharedKeys = Arc::new(SqliteKeys::open(&path, KeysConfig::default()).unwrap());
+        let asking = ask(&store, "name", "new");
+        tokio::pin!(asking);
+        let refused = tokio::time::timeout(Duration::from_millis(200), &mut asking).await;
+        assert!(refused.is_err(), "it ended while the file was locked");
+        making.rollback().await.unwrap();
+        assert_eq!(asking.await, "new");
+    }
+
     #[cfg(feature = "keys-postgres")]
     #[tokio::test]
     async fn postgres_keeps_keys_until_they_expire_and_books_points_once() {

@@ -49,7 +49,7 @@ impl SqliteSource {
         tables: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, Error> {
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
-        let opened = crate::sqlite::one_connection().connect_with(options).await;
+        let opened = crate::sqlite::connect(crate::sqlite::one_connection(), options).await;
         Ok(Self::with_pool(opened.map_err(local)?, tables))
     }
 

@@ -18,7 +18,7 @@ impl SqliteState {
     /// # Errors
     /// [`Error::Store`] when it cannot be opened or its tables not be made.
     pub async fn open(path: impl AsRef<Path>, stream: impl Into<String>) -> Result<Self, Error> {
-        let opened = sqlite::one_connection().connect_with(sqlite::durable(path)).await;
+        let opened = sqlite::connect(sqlite::one_connection(), sqlite::durable(path)).await;
         Self::with_pool(opened.map_err(failed)?, stream).await
     }
 
