@@ -107,7 +107,8 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
     config.rate_limit = free_quota();
     let client = Client::builder().config(config.clone()).token("token").build_over(Immediate)?;
     cases.case("the whole stack", &plain, client.service());
-    let watches: [(_, fn() -> Result<Watch, BoxError>); 3] = [
+    type Start = fn() -> Result<Watch, BoxError>;
+    let watches: [(_, Start); 3] = [
         ("the whole stack, an observer without a recorder", || Ok(Watch::no_recorder())),
         ("the whole stack, Prometheus", Watch::prometheus),
         ("the whole stack, spans kept", || Ok(Watch::spans())),

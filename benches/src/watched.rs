@@ -66,7 +66,6 @@ impl Watch {
     }
 
     /// A client's builder that tells the observer.
-    #[must_use]
     pub fn client(&self) -> ClientBuilder {
         match &self.observer {
             Some(observer) => Client::builder().observer(Arc::new(observer.clone())),
