@@ -110,10 +110,14 @@ impl Stream {
 
     /// Whether the server has come to where its log ended when it was asked before; `end` is where it ends now.
     pub(super) fn has_caught_up(&mut self, end: u64) -> Result<bool, LogicalError> {
+        if self.seen >= end {
+            self.end = 0;
+            return Ok(true);
+        }
         if self.end == 0 {
             self.end = end;
-        }
-        if self.seen >= self.end {
+        } else if self.seen >= self.end {
+            // Others go on writing: that is no reason never to say so.
             self.end = end;
             return Ok(true);
         }

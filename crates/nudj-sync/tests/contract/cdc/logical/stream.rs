@@ -151,10 +151,14 @@ async fn nothing_is_lost_doubled_or_out_of_order_with_sixteen_writers_around_the
 #[tokio::test]
 async fn large_transaction_is_read_in_pieces_and_resumed_within() {
     let Some(replicated) = Replicated::new("large_transaction").await else { return };
-    let mut first = replicated.source().await;
+    let mut first = replicated.source().await.poll_interval(Duration::from_millis(1));
     assert_eq!(snapshot(&mut first).await.len(), 0);
     replicated.run("INSERT INTO users SELECT n, 'u', 'u' FROM generate_series(1, 20000) n").await;
-    let told = read(&mut first, 70, |changes, _| changes.len() >= 700).await;
+    let told = read(&mut first, 70, |changes, batch| {
+        assert!(*batch != Batch::default(), "it says that there is nothing while the server prepares it");
+        changes.len() >= 700
+    })
+    .await;
     let place = told.last().unwrap().position.clone().unwrap();
     drop(first);
     let mut second = replicated.source().await;
