@@ -26,7 +26,7 @@ mod service;
 #[cfg(feature = "keys-sqlite")]
 #[doc(hidden)]
 pub mod sqlite;
-mod stack;
+pub mod stack;
 pub mod transport;
 
 pub use self::{

@@ -89,10 +89,12 @@ async fn books_once(store: &str, place: &str) {
     first.kill().unwrap();
     first.wait().unwrap();
 
-    let second = start(store, place, &mock, &user);
+    let mut second = start(store, place, &mock, &user);
     let said = tokio::task::spawn_blocking(move || {
-        let lines = BufReader::new(second.stderr.unwrap()).lines().map_while(Result::ok);
-        lines.filter(|line| line == "booked" || line.starts_with("refused")).collect::<Vec<_>>()
+        let lines = BufReader::new(second.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let said: Vec<_> = lines.filter(|line| line == "booked" || line.starts_with("refused")).collect();
+        second.wait().unwrap();
+        said
     });
     assert_eq!(said.await.unwrap(), ["refused: CONFLICT"], "{store}: the server knows it");
     assert_eq!(mock.transactions_count(), 1, "{store}");
