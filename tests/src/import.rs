@@ -59,6 +59,8 @@ impl Import {
             .env("NUDJ_API_TOKEN", self.mock.token())
             .env("NUDJ_RATE_LIMIT__MAX_REQUESTS", number("NUDJ_TEST_IMPORT_RATE").unwrap_or(1000).to_string())
             .env("NUDJ_RETRY__BASE_DELAY", "1ms")
+            // Where one request in ten fails, three repeats leave one row in ten thousand undone.
+            .env("NUDJ_RETRY__MAX_RETRIES", "9")
             .env("NUDJ_CIRCUIT_BREAKER__FAILURE_THRESHOLD", "0");
         command
     }

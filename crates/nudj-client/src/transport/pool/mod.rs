@@ -1,8 +1,8 @@
 //! The transport over hyper's own connections.
 //!
-//! Keeps connections per endpoint and gives each call one: to HTTP/1.1 the one used last, over HTTP/2 one for all. The same service
-//! over hyper-util's legacy client takes a quarter more instructions and 21 allocations a call to 15, and does not bound
-//! connections, those who wait for one, nor the age of either.
+//! Keeps connections per endpoint and gives each call one: to HTTP/1.1 the one used last, over HTTP/2 one for all. The stack
+//! over hyper-util's legacy client takes a third more instructions and 27 allocations a call to 18, and does not bound connections,
+//! those who wait for one, nor the age of either.
 //!
 //! ```text
 //!  call ── checkout ──┬─ idle or shared ───────────────── send ── head ── body's end ── back
