@@ -1,3 +1,5 @@
+//! From the moment hyper has a request to the end of its answer.
+
 use std::{
     future::Future,
     pin::Pin,
