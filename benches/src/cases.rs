@@ -80,23 +80,18 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
         .layer(CircuitBreakerLayer::new(&CircuitBreakerConfig::default())?)
         .service(Immediate);
     cases.case("retry, rate limit, circuit breaker", &plain, three);
-    let five = ServiceBuilder::new()
-        .layer(CorrelationLayer::new())
-        .layer(RetryLayer::new(RetryConfig::default())?)
-        .layer(RateLimitLayer::new(&free_quota())?)
-        .layer(round_robin()?)
-        .layer(CircuitBreakerLayer::new(&CircuitBreakerConfig::default())?)
-        .service(Immediate);
-    cases.case("five layers", &plain, five);
-    let five = ServiceBuilder::new()
-        .map_request(Call::new)
-        .layer(CorrelationLayer::new())
-        .layer(RetryLayer::new(RetryConfig::default())?)
-        .layer(RateLimitLayer::new(&free_quota())?)
-        .layer(round_robin()?)
-        .layer(CircuitBreakerLayer::new(&CircuitBreakerConfig::default())?)
-        .service(Immediate);
-    cases.case("five layers, context beside the request", &plain, five);
+    let five = || {
+        let layers = ServiceBuilder::new()
+            .layer(CorrelationLayer::new())
+            .layer(RetryLayer::new(RetryConfig::default())?)
+            .layer(RateLimitLayer::new(&free_quota())?)
+            .layer(round_robin()?)
+            .layer(CircuitBreakerLayer::new(&CircuitBreakerConfig::default())?);
+        Ok::<_, BoxError>(layers.service(Immediate))
+    };
+    cases.case("five layers", &plain, five()?);
+    let beside = ServiceBuilder::new().map_request(Call::new).service(five()?);
+    cases.case("five layers, context beside the request", &plain, beside);
 
     let mut with_context = request();
     CallContext::get_or_insert(with_context.extensions_mut());

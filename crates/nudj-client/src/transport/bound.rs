@@ -14,7 +14,6 @@ use nudj_tower::{
 };
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::Span;
 
 use super::{Hyper, HyperFuture};
 use crate::service::WholeCall;
@@ -68,11 +67,7 @@ impl Service<WholeCall> for Bound {
             {
                 return HyperFuture::failed(TransportError::InvalidRequest(error.into()));
             }
-            // The attempt's span was made before anybody knew where it would go.
-            let span = Span::current();
-            if !span.is_disabled() {
-                span.record("server.address", origin.host()).record("server.port", origin.port());
-            }
+            origin.record_in_current_span();
         }
         self.transport.call(call.into_request())
     }

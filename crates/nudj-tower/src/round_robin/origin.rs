@@ -5,6 +5,7 @@ use http::{
     Uri,
     uri::{Authority, InvalidUri, PathAndQuery, Scheme},
 };
+use tracing::Span;
 
 /// Where an endpoint lives: scheme, host, port, and the prefix that every path there begins with.
 ///
@@ -104,6 +105,15 @@ impl Origin {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or_else(|| own_port(&self.scheme))
+    }
+
+    /// Writes host and port into the span that is entered: an attempt's was made before anybody knew where it would go. For
+    /// services that send to one origin, as [`OriginLayer`](super::OriginLayer)'s does.
+    pub fn record_in_current_span(&self) {
+        let span = Span::current();
+        if !span.is_disabled() {
+            span.record("server.address", self.host()).record("server.port", self.port());
+        }
     }
 
     /// Whether paths there begin with something.

@@ -8,7 +8,6 @@ use http::header::HOST;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::Span;
 
 use super::{Endpoint, Origin};
 use crate::{BoxError, HttpRequest, classify::TransportError};
@@ -83,11 +82,7 @@ where
             if request.headers().keys().any(|name| *name == HOST) {
                 request.headers_mut().remove(HOST);
             }
-            // The attempt's span was made before anybody knew where it would go.
-            let span = Span::current();
-            if !span.is_disabled() {
-                span.record("server.address", origin.host()).record("server.port", origin.port());
-            }
+            origin.record_in_current_span();
         }
         SetOriginFuture { state: State::Called { inner: self.inner.call(request) } }
     }
