@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-#[cfg(any(feature = "attempt", feature = "metrics"))]
+#[cfg(any(feature = "attempt", feature = "correlation", feature = "metrics"))]
 use http::Method;
 use tokio::time::Instant;
 
@@ -197,8 +197,12 @@ where
     }
 }
 
-/// A method that nobody knows is a caller's free text; OpenTelemetry's conventions say `_OTHER`.
-#[cfg(any(feature = "attempt", feature = "metrics"))]
+/// What OpenTelemetry's conventions call a method that nobody knows, which is a caller's free text.
+#[cfg(any(feature = "attempt", feature = "correlation", feature = "metrics"))]
+pub(crate) const UNKNOWN_METHOD: &str = "_OTHER";
+
+/// The method, or [`UNKNOWN_METHOD`].
+#[cfg(any(feature = "attempt", feature = "correlation", feature = "metrics"))]
 pub(crate) fn method_name(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -210,6 +214,6 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
         "OPTIONS" => "OPTIONS",
         "TRACE" => "TRACE",
         "CONNECT" => "CONNECT",
-        _ => "_OTHER",
+        _ => UNKNOWN_METHOD,
     }
 }

@@ -7,42 +7,28 @@ use std::{any::Any, error::Error, fmt};
 use http::{Method, Response};
 use tracing::Span;
 
+pub(crate) use crate::observe::method_name;
 use crate::{
     BoxError, Rejection,
     classify::{TransportError, error_kind},
+    observe::UNKNOWN_METHOD,
 };
 
-/// A method that nobody knows is a caller's free text; the conventions say `_OTHER`.
-pub(crate) fn method(method: &Method) -> &str {
-    if is_known(method) { method.as_str() } else { "_OTHER" }
-}
-
 /// The span's name: the method, and the template of the path where there is one. An unknown method is `HTTP` here.
-pub(crate) fn name<'r>(method: &'r Method, template: Option<&'static str>) -> impl fmt::Display + use<'r> {
-    Name { method: if is_known(method) { method.as_str() } else { "HTTP" }, template }
+pub(crate) fn name(method: &Method, template: Option<&'static str>) -> impl fmt::Display + use<> {
+    let method = match method_name(method) {
+        UNKNOWN_METHOD => "HTTP",
+        known => known,
+    };
+    Name { method, template }
 }
 
-fn is_known(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::CONNECT,
-    ]
-    .contains(method)
-}
-
-struct Name<'r> {
-    method: &'r str,
+struct Name {
+    method: &'static str,
     template: Option<&'static str>,
 }
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.method)?;
         match self.template {

@@ -107,7 +107,7 @@ fn span(request: &impl HttpRequest, resends: u32) -> Span {
         "http_attempt",
         otel.name = %semconv::name(request.method(), template()),
         otel.kind = "client",
-        http.request.method = semconv::method(request.method()),
+        http.request.method = semconv::method_name(request.method()),
         url.template = template(),
         server.address = request.uri().host(),
         server.port = request.uri().port_u16(),
