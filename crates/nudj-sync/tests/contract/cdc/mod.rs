@@ -12,3 +12,5 @@ mod postgres;
 mod sqlite;
 mod stop;
 mod under_load;
+#[cfg(feature = "cdc-postgres")]
+mod writers;

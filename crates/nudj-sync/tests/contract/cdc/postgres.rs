@@ -1,7 +1,7 @@
 //! From PostgreSQL, by a cursor, to the mock.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,13 +11,14 @@ use std::{
 
 use nudj_mock::MockNudj;
 use nudj_sync::cdc::{
-    CdcState as _, ChangeSource as _, Operation, Pipeline, Position, PostgresSource, PostgresState, Standing,
+    Batch, CdcState as _, ChangeSource as _, Pipeline, Position, PostgresSource, PostgresState, Standing,
 };
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use super::{
     child::{self, Engine},
     fixture::{builder, challenges, sick, users},
+    writers::{Told, Writers},
 };
 
 /// A database of its own; removed by [`Database::remove`].
@@ -198,62 +199,42 @@ async fn nothing_is_lost_or_out_of_order_with_sixteen_writers_where_a_poll_by_ti
     let Some(database) = Database::new("cdc::postgres::sixteen_writers").await else { return };
     let (mut source, _) = cursor(&database.url).await;
     source.begin_snapshot().await.unwrap();
-    let writers: Vec<_> = (0..16_u64)
-        .map(|writer| {
-            let pool = database.pool.clone();
-            tokio::spawn(async move {
-                let mut rng = fastrand::Rng::with_seed(writer);
-                for number in 0..60_u64 {
-                    let mut transaction = pool.begin().await.unwrap();
-                    let id = writer * 1000 + number;
-                    let insert = format!("INSERT INTO users VALUES ({id}, 'u', '0', clock_timestamp())");
-                    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut *transaction).await.unwrap();
-                    tokio::time::sleep(Duration::from_millis(rng.u64(0..=20))).await;
-                    // Rows that all write: their order is that of the locks, not that of the transactions' beginnings.
-                    let shared = format!(
-                        "INSERT INTO challenges VALUES ('{}', '1') ON CONFLICT (id) DO UPDATE SET title = (challenges.title::int + 1)::text",
-                        rng.u64(..4)
-                    );
-                    sqlx::raw_sql(sqlx::AssertSqlSafe(shared)).execute(&mut *transaction).await.unwrap();
-                    transaction.commit().await.unwrap();
-                }
-            })
-        })
-        .collect();
-    let (mut ours, mut naive) = (BTreeSet::new(), BTreeSet::new());
-    let (mut counters, mut empty, mut last_seen) = (HashMap::<String, u64>::new(), 0, String::from("-infinity"));
-    while empty < 3 || writers.iter().any(|writer| !writer.is_finished()) {
-        let batch = source.next(500).await.unwrap();
-        empty = if batch.changes.is_empty() { empty + 1 } else { 0 };
-        for change in batch.changes {
-            if change.record.table == "users" {
-                assert_eq!(change.operation, Operation::Insert);
-                assert!(ours.insert(change.record.key), "twice");
-            } else {
-                let count: u64 = change.column("title").unwrap().as_str().unwrap().parse().unwrap();
-                let before = counters.insert(change.record.key.clone(), count).unwrap_or(0);
-                assert_eq!(count, before + 1, "out of order: {}", change.record);
+    let writers = Writers::start(&database.pool);
+    writers.may_end();
+    let (mut told, mut naive, mut last_seen) = (Told::default(), BTreeSet::new(), String::from("-infinity"));
+    let reading = async {
+        loop {
+            let ended = writers.ended();
+            let batch = source.next(500).await.unwrap();
+            // No change and none held back, by a writer or by a transaction in another test's database.
+            let is_end = batch == Batch::default();
+            batch.changes.into_iter().for_each(|change| told.add(change));
+            let rows: Vec<(i64, String)> = sqlx::query_as(
+                "SELECT id, updated_at::text FROM users WHERE updated_at > $1::timestamptz ORDER BY updated_at",
+            )
+            .bind(&last_seen)
+            .fetch_all(&database.pool)
+            .await
+            .unwrap();
+            if let Some((_, at)) = rows.last() {
+                last_seen.clone_from(at);
+            }
+            naive.extend(rows.into_iter().map(|(id, _)| id));
+            if ended && is_end {
+                break;
             }
         }
-        let rows: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT id, updated_at::text FROM users WHERE updated_at > $1::timestamptz ORDER BY updated_at",
-        )
-        .bind(&last_seen)
-        .fetch_all(&database.pool)
-        .await
-        .unwrap();
-        if let Some((_, at)) = rows.last() {
-            last_seen.clone_from(at);
-        }
-        naive.extend(rows.into_iter().map(|(id, _)| id));
-    }
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    eprintln!("of 960 rows the cursor lost {}, the poll by timestamp {}", 960 - ours.len(), 960 - naive.len());
-    assert_eq!(ours.len(), 960);
-    assert_eq!(counters.values().sum::<u64>(), 960);
-    assert!(naive.len() < 960, "this test shows nothing where even a naive poll loses nothing");
+    };
+    tokio::time::timeout(Duration::from_secs(120), reading).await.expect("it comes to its end");
+    let written = writers.written().await;
+    let naive = u64::try_from(naive.len()).unwrap();
+    eprintln!(
+        "of {written} rows the cursor lost {}, the poll by timestamp {}",
+        written - told.users(),
+        written - naive
+    );
+    told.assert_is_all_of(written);
+    assert!(naive < written, "this test shows nothing where even a naive poll loses nothing");
     database.remove().await;
 }
 
