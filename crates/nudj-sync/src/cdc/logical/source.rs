@@ -224,14 +224,16 @@ impl LogicalSource {
                 Ok(batch)
             }
             Stage::Streaming(stream) => {
+                // Asked before the look, as others may go on writing; while there is much to read, not at all.
+                let begun_at = if stream.is_idle { Some(self.catalog.end().await?) } else { None };
                 let filled = stream.fill(limit, Instant::now() + self.poll_interval).await;
                 self.is_lost |= matches!(filled, Err(LogicalError::Broken { .. }));
                 filled?;
                 let (mut batch, gaps) = stream.assembler.give(limit);
-                if batch == Batch::default() {
-                    batch.held_back = !stream.has_caught_up(self.catalog.end().await?)?;
-                } else {
-                    stream.was_busy();
+                stream.is_idle = batch == Batch::default();
+                if stream.is_idle {
+                    let end = if let Some(end) = begun_at { end } else { self.catalog.end().await? };
+                    batch.held_back = !stream.has_passed(end)?;
                 }
                 for gap in gaps {
                     complete(&self.catalog, &self.tables, &mut batch, gap).await?;

@@ -18,8 +18,8 @@ pub(super) struct Stream {
     pub(super) assembler: Assembler,
     /// How far the server has come.
     seen: u64,
-    /// So far it was when it was last asked.
-    end: u64,
+    /// The last look found nothing.
+    pub(super) is_idle: bool,
     heard: Instant,
     silence: Duration,
     ages: Ages,
@@ -55,7 +55,7 @@ impl Stream {
             client,
             assembler,
             seen: at.after,
-            end: 0,
+            is_idle: false,
             heard: Instant::now(),
             silence,
             ages: Ages::default(),
@@ -108,28 +108,15 @@ impl Stream {
         .map_err(|error| broken(error.into()))
     }
 
-    /// Whether the server has come to where its log ended when it was asked before; `end` is where it ends now.
-    pub(super) fn has_caught_up(&mut self, end: u64) -> Result<bool, LogicalError> {
+    /// Whether all is read that was committed when the log ended at `end`.
+    pub(super) fn has_passed(&mut self, end: u64) -> Result<bool, LogicalError> {
         if self.seen >= end {
-            self.end = 0;
-            return Ok(true);
-        }
-        if self.end == 0 {
-            self.end = end;
-        } else if self.seen >= self.end {
-            // Others go on writing: that is no reason never to say so.
-            self.end = end;
             return Ok(true);
         }
         if self.heard.elapsed() > self.silence {
             return Err(LogicalError::Silent(self.silence));
         }
         Ok(false)
-    }
-
-    /// There was something, so it has to be asked again where the log ends.
-    pub(super) fn was_busy(&mut self) {
-        self.end = 0;
     }
 
     /// Seconds since the oldest commit that is not acknowledged.

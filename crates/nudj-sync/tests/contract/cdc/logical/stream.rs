@@ -100,6 +100,29 @@ async fn nothing_is_lost_doubled_or_out_of_order_with_sixteen_writers_around_the
     replicated.remove().await;
 }
 
+/// Nor while others write to the server's log without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_before_a_look_is_never_said_not_to_be_there() {
+    let Some(replicated) = Replicated::new("never_said_not_to_be_there").await else { return };
+    let mut source = replicated.source().await.poll_interval(Duration::ZERO);
+    replicated.run("CREATE TABLE noise (number INT)").await;
+    snapshot(&mut source).await;
+    let pool = replicated.database.pool.clone();
+    let noise = tokio::spawn(async move {
+        loop {
+            run(&pool, "INSERT INTO noise VALUES (1)").await;
+        }
+    });
+    for id in 1..=300 {
+        replicated.database.user(id).await;
+        let told = read(&mut source, 100, |_, batch| *batch == Batch::default()).await;
+        assert_eq!(told.len(), 1, "user {id}");
+    }
+    noise.abort();
+    drop((noise.await, source));
+    replicated.remove().await;
+}
+
 #[tokio::test]
 async fn large_transaction_is_read_in_pieces_and_resumed_within() {
     let Some(replicated) = Replicated::new("large_transaction").await else { return };
