@@ -22,13 +22,12 @@ pub struct Watch {
     /// Takes the spans.
     pub subscriber: Option<Dispatch>,
     /// What drains or exports while it is there.
-    _kept: Option<Kept>,
+    kept: Option<Kept>,
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "only kept")]
 enum Kept {
-    Prometheus(Prometheus),
+    Prometheus(#[expect(dead_code, reason = "only kept")] Prometheus),
     Otlp(Box<Otlp>),
 }
 
@@ -36,7 +35,7 @@ impl Watch {
     /// An observer, and no recorder in the process.
     #[must_use]
     pub fn no_recorder() -> Self {
-        Self { observer: Some(MetricsObserver::new()), subscriber: None, _kept: None }
+        Self { observer: Some(MetricsObserver::new()), subscriber: None, kept: None }
     }
 
     /// Metrics for Prometheus.
@@ -46,13 +45,13 @@ impl Watch {
     pub fn prometheus() -> Result<Self, BoxError> {
         let prometheus = Prometheus::new()?;
         let observer = prometheus.observer().clone();
-        Ok(Self { observer: Some(observer), subscriber: None, _kept: Some(Kept::Prometheus(prometheus)) })
+        Ok(Self { observer: Some(observer), subscriber: None, kept: Some(Kept::Prometheus(prometheus)) })
     }
 
     /// A subscriber that keeps spans and tells nobody: what every other pays at least.
     #[must_use]
     pub fn spans() -> Self {
-        Self { observer: None, subscriber: Some(Dispatch::new(tracing_subscriber::registry())), _kept: None }
+        Self { observer: None, subscriber: Some(Dispatch::new(tracing_subscriber::registry())), kept: None }
     }
 
     /// Metrics, and the spans of this share of the traces, to the collector at `origin`.
@@ -62,7 +61,16 @@ impl Watch {
     pub fn otlp(origin: String, sample: f64) -> Result<Self, BoxError> {
         let otlp = Otlp::start(OtlpConfig { endpoint: origin, sample, ..OtlpConfig::default() })?;
         let observer = otlp.observer().clone();
-        Ok(Self { observer: Some(observer), subscriber: None, _kept: Some(Kept::Otlp(Box::new(otlp))) })
+        Ok(Self { observer: Some(observer), subscriber: None, kept: Some(Kept::Otlp(Box::new(otlp))) })
+    }
+
+    /// How many spans were not exported.
+    #[must_use]
+    pub fn lost_spans(&self) -> u64 {
+        match &self.kept {
+            Some(Kept::Otlp(otlp)) => otlp.lost_spans(),
+            _ => 0,
+        }
     }
 
     /// A client's builder that tells the observer.

@@ -4,7 +4,7 @@
 //! `cargo bench -p nudj-benches --bench watched -- [--rounds N] [--calls N] [--csv FILE]`. As in `wire`: many short rounds in turn; what is
 //! shown is the median over the rounds of a contender's rate divided by that of the same stack with nobody watching in the same round, with
 //! its 95 % interval, and the same for processor time, all threads of the process together. Nobody stands there twice: where the second
-//! one lies outside 0.98 to 1.02, the figures do not count, and the program ends with 1.
+//! one lies outside 0.98 to 1.02, or a span was not exported, the figures do not count, and the program ends with 1.
 
 #[path = "../wire/statistics.rs"]
 mod statistics;
@@ -95,6 +95,11 @@ fn show(rounds: &[Vec<Round>]) -> (bool, String) {
     }
     if !counts {
         println!("does not count: nobody against itself lies outside 0.98 to 1.02; the machine was busy");
+    }
+    let lost = rounds.iter().flatten().map(|round| round.lost).max().unwrap_or(0);
+    if lost > 0 {
+        println!("does not count: {lost} spans were lost");
+        counts = false;
     }
     (counts, csv)
 }

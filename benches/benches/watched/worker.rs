@@ -76,6 +76,8 @@ pub(crate) struct Round {
     pub(crate) rate: f64,
     /// Seconds on a processor per call, of all threads together.
     pub(crate) cpu: f64,
+    /// Spans that were not exported, so far.
+    pub(crate) lost: u64,
 }
 
 /// A contender's process, which ends with its standard input.
@@ -101,8 +103,9 @@ impl Worker {
         writeln!(self.input, "{calls}")?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        let (rate, cpu) = line.trim().split_once(' ').ok_or("a contender ended")?;
-        Ok(Round { rate: rate.parse()?, cpu: cpu.parse()? })
+        let mut fields = line.split_whitespace();
+        let mut field = || fields.next().ok_or("a contender ended");
+        Ok(Round { rate: field()?.parse()?, cpu: field()?.parse()?, lost: field()?.parse()? })
     }
 }
 
@@ -133,7 +136,8 @@ pub(crate) fn serve(who: Who, addresses: &str) -> Result<(), BoxError> {
         runtime.block_on(run(&client, calls))?;
         let (took, cpu) = (start.elapsed(), cpu_time()?.saturating_sub(before));
         let calls = (calls / IN_FLIGHT * IN_FLIGHT) as f64;
-        println!("{} {}", calls / took.as_secs_f64(), cpu.as_secs_f64() / calls);
+        let lost = watch.as_ref().map_or(0, Watch::lost_spans);
+        println!("{} {} {lost}", calls / took.as_secs_f64(), cpu.as_secs_f64() / calls);
     }
     Ok(())
 }

@@ -210,6 +210,11 @@ pub(super) fn head(resource: &[u8], scope: &[u8], spans: usize) -> Vec<u8> {
     head
 }
 
+/// No [`head`] of a batch is longer.
+pub(super) fn longest_head(resource: &[u8], scope: &[u8]) -> usize {
+    head(resource, scope, u32::MAX as usize).len()
+}
+
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::{

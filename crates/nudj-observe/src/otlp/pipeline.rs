@@ -1,10 +1,16 @@
 //! What starts, feeds and ends the exports.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message;
-use tokio::{runtime::Handle, select, sync::watch, task::JoinHandle, time::sleep};
+use tokio::{
+    join,
+    runtime::Handle,
+    select,
+    sync::{oneshot, watch},
+    time::sleep,
+};
 
 use super::{
     config::{ExportError, OtlpConfig, OtlpError},
@@ -26,25 +32,27 @@ pub struct Otlp {
     observer: MetricsObserver,
     waiting: Arc<Waiting>,
     sampling: Sampling,
-    tasks: [JoinHandle<Result<(), ExportError>>; 2],
     /// Dropped, it ends the exports after a last one.
     stop: watch::Sender<()>,
+    ended: oneshot::Receiver<Result<(), ExportError>>,
     config: OtlpConfig,
 }
 
 impl Otlp {
-    /// Starts two tasks on the runtime that this is called in, one for metrics and one for spans.
+    /// Starts a task on the runtime that this is called in, which exports.
     ///
     /// # Errors
     /// [`OtlpError`]. That the collector does not answer is none: exports are tried again, and what is too much is dropped.
     pub fn start(config: OtlpConfig) -> Result<Self, OtlpError> {
         config.validate()?;
         let runtime = Handle::try_current().map_err(|_| OtlpError::NoRuntime)?;
-        let (waiting, sampling) = (Arc::new(Waiting::new(config.queue)), Sampling::of(config.sample));
+        let (resource, scope) =
+            (message::resource(&config.service_name).encode_to_vec(), message::scope().encode_to_vec());
+        let waiting = Arc::new(Waiting::new(config.queue, encode::longest_head(&resource, &scope)));
+        let sampling = Sampling::of(config.sample);
         let totals = Arc::new(Totals::new(unix_nanos(wall_clock())));
         let traces = Traces::new(Arc::clone(&waiting), sampling);
         let observer = MetricsObserver::tracing(totals.clone(), Arc::new(traces));
-        let (stop, stopped) = watch::channel(());
         let metrics = Metrics {
             sender: Sender::new(&config, "/v1/metrics")?,
             observer: observer.downgrade(),
@@ -52,16 +60,14 @@ impl Otlp {
             interval: config.interval,
             service_name: config.service_name.clone(),
         };
-        let spans = Spans {
-            sender: Sender::new(&config, "/v1/traces")?,
-            waiting: Arc::clone(&waiting),
-            resource: message::resource(&config.service_name).encode_to_vec(),
-            scope: message::scope().encode_to_vec(),
-            used: Vec::new(),
-            body: BytesMut::new(),
-        };
-        let tasks = [runtime.spawn(metrics.run(stopped.clone())), runtime.spawn(spans.run(stopped))];
-        Ok(Self { observer, waiting, sampling, tasks, stop, config })
+        let sender = Sender::new(&config, "/v1/traces")?;
+        let spans = Spans { sender, waiting: Arc::clone(&waiting), resource, scope, used: Vec::new() };
+        let (stop, stopped) = watch::channel(());
+        let (tell, ended) = oneshot::channel();
+        let exports = run(metrics, spans, stopped, config.timeout);
+        // Nobody may be there to be told.
+        runtime.spawn(async { drop(tell.send(exports.await)) });
+        Ok(Self { observer, waiting, sampling, stop, ended, config })
     }
 
     /// What to give to [`ClientBuilder::observer`](nudj_client::ClientBuilder::observer), and to watch handles with: it counts, and
@@ -78,26 +84,39 @@ impl Otlp {
         SpanLayer::new(Arc::clone(&self.waiting), self.sampling)
     }
 
-    /// Sends what has not been sent, and ends the exports. Dropping an [`Otlp`] instead leaves that to the runtime, if it lives on.
+    /// How many spans were lost so far: they found no room in the queue, or the collector did not take them.
+    #[must_use]
+    pub fn lost_spans(&self) -> u64 {
+        self.waiting.lost_so_far()
+    }
+
+    /// Sends what has not been sent, and ends the exports. Dropping an [`Otlp`] instead, or this future, leaves that to the runtime,
+    /// if it lives on.
     ///
     /// # Errors
     /// [`OtlpError::Shutdown`] when that was not done within the timeout.
     pub async fn shutdown(self) -> Result<(), OtlpError> {
-        let Self { tasks: [metrics, spans], stop, config, .. } = self;
-        drop(stop);
-        let within =
-            async |mut task: JoinHandle<Result<(), ExportError>>| match tokio::time::timeout(config.timeout, &mut task)
-                .await
-            {
-                Ok(Ok(ended)) => ended,
-                Ok(Err(_)) => Err(ExportError::Timeout),
-                Err(_) => {
-                    task.abort();
-                    Err(ExportError::Timeout)
-                }
-            };
-        let (metrics, spans) = tokio::join!(within(metrics), within(spans));
-        Ok(metrics.and(spans)?)
+        drop(self.stop);
+        Ok(self.ended.await.unwrap_or(Err(ExportError::Timeout))?)
+    }
+}
+
+/// All exports, until they are stopped, and then no longer than `patience`.
+async fn run(
+    metrics: Metrics,
+    spans: Spans,
+    stopped: watch::Receiver<()>,
+    patience: Duration,
+) -> Result<(), ExportError> {
+    let mut asked = stopped.clone();
+    let mut exports = pin!(async { join!(metrics.run(stopped.clone()), spans.run(stopped)) });
+    let out_of_time = async {
+        let _ = asked.changed().await;
+        sleep(patience).await;
+    };
+    select! {
+        (metrics, spans) = &mut exports => metrics.and(spans),
+        () = out_of_time => Err(ExportError::Timeout),
     }
 }
 
@@ -144,9 +163,8 @@ struct Spans {
     waiting: Arc<Waiting>,
     resource: Vec<u8>,
     scope: Vec<u8>,
-    /// Memory of the batch before, and of its export.
+    /// Memory of the batch before.
     used: Vec<u8>,
-    body: BytesMut,
 }
 
 impl Spans {
@@ -168,25 +186,32 @@ impl Spans {
     }
 
     async fn export(&mut self) -> Result<(), ExportError> {
-        let batch = self.waiting.take(std::mem::take(&mut self.used));
+        let mut batch = self.waiting.take(std::mem::take(&mut self.used));
         let mut sent = Ok(());
         if batch.count > 0 {
-            let mut body = std::mem::take(&mut self.body);
-            body.clear();
-            body.extend_from_slice(&encode::head(&self.resource, &self.scope, batch.bytes.len()));
-            body.extend_from_slice(&batch.bytes);
-            let body = body.freeze();
-            sent = self.sender.send(&body).await;
+            // The head goes right before the spans, which are not copied.
+            let room = encode::longest_head(&self.resource, &self.scope);
+            let head = encode::head(&self.resource, &self.scope, batch.bytes.len().saturating_sub(room));
+            let start = room.saturating_sub(head.len());
+            if let Some(place) = batch.bytes.get_mut(start..room) {
+                place.copy_from_slice(&head);
+            }
+            let whole = Bytes::from(batch.bytes);
+            sent = self.sender.send(&whole.slice(start..)).await;
             // Its memory is used again, unless somebody holds on to it.
-            self.body = body.try_into_mut().unwrap_or_default();
+            let mut used = whole.try_into_mut().unwrap_or_default();
+            used.clear();
+            self.used = used.into();
+        } else {
+            self.used = batch.bytes;
         }
         if let Err(error) = &sent {
+            self.waiting.lost(batch.count);
             tracing::warn!(%error, lost = batch.count, "spans could not be exported");
         }
         if batch.dropped > 0 {
             tracing::warn!(lost = batch.dropped, "spans found no room in the queue of those to be exported");
         }
-        self.used = batch.bytes;
         sent
     }
 }

@@ -1,6 +1,9 @@
 //! Spans that have ended and wait to be sent.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -18,8 +21,11 @@ const BATCH: usize = 512;
 pub(super) struct Waiting {
     spans: Mutex<Spans>,
     limit: usize,
+    /// So much is left free before the spans of a batch, for what stands there in its export.
+    room: usize,
     /// Told when there are enough for an export.
     pub(super) enough: Notify,
+    lost: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -36,6 +42,7 @@ struct Spans {
 /// What is taken for an export.
 #[derive(Debug)]
 pub(super) struct Batch {
+    /// The spans, behind the room.
     pub(super) bytes: Vec<u8>,
     pub(super) count: usize,
     /// Spans that found no room since the last one.
@@ -50,11 +57,11 @@ pub(super) struct Clock {
 }
 
 impl Waiting {
-    pub(super) fn new(limit: usize) -> Self {
-        let (bytes, one) = (Vec::new(), Vec::new());
+    pub(super) fn new(limit: usize, room: usize) -> Self {
+        let (bytes, one) = (vec![0; room], Vec::new());
         let spans =
             Spans { bytes, one, count: 0, dropped: 0, is_open: true, clock: Clock::set(), shapes: Box::default() };
-        Self { spans: Mutex::new(spans), limit, enough: Notify::new() }
+        Self { spans: Mutex::new(spans), limit, room, enough: Notify::new(), lost: AtomicU64::new(0) }
     }
 
     /// Adds the span that `facts` gives by the clock, unless there is no room.
@@ -77,6 +84,7 @@ impl Waiting {
         let mut spans = self.spans.lock();
         if spans.count >= self.limit || !spans.is_open {
             spans.dropped = spans.dropped.saturating_add(1);
+            self.lost(1);
             return;
         }
         write(&mut spans);
@@ -90,7 +98,7 @@ impl Waiting {
 
     /// All there are, in exchange for room: `empty`, whose memory is used again.
     pub(super) fn take(&self, mut empty: Vec<u8>) -> Batch {
-        empty.clear();
+        empty.resize(self.room, 0);
         let mut spans = self.spans.lock();
         // Set anew now and then: the time of day may have been corrected.
         spans.clock = Clock::set();
@@ -99,6 +107,16 @@ impl Waiting {
             count: std::mem::take(&mut spans.count),
             dropped: std::mem::take(&mut spans.dropped),
         }
+    }
+
+    /// So many more will never be seen.
+    pub(super) fn lost(&self, count: usize) {
+        self.lost.fetch_add(count as u64, Relaxed);
+    }
+
+    /// How many have been lost so far.
+    pub(super) fn lost_so_far(&self) -> u64 {
+        self.lost.load(Relaxed)
     }
 
     /// No more are taken: nobody will send them.
@@ -150,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_room_is_dropped_and_counted() {
-        let waiting = Waiting::new(2);
+        let waiting = Waiting::new(2, 0);
         (0..5).for_each(|_| waiting.push(facts, |_| ()));
         let batch = waiting.take(Vec::new());
         assert_eq!((batch.count, batch.dropped), (2, 3));
@@ -159,11 +177,12 @@ mod tests {
         waiting.close();
         waiting.push(facts, |_| ());
         assert_eq!(waiting.take(Vec::new()).count, 0, "nobody would send it");
+        assert_eq!(waiting.lost_so_far(), 4);
     }
 
     #[tokio::test]
     async fn half_a_queue_is_worth_an_export() {
-        let waiting = Waiting::new(4);
+        let waiting = Waiting::new(4, 0);
         waiting.push(facts, |_| ());
         assert!(tokio::time::timeout(Duration::ZERO, waiting.enough.notified()).await.is_err());
         waiting.push(facts, |_| ());

@@ -325,6 +325,34 @@ async fn metrics_are_sent_at_each_interval() {
     otlp.shutdown().await.unwrap();
 }
 
+fn observe_spans(otlp: &Otlp, count: usize) {
+    let (context, now) = (CallContext::new(), tokio::time::Instant::now());
+    context.set_ids("id".parse().unwrap(), TraceContext::start(&mut fastrand::Rng::new()));
+    context.set_span(CallSpan { id: SpanId::new(1).unwrap(), parent: None, begins_here: true });
+    let (attempt, method, status, error) = (None, Some("GET"), Some(200), None);
+    for _ in 0..count {
+        let context = &context;
+        let span = EndedSpan { context, attempt, method, status, error, start: now, end: now };
+        otlp.observer().observe(&Event::SpanEnded(span));
+    }
+}
+
+#[tokio::test]
+async fn dropped_without_a_shutdown_it_sends_what_is_left_batch_after_batch() {
+    let collector = Collector::default();
+    let otlp = Otlp::start(OtlpConfig { queue: 4, ..collector.start().await }).unwrap();
+    for sent in [2, 4, 6] {
+        observe_spans(&otlp, 2);
+        collector.arrived.notified().await;
+        assert_eq!(collector.spans().len(), sent);
+    }
+    otlp.observer().observe(&Event::RetryBudgetExhausted);
+    assert_eq!(otlp.lost_spans(), 0);
+    drop(otlp);
+    collector.arrived.notified().await;
+    assert_eq!(points(&collector.metrics()["nudj_retry_budget_exhausted"])[0].1, 1.0);
+}
+
 #[tokio::test]
 async fn a_collector_that_is_away_holds_nobody_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -332,15 +360,8 @@ async fn a_collector_that_is_away_holds_nobody_up() {
     drop(listener);
     let config = OtlpConfig { endpoint, timeout: Duration::from_millis(200), ..OtlpConfig::default() };
     let otlp = Otlp::start(config).unwrap();
-    let (context, now) = (CallContext::new(), tokio::time::Instant::now());
-    context.set_ids("id".parse().unwrap(), TraceContext::start(&mut fastrand::Rng::new()));
-    context.set_span(CallSpan { id: SpanId::new(1).unwrap(), parent: None, begins_here: true });
-    let (attempt, method, status, error) = (None, Some("GET"), Some(200), None);
-    for _ in 0..10_000 {
-        let context = &context;
-        let span = EndedSpan { context, attempt, method, status, error, start: now, end: now };
-        otlp.observer().observe(&Event::SpanEnded(span));
-    }
+    observe_spans(&otlp, 10_000);
+    assert!(otlp.lost_spans() > 0);
     let ended = tokio::time::timeout(Duration::from_secs(20), otlp.shutdown()).await;
     ended.expect("it ends").expect_err("and says that the last was lost");
 }
