@@ -11,7 +11,7 @@ use tower_service::Service;
 use crate::{
     BoxError, CallContext, Rejection,
     classify::{Classify, Http},
-    timer::LazyTimer,
+    timer::{self, LazyTimer},
 };
 
 /// A service whose calls end by their deadline; see the [module's page](super).
@@ -126,11 +126,16 @@ where
         let sent = match this.state.project() {
             StateProj::Late => false,
             StateProj::Called { inner, timer, deadline, context } => {
-                if let Poll::Ready(result) = inner.poll(cx) {
+                let (polled, woken_at) = timer::polled(cx, |cx| inner.poll(cx));
+                if let Poll::Ready(result) = polled {
                     return Poll::Ready(result.map_err(Into::into));
                 }
                 let Some(deadline) = *deadline else { return Poll::Pending };
-                ready!(timer.poll_until(cx, || deadline));
+                // An attempt's timer is mostly the earlier one. Two would cost twice, and mostly neither ever fires.
+                if woken_at.is_some_and(|at| at <= deadline) {
+                    return Poll::Pending;
+                }
+                ready!(timer.poll_until(cx, deadline));
                 context.as_ref().is_none_or(|context| context.tries() > 0)
             }
         };

@@ -57,7 +57,7 @@ where
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let deadline = *this.deadline.get_or_insert_with(|| deadline_in(*this.limit));
-        ready!(this.timer.poll_until(cx, || deadline));
+        ready!(this.timer.poll_until(cx, deadline));
         *this.timed_out = true;
         Poll::Ready(Some(Err(Rejection::AttemptTimeout { limit: *this.limit }.into())))
     }

@@ -115,7 +115,7 @@ where
             return Poll::Ready(result.map_err(Into::into));
         }
         let deadline = *this.deadline.get_or_insert_with(|| deadline_in(*this.limit));
-        ready!(this.timer.poll_until(cx, || deadline));
+        ready!(this.timer.poll_until(cx, deadline));
         Poll::Ready(Err(Rejection::AttemptTimeout { limit: *this.limit }.into()))
     }
 }

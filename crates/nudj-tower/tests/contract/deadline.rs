@@ -91,6 +91,117 @@ async fn work_that_uses_up_the_budget_of_its_task_still_ends() {
     assert!(call.await.unwrap().is_err());
 }
 
+/// Where an attempt's timer wakes the call before its deadline, the deadline has none of its own. Then it must not rely on one that is
+/// gone, that wakes another task, or that comes later.
+mod with_an_attempts_timer_within {
+    use std::{
+        pin::Pin,
+        sync::Mutex,
+        task::{Context, Waker},
+    };
+
+    use nudj_tower::timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer};
+
+    use super::*;
+
+    type Boxed = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+    /// A call that never ends, but by its attempt's timer.
+    fn attempt(limit: Duration) -> Boxed {
+        let hung = service_fn(|()| pending::<Result<(), BoxError>>());
+        Box::pin(AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: limit }).unwrap().layer(hung).oneshot(()))
+    }
+
+    async fn ends_at_its_deadline(inner: impl FnOnce() -> Boxed + Clone + Send + 'static) {
+        let started = Instant::now();
+        let inner = service_fn(move |()| inner.clone()());
+        let call = for_any(2 * SECOND).layer(inner).oneshot(());
+        let ended = tokio::time::timeout(100 * SECOND, call).await.expect("it ends");
+        assert!(ended.is_err());
+        assert_eq!(started.elapsed(), 2 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_attempt_ends_first_when_its_time_is_shorter() {
+        let started = Instant::now();
+        let call = for_any(2 * SECOND).layer(service_fn(|()| attempt(SECOND))).oneshot(());
+        let error = call.await.unwrap_err();
+        assert_eq!(Rejection::find(&*error), Some(&Rejection::AttemptTimeout { limit: SECOND }));
+        assert_eq!(started.elapsed(), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_timer_does_not_do() {
+        ends_at_its_deadline(|| attempt(3 * SECOND)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_after_attempt_ends_too() {
+        ends_at_its_deadline(|| {
+            Box::pin(async {
+                loop {
+                    let _ = attempt(SECOND * 2 / 3).await;
+                }
+            })
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_after_the_attempt_may_have_no_timer() {
+        ends_at_its_deadline(|| {
+            Box::pin(async {
+                let _ = attempt(SECOND).await;
+                pending().await
+            })
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_may_be_polled_and_let_go_at_once() {
+        ends_at_its_deadline(|| {
+            Box::pin(async {
+                let mut attempt = Some(attempt(SECOND));
+                poll_fn(move |cx| {
+                    if let Some(mut attempt) = attempt.take() {
+                        assert!(attempt.as_mut().poll(cx).is_pending());
+                    }
+                    Poll::Pending
+                })
+                .await
+            })
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_may_be_polled_for_somebody_else_and_kept() {
+        let kept = Arc::new(Mutex::new(attempt(SECOND)));
+        ends_at_its_deadline(move || {
+            Box::pin(poll_fn(move |_| kept.lock().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop()))))
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_may_run_in_a_task_that_hangs_or_is_one_of_several() {
+        ends_at_its_deadline(|| {
+            Box::pin(async {
+                let _task = tokio::spawn(attempt(SECOND));
+                pending().await
+            })
+        })
+        .await;
+        ends_at_its_deadline(|| {
+            Box::pin(async {
+                futures_util::future::join_all([attempt(SECOND), Box::pin(pending())]).await.swap_remove(0)
+            })
+        })
+        .await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_deadline_stands_in_the_context_that_it_makes() {
     let echo = service_fn(|request: Request<()>| async move {
