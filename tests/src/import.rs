@@ -15,7 +15,7 @@ use serde_json::Value;
 fn client() -> &'static Path {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        // A release build, for figures.
+        // One that is there already, or a release build for figures.
         if let Some(built) = std::env::var_os("NUDJ_TEST_CLIENT") {
             return Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(built);
         }

@@ -1,6 +1,10 @@
 //! The tests themselves: nextest where it is there, otherwise `cargo test`; then the documentation's.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{
     Variables,
@@ -24,6 +28,9 @@ pub(super) fn run(
         let mut command = guard::command(&workspace::cargo_program(), "TERM", None)?;
         workspace::forget_own_package(&mut command);
         command.args(words).current_dir(&workspace.root).envs(variables);
+        if let Some(client) = built_client(arguments, workspace) {
+            command.env(CLIENT, client);
+        }
         Ok(command)
     };
     let has_nextest = process::ask(command(&["nextest", "--version"])?.env_remove("NUDJ_TEST_RUN"));
@@ -61,6 +68,18 @@ pub(super) fn run(
     let doctests = doctests?;
     signals::check()?;
     Ok(if code == 0 { doctests } else { code })
+}
+
+/// Names the example client to the tests that run it, which else build it themselves.
+const CLIENT: &str = "NUDJ_TEST_CLIENT";
+
+/// Where the example client will be once everything is built: no test should wait for a build.
+fn built_client(arguments: &Arguments, workspace: &Workspace) -> Option<PathBuf> {
+    let all = arguments.selection.iter().any(|word| word == "--workspace" || word == "--all");
+    let elsewhere =
+        |word: &String| ["--release", "-r", "--cargo-profile", "--target"].iter().any(|name| word.starts_with(name));
+    let built = all && !arguments.filters.iter().any(elsewhere) && std::env::var_os(CLIENT).is_none();
+    built.then(|| workspace.target.join("debug/examples/client"))
 }
 
 fn nextest(
@@ -192,6 +211,20 @@ mod tests {
         let text = "<system-err>left out: a &lt;b&gt;: set X\nleft out: c</system-err>\n\
                     <system-err>left out: c</system-err>\nnothing was left out: no";
         assert_eq!(junit_left_out(text), ["a <b>: set X", "c"]);
+    }
+
+    #[test]
+    fn the_client_is_there_where_everything_is_built_in_the_usual_place() {
+        let workspace = Workspace { root: "/".into(), target: "/t".into(), packages: Vec::new() };
+        let found = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            built_client(&Arguments::parse(&words).expect("valid"), &workspace)
+        };
+        assert_eq!(found(&[]), Some("/t/debug/examples/client".into()));
+        assert_eq!(found(&["--", "import"]), Some("/t/debug/examples/client".into()));
+        for words in [&["--", "-p", "nudj-tests"][..], &["--", "--release"], &["--", "--cargo-profile=release"]] {
+            assert_eq!(found(words), None, "{words:?}");
+        }
     }
 
     #[test]

@@ -32,14 +32,13 @@ struct Written {
 }
 
 impl Breakers {
-    fn get(&self, meter: &Meter, name: &str) -> Arc<Breaker> {
-        self.0.get(name, |name| Breaker::new(meter, name))
+    fn get(&self, meter: &Meter, name: &str) -> &(Arc<str>, Breaker) {
+        self.0.entry(name, |name| Breaker::new(meter, name))
     }
 
     pub(super) fn changed(&self, meter: &Meter, name: &str, from: &'static str, to: &'static str) {
-        let breaker = self.get(meter, name);
-        let name = self.0.key(name);
-        let labels = vec![Label::new("endpoint", name), Label::new("from", from), Label::new("to", to)];
+        let (name, breaker) = self.get(meter, name);
+        let labels = vec![Label::new("endpoint", Arc::clone(name)), Label::new("from", from), Label::new("to", to)];
         meter.counter(&BREAKER_TRANSITIONS, labels).increment(1);
         let _states = STATES.lock();
         let mut written = breaker.written.lock();
@@ -48,13 +47,13 @@ impl Breakers {
     }
 
     pub(super) fn refused(&self, meter: &Meter, name: &str) {
-        self.get(meter, name).refusals.increment(1);
+        self.get(meter, name).1.refusals.increment(1);
     }
 
     /// Writes what the handles say, and forgets the states of breakers that are no more.
     pub(super) fn read(&self, meter: &Meter, handles: &[BreakerHandle]) {
         for handle in handles {
-            let breaker = self.get(meter, handle.name());
+            let (_, breaker) = self.get(meter, handle.name());
             let told = breaker.written.lock().told;
             // May tell a change, and so come back to `changed`: no lock is held here.
             let state = handle.state().as_str();
@@ -66,7 +65,7 @@ impl Breakers {
         }
         let _states = STATES.lock();
         for (name, breaker) in self.0.all() {
-            if &*name != OTHER && !handles.iter().any(|handle| handle.name() == &*name) {
+            if **name != *OTHER && !handles.iter().any(|handle| *handle.name() == **name) {
                 breaker.write(&mut breaker.written.lock(), "");
             }
         }

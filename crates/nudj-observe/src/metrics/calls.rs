@@ -1,22 +1,21 @@
 //! What is counted per call: one look-up in a bounded table, then plain atomics.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use metrics::{Counter, Histogram, Label};
-use parking_lot::RwLock;
 
 use super::{
     catalogue::{DURATION, HTTP_DURATION, REQUESTS},
     meter::Meter,
     named::OTHER,
+    slots::{Slots, mix},
 };
 
 /// As many combinations are told apart; further ones count as [`OTHER`]. Ours are a few per operation.
 const MAX_SERIES: usize = 512;
 
 /// What tells one kind of call from another. Nothing in it comes from a caller's or a server's free text.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct CallKind {
     pub(super) operation: &'static str,
     pub(super) template: &'static str,
@@ -26,7 +25,7 @@ pub(super) struct CallKind {
     pub(super) endpoint: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallEnd {
     Status(u16),
     Error(&'static str),
@@ -40,13 +39,23 @@ pub(crate) struct Server {
     pub(crate) port: Option<String>,
 }
 
-#[derive(Default)]
-pub(super) struct Calls(RwLock<HashMap<CallKind, Series, RandomState>>);
+pub(super) struct Calls {
+    known: Slots<CallKind, Series>,
+    /// For what finds no room: how it ended is still told apart.
+    others: Slots<CallEnd, Series>,
+}
 
 struct Series {
     requests: Counter,
     duration: Histogram,
     http_duration: Histogram,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        // A call ends in one of a dozen kinds of error.
+        Self { known: Slots::new(MAX_SERIES), others: Slots::new(32) }
+    }
 }
 
 impl Calls {
@@ -58,20 +67,46 @@ impl Calls {
         duration: Duration,
         server: impl FnOnce() -> Option<Server>,
     ) {
-        if let Some(series) = self.0.read().get(&kind) {
+        let made = || (kind, Series::new(meter, kind, server().as_ref()));
+        if let Some((_, series)) = self.known.get(kind.hash(), |other| other.is(&kind), made) {
             return series.count(duration);
-        }
-        let mut known = self.0.write();
-        if known.len() < MAX_SERIES || known.contains_key(&kind) {
-            return known.entry(kind).or_insert_with(|| Series::new(meter, kind, server().as_ref())).count(duration);
         }
         let end = match kind.end {
             CallEnd::Status(_) => CallEnd::Error(OTHER),
             other => other,
         };
         let other = CallKind { operation: OTHER, template: OTHER, method: "_OTHER", end, endpoint: 0 };
-        known.entry(other).or_insert_with(|| Series::new(meter, other, None)).count(duration);
+        if let Some((_, series)) = self.others.get(0, |known| *known == end, || (end, Series::new(meter, other, None)))
+        {
+            series.count(duration);
+        }
     }
+}
+
+impl CallKind {
+    fn hash(&self) -> u64 {
+        let end = match self.end {
+            CallEnd::Status(status) => u64::from(status),
+            CallEnd::Error(error) => place(error).0,
+            CallEnd::Dropped => 1,
+        };
+        let texts = [self.operation, self.template, self.method].into_iter();
+        texts.fold(mix(end, u64::from(self.endpoint)), |hash, text| mix(hash, place(text).0))
+    }
+
+    /// Static texts are compared by where they are. Where one text is in two places, a kind has two entries of the same counters.
+    fn is(&self, other: &Self) -> bool {
+        let places = |kind: &Self| [kind.operation, kind.template, kind.method].map(place);
+        let is_same_end = match (self.end, other.end) {
+            (CallEnd::Error(own), CallEnd::Error(other)) => place(own) == place(other),
+            (own, other) => own == other,
+        };
+        is_same_end && self.endpoint == other.endpoint && places(self) == places(other)
+    }
+}
+
+fn place(text: &'static str) -> (u64, usize) {
+    (text.as_ptr().addr() as u64, text.len())
 }
 
 impl Series {

@@ -27,7 +27,7 @@ pub(super) struct Endpoints {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     /// 1 for the first; 0 is no endpoint.
-    number: u32,
+    pub(super) number: u32,
     pub(super) server: Server,
     attempts: [Counter; 5],
     ejections: Counter,
@@ -41,17 +41,8 @@ pub(super) struct Endpoint {
 const OUTCOMES: [&str; 5] = ["success", "failure", "throttled", "ignored", "dropped"];
 
 impl Endpoints {
-    pub(super) fn get(&self, meter: &Meter, name: &str) -> Arc<Endpoint> {
+    pub(super) fn get(&self, meter: &Meter, name: &str) -> &Endpoint {
         self.known.get(name, |name| self.make(meter, name))
-    }
-
-    pub(super) fn attempt(&self, meter: &Meter, name: &str, outcome: Option<Outcome>) {
-        self.known.with(name, |name| self.make(meter, name), |endpoint| endpoint.attempt(outcome));
-    }
-
-    /// This endpoint's number.
-    pub(super) fn number(&self, meter: &Meter, name: &str) -> u32 {
-        self.known.with(name, |name| self.make(meter, name), |endpoint| endpoint.number)
     }
 
     fn make(&self, meter: &Meter, name: &Arc<str>) -> Endpoint {
@@ -64,7 +55,7 @@ impl Endpoints {
             self.get(meter, &view.name).read(view);
         }
         for (name, endpoint) in self.known.all() {
-            if !views.iter().any(|view| view.name == name) {
+            if !views.iter().any(|view| view.name == *name) {
                 endpoint.available.set(0.0);
                 endpoint.in_flight.set(0.0);
             }
@@ -91,7 +82,7 @@ impl Endpoint {
         }
     }
 
-    fn attempt(&self, outcome: Option<Outcome>) {
+    pub(super) fn attempt(&self, outcome: Option<Outcome>) {
         let [success, failure, throttled, ignored, dropped] = &self.attempts;
         let counter = match outcome {
             Some(Outcome::Success) => success,

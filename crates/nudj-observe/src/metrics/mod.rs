@@ -57,6 +57,7 @@ mod endpoints;
 mod meter;
 mod named;
 mod observer;
+mod slots;
 mod sources;
 
 #[cfg(feature = "prometheus")]

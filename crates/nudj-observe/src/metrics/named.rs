@@ -1,9 +1,11 @@
 //! One value per name, for at most so many names: names come from configuration and from what changes at run time.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use foldhash::fast::RandomState;
-use parking_lot::RwLock;
+use super::slots::{Slots, hash};
 
 /// As many names are told apart; the others share one value, named [`OTHER`].
 pub(crate) const MAX_NAMES: usize = 64;
@@ -12,49 +14,42 @@ pub(crate) const MAX_NAMES: usize = 64;
 pub(crate) const OTHER: &str = "_OTHER";
 
 pub(crate) struct Named<V> {
-    values: RwLock<HashMap<Arc<str>, Arc<V>, RandomState>>,
+    values: Slots<Arc<str>, V>,
+    other: OnceLock<(Arc<str>, V)>,
 }
 
 impl<V> Default for Named<V> {
     fn default() -> Self {
-        Self { values: RwLock::default() }
+        Self { values: Slots::new(MAX_NAMES), other: OnceLock::new() }
     }
 }
 
 impl<V> Named<V> {
-    /// The value of this name; made by `make` from the name it is kept under.
-    pub(crate) fn get(&self, name: &str, make: impl FnOnce(&Arc<str>) -> V) -> Arc<V> {
-        if let Some(value) = self.values.read().get(name) {
-            return Arc::clone(value);
-        }
-        let mut values = self.values.write();
-        let name: Arc<str> =
-            if values.len() < MAX_NAMES || values.contains_key(name) { name.into() } else { OTHER.into() };
-        Arc::clone(values.entry(Arc::clone(&name)).or_insert_with(|| Arc::new(make(&name))))
+    /// The value of this name; made by `make` from the name it is kept under. Not from within `make`.
+    pub(crate) fn get(&self, name: &str, make: impl Fn(&Arc<str>) -> V) -> &V {
+        &self.entry(name, make).1
     }
 
-    /// Looks at the value of this name, which is made as by [`get`](Self::get). Not from within: a lock is held meanwhile.
-    pub(crate) fn with<T>(&self, name: &str, make: impl FnOnce(&Arc<str>) -> V, look: impl FnOnce(&V) -> T) -> T {
-        if let Some(value) = self.values.read().get(name) {
-            return look(value);
-        }
-        look(&self.get(name, make))
-    }
-
-    /// The name that this name's value is kept under.
-    pub(crate) fn key(&self, name: &str) -> Arc<str> {
-        self.values.read().get_key_value(name).map_or_else(|| OTHER.into(), |(name, _)| Arc::clone(name))
+    /// The name that this name's value is kept under, with the value.
+    pub(crate) fn entry(&self, name: &str, make: impl Fn(&Arc<str>) -> V) -> &(Arc<str>, V) {
+        let made = |name: &str| {
+            let name = Arc::from(name);
+            let value = make(&name);
+            (name, value)
+        };
+        let own = if name == OTHER { None } else { self.values.get(hash(name), |key| **key == *name, || made(name)) };
+        own.unwrap_or_else(|| self.other.get_or_init(|| made(OTHER)))
     }
 
     /// All names and values, as they are now.
-    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<V>)> {
-        self.values.read().iter().map(|(name, value)| (Arc::clone(name), Arc::clone(value))).collect()
+    pub(crate) fn all(&self) -> impl Iterator<Item = &(Arc<str>, V)> {
+        self.values.all().chain(self.other.get())
     }
 }
 
 impl<V> fmt::Debug for Named<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.values.read().keys()).finish()
+        f.debug_set().entries(self.all().map(|(name, _)| name)).finish()
     }
 }
 
@@ -68,8 +63,9 @@ mod tests {
         for index in 0..1_000_000 {
             named.get(&index.to_string(), ToString::to_string);
         }
-        assert_eq!(named.all().len(), MAX_NAMES + 1);
-        assert_eq!(*named.get("5", |_| unreachable!()), "5");
-        assert_eq!(*named.get("999999", |_| unreachable!()), OTHER);
+        assert_eq!(named.all().count(), MAX_NAMES + 1);
+        assert_eq!(named.get("5", |_| unreachable!()), "5");
+        assert_eq!(named.get("999999", |_| unreachable!()), OTHER);
+        assert_eq!(named.get(OTHER, |_| unreachable!()), OTHER);
     }
 }

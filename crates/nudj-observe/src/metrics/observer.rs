@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -66,7 +66,8 @@ struct Plain {
 struct Totals {
     started: AtomicU64,
     calls: AtomicU64,
-    tries: AtomicU64,
+    /// How many tries there were beyond one a call. Nearly every call has one, and nothing to count here.
+    further_tries: AtomicI64,
 }
 
 impl MetricsObserver {
@@ -116,7 +117,7 @@ impl MetricsObserver {
     pub fn refresh(&self) {
         let Some(plain) = self.0.plain() else { return };
         let Inner { totals, amplification, sources, .. } = &*self.0;
-        let (calls, tries) = (totals.calls.load(Relaxed), totals.tries.load(Relaxed));
+        let (calls, tries) = totals.calls_and_tries();
         let now = tokio::time::Instant::now();
         plain.active.set(totals.under_way());
         plain.amplification.set(amplification.lock().ratio(calls, tries, now));
@@ -149,25 +150,32 @@ impl Inner {
         }
     }
 
-    fn call_ended(&self, facts: CallFacts, method: Option<&'static str>, end: CallEnd, duration: Duration) {
-        let CallFacts { route, endpoint, .. } = facts;
+    fn call_ended(&self, facts: &CallFacts<'_>, method: Option<&'static str>, end: CallEnd, duration: Duration) {
+        let route = facts.route;
+        let endpoint = facts.endpoint.map(|name| self.endpoints.get(&self.meter, name));
         let kind = CallKind {
             operation: route.map_or(OTHER, |route| route.operation),
             template: route.map_or(OTHER, |route| route.template),
             method: method.unwrap_or(OTHER),
             end,
-            endpoint: endpoint.as_ref().map_or(0, |name| self.endpoints.number(&self.meter, name)),
+            endpoint: endpoint.map_or(0, |endpoint| endpoint.number),
         };
-        self.calls.count(&self.meter, kind, duration, || {
-            endpoint.map(|name| self.endpoints.get(&self.meter, &name).server.clone())
-        });
+        self.calls.count(&self.meter, kind, duration, || endpoint.map(|endpoint| endpoint.server.clone()));
     }
 }
 
 impl Totals {
     fn ended(&self, tries: u32) {
         self.calls.fetch_add(1, Relaxed);
-        self.tries.fetch_add(tries.into(), Relaxed);
+        if tries != 1 {
+            self.further_tries.fetch_add(i64::from(tries) - 1, Relaxed);
+        }
+    }
+
+    /// How many calls have ended, and how many tries they took.
+    fn calls_and_tries(&self) -> (u64, u64) {
+        let calls = self.calls.load(Relaxed);
+        (calls, calls.saturating_add_signed(self.further_tries.load(Relaxed)))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -214,12 +222,11 @@ impl Observer for MetricsObserver {
         }
         let Some(plain) = plain else { return };
         match *event {
-            Event::CallEnded { context, method, outcome, status, error, duration } => {
-                let facts = context.facts();
+            Event::CallEnded { context, method, outcome, status, error, duration } => context.with_facts(|facts| {
                 totals.ended(facts.tries);
                 self.0.call_ended(facts, method, how_it_ended(outcome, status, error), duration);
-            }
-            Event::AttemptEnded { endpoint, outcome } => endpoints.attempt(meter, endpoint, outcome),
+            }),
+            Event::AttemptEnded { endpoint, outcome } => endpoints.get(meter, endpoint).attempt(outcome),
             Event::Retried { failover: true, .. } => plain.failovers.increment(1),
             Event::Retried { .. } => plain.backoffs.increment(1),
             Event::RetryBudgetExhausted => plain.budget_exhausted.increment(1),

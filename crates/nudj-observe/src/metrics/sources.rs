@@ -27,7 +27,7 @@ type Read = Arc<dyn Fn() + Send + Sync>;
 pub(super) struct Sources {
     reads: Mutex<Vec<Read>>,
     providers: Named<()>,
-    streams: Named<SyncMetrics>,
+    streams: Named<Arc<SyncMetrics>>,
 }
 
 impl Sources {
@@ -39,8 +39,7 @@ impl Sources {
 
     /// The name a provider is counted under.
     pub(super) fn provider(&self, name: &str) -> Arc<str> {
-        self.providers.get(name, |_| ());
-        self.providers.key(name)
+        Arc::clone(&self.providers.entry(name, |_| ()).0)
     }
 
     fn add(&self, read: impl Fn() + Send + Sync + 'static) {
@@ -162,7 +161,7 @@ impl MetricsObserver {
     /// What a synchronisation writes its progress to; without a recorder yet, nowhere. The same name gives the same series; names beyond 64 share one.
     #[must_use]
     pub fn sync(&self, stream: &str) -> Arc<SyncMetrics> {
-        self.0.sources.streams.get(stream, |stream| SyncMetrics::new(&self.0.meter, stream))
+        Arc::clone(self.0.sources.streams.get(stream, |stream| Arc::new(SyncMetrics::new(&self.0.meter, stream))))
     }
 }
 

@@ -9,13 +9,13 @@ use crate::metrics::Server;
 const PLACES: usize = 32;
 
 /// What tells one shape from another.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Shape<'a> {
     /// `None` for a call, else how often an attempt's request had been sent before.
     pub(super) resends: Option<u32>,
     pub(super) method: Option<&'static str>,
     pub(super) template: Option<&'static str>,
-    pub(super) endpoint: Option<Arc<str>>,
+    pub(super) endpoint: Option<&'a Arc<str>>,
     pub(super) status: Option<u16>,
     pub(super) error: Option<&'a str>,
 }
@@ -25,7 +25,9 @@ pub(super) struct Shapes([Option<Kept>; PLACES]);
 
 #[derive(Debug)]
 struct Kept {
+    /// But for the texts that are not static.
     shape: Shape<'static>,
+    endpoint: Option<Arc<str>>,
     error: Option<Box<str>>,
     written: Vec<u8>,
 }
@@ -45,7 +47,7 @@ impl Shapes {
 impl Shape<'_> {
     fn place(&self) -> usize {
         let text = |text: Option<&'static str>| text.map_or(0, |text| text.as_ptr().addr());
-        let endpoint = self.endpoint.as_ref().map_or(0, |name| name.as_ptr().addr() >> 3);
+        let endpoint = self.endpoint.map_or(0, |name| name.as_ptr().addr() >> 3);
         let mixed = text(self.template)
             ^ text(self.method).rotate_left(7)
             ^ endpoint
@@ -67,7 +69,7 @@ impl Kept {
         if let Some(template) = shape.template {
             out.text("url.template", template);
         }
-        if let Some(endpoint) = &shape.endpoint {
+        if let Some(endpoint) = shape.endpoint {
             let Server { address, port } = Server::of(endpoint);
             out.text("server.address", &address);
             if let Some(port) = port.and_then(|port| port.parse().ok()) {
@@ -85,13 +87,20 @@ impl Kept {
         }
         // Whether a call's parent is in another process or the handler that makes it, nobody tells.
         out.flags(false);
-        Self { error: shape.error.map(Into::into), shape: Shape { error: None, ..shape }, written }
+        let (endpoint, error) = (shape.endpoint.cloned(), shape.error.map(Into::into));
+        let Shape { resends, method, template, status, .. } = shape;
+        Self {
+            shape: Shape { resends, method, template, endpoint: None, status, error: None },
+            endpoint,
+            error,
+            written,
+        }
     }
 
     /// Static texts are compared by where they are, which may find a difference where there is none, never the other way round.
     fn is_of(&self, other: &Shape<'_>) -> bool {
         let place = |text: Option<&'static str>| text.map(|text| (text.as_ptr(), text.len()));
-        let (own, endpoints) = (&self.shape, (&self.shape.endpoint, &other.endpoint));
+        let (own, endpoints) = (&self.shape, (&self.endpoint, other.endpoint));
         own.resends == other.resends
             && own.status == other.status
             && place(own.template) == place(other.template)
@@ -112,9 +121,9 @@ mod tests {
 
     use super::*;
 
-    fn shape(endpoint: &Arc<str>) -> Shape<'static> {
+    fn shape(endpoint: &Arc<str>) -> Shape<'_> {
         let (method, template) = (Some("GET"), Some("/users/{id}"));
-        Shape { resends: None, method, template, endpoint: Some(Arc::clone(endpoint)), status: Some(200), error: None }
+        Shape { resends: None, method, template, endpoint: Some(endpoint), status: Some(200), error: None }
     }
 
     #[test]

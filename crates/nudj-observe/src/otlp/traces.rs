@@ -48,12 +48,11 @@ impl Traces {
         Self { waiting, sampling }
     }
 
-    fn ended(&self, ended: &EndedSpan<'_>) {
-        let EndedSpan { context, attempt, method, status, error, start, end, .. } = *ended;
-        let CallFacts { route, endpoint, trace, span, .. } = context.facts();
-        let (Some((trace_id, flags)), Some(call)) = (trace, span) else { return };
-        let trace_id = trace_id.get();
-        if !self.sampling.keeps(trace_id, flags, call.begins_here) {
+    fn ended(&self, ended: &EndedSpan<'_>, facts: &CallFacts<'_>) {
+        let EndedSpan { attempt, method, status, error, start, end, .. } = *ended;
+        let (Some(trace), Some(call)) = (facts.trace, facts.span) else { return };
+        let trace_id = trace.trace_id.get();
+        if !self.sampling.keeps(trace_id, trace.flags, call.begins_here) {
             return;
         }
         let (id, parent) = attempt.map_or((call.id, call.parent), |attempt| (attempt.id, Some(call.id)));
@@ -64,18 +63,18 @@ impl Traces {
             start: clock.unix_nanos(start),
             end: clock.unix_nanos(end),
         };
-        let (template, resends) = (route.map(|route| route.template), attempt.map(|attempt| attempt.resends));
-        let shape = Shape { resends, method, template, endpoint, status, error };
+        let (template, resends) = (facts.route.map(|route| route.template), attempt.map(|attempt| attempt.resends));
+        let shape = Shape { resends, method, template, endpoint: facts.endpoint, status, error };
         // The attempts of a call are found by their trace; one line of the trace with the id is enough.
-        let correlation_id = if resends.is_none() { context.correlation_id() } else { None };
-        self.waiting.push_shaped(ids, shape, correlation_id.as_ref().and_then(|id| id.to_str().ok()));
+        let correlation_id = facts.correlation_id.filter(|_| resends.is_none()).and_then(|id| id.to_str().ok());
+        self.waiting.push_shaped(ids, shape, correlation_id);
     }
 }
 
 impl Observer for Traces {
     fn observe(&self, event: &Event<'_>) {
         if let Event::SpanEnded(ended) = event {
-            self.ended(ended);
+            ended.context.with_facts(|facts| self.ended(ended, facts));
         }
     }
 

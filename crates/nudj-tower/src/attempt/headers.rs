@@ -9,37 +9,18 @@ pub const RETRY_ATTEMPT: HeaderName = HeaderName::from_static("x-retry-attempt")
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// What a request carries in `traceparent`.
-pub(super) enum Sent {
-    /// What was prepared for it: its id is read where somebody wants to know.
-    Prepared(HeaderValue),
-    New(SpanId),
-}
-
-impl Sent {
-    pub(super) fn id(&self) -> Option<SpanId> {
-        match self {
-            Self::Prepared(header) => {
-                let digits = std::str::from_utf8(header.as_bytes().get(36..52)?).ok()?;
-                SpanId::new(u64::from_str_radix(digits, 16).ok()?)
-            }
-            Self::New(id) => Some(*id),
-        }
-    }
-}
-
-/// Writes the headers of the attempt that is `resends` repeats after the first, and says what its `traceparent` is.
+/// Writes the headers of the attempt that is `resends` repeats after the first, and gives the span id that its `traceparent` has.
 pub(super) fn write(
     headers: &mut HeaderMap,
     context: &CallContext,
     resends: u32,
     rng: impl FnOnce() -> fastrand::Rng,
-) -> Option<Sent> {
+) -> Option<SpanId> {
     if resends > 0 {
         headers.insert(RETRY_ATTEMPT, HeaderValue::from(resends));
-    } else if let Some(first) = context.take_first_traceparent() {
+    } else if let Some(first) = context.take_first_attempt() {
         // The request carries it, and tracestate as well: whoever prepared it wrote them.
-        return Some(Sent::Prepared(first));
+        return Some(first);
     }
     let trace = context.trace()?;
     let id = SpanId::random(&mut rng());
@@ -49,7 +30,7 @@ pub(super) fn write(
     if let Some(state) = trace.tracestate {
         headers.entry(TRACESTATE).or_insert(state);
     }
-    Some(Sent::New(id))
+    Some(id)
 }
 
 /// The span id in the headers that are sent.

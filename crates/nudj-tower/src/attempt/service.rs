@@ -50,9 +50,8 @@ where
         let (mut resends, mut traced) = (0, None);
         if let Some(context) = request.context().cloned() {
             resends = context.resends();
-            let sent = headers::write(request.headers_mut(), &context, resends, || self.randomness.rng());
+            let id = headers::write(request.headers_mut(), &context, resends, || self.randomness.rng());
             if self.observers.traces() {
-                let id = sent.and_then(|sent| sent.id());
                 traced = id.map(|id| Traced::begin(&request, context, id, resends, &self.observers));
             }
         }

@@ -44,7 +44,7 @@ struct State {
     untried: u32,
     correlation_id: Option<HeaderValue>,
     trace: Option<TraceContext>,
-    first_traceparent: Option<HeaderValue>,
+    first_attempt: Option<SpanId>,
     span: Option<CallSpan>,
     route: Option<Route>,
     last_status: Option<u16>,
@@ -61,17 +61,19 @@ pub struct CallSpan {
     pub begins_here: bool,
 }
 
-/// What a call's end is told by, read at once.
-#[derive(Clone, Debug)]
-pub struct CallFacts {
+/// What a call's end is told by.
+#[derive(Clone, Copy, Debug)]
+pub struct CallFacts<'a> {
     /// As [`CallContext::route`].
     pub route: Option<Route>,
     /// As [`CallContext::endpoint`].
-    pub endpoint: Option<Arc<str>>,
+    pub endpoint: Option<&'a Arc<str>>,
     /// As [`CallContext::tries`].
     pub tries: u32,
-    /// The trace's id and flags.
-    pub trace: Option<(TraceId, u8)>,
+    /// As [`CallContext::correlation_id`].
+    pub correlation_id: Option<&'a HeaderValue>,
+    /// As [`CallContext::trace`].
+    pub trace: Option<&'a TraceContext>,
     /// As [`CallContext::span`].
     pub span: Option<CallSpan>,
 }
@@ -202,17 +204,19 @@ impl CallContext {
         state.trace = Some(trace);
     }
 
-    /// Several things at once, for who is told of every call.
-    #[must_use]
-    pub fn facts(&self) -> CallFacts {
+    /// Looks at several things at once without a copy of any, for who is told of every call.
+    ///
+    /// The context is locked while `look` runs, which therefore must not call it.
+    pub fn with_facts<T>(&self, look: impl FnOnce(&CallFacts<'_>) -> T) -> T {
         let state = self.0.lock();
-        CallFacts {
+        look(&CallFacts {
             route: state.route,
-            endpoint: state.endpoint.clone(),
+            endpoint: state.endpoint.as_ref(),
             tries: state.tries,
-            trace: state.trace.as_ref().map(|trace| (trace.trace_id, trace.flags)),
+            correlation_id: state.correlation_id.as_ref(),
+            trace: state.trace.as_ref(),
             span: state.span,
-        }
+        })
     }
 
     /// The call's own span, as the correlation layer settled it.
@@ -226,17 +230,32 @@ impl CallContext {
         self.0.lock().span = Some(span);
     }
 
-    /// Says that the request carries this `traceparent`, and that its span id is the first attempt's. Whoever writes the correlation
-    /// id can cut both from one buffer, and so save the attempt layer an allocation and a header.
-    pub fn set_first_traceparent(&self, traceparent: HeaderValue) {
-        self.0.lock().first_traceparent = Some(traceparent);
+    /// All that the correlation layer settles.
+    #[cfg(feature = "correlation")]
+    pub(crate) fn settle(
+        &self,
+        correlation_id: HeaderValue,
+        trace: TraceContext,
+        span: CallSpan,
+        first_attempt: SpanId,
+    ) {
+        let mut state = self.0.lock();
+        state.correlation_id = Some(correlation_id);
+        state.trace = Some(trace);
+        state.span = Some(span);
+        state.first_attempt = Some(first_attempt);
     }
 
-    /// The `traceparent` that the first attempt's request carries already. Taken, not read: two requests of one call never share a
-    /// span id.
+    /// Says that the request carries a `traceparent` already, with this span id, which is the first attempt's. Whoever writes the
+    /// correlation id can cut both from one buffer, and so save the attempt layer an allocation and a header.
+    pub fn set_first_attempt(&self, id: SpanId) {
+        self.0.lock().first_attempt = Some(id);
+    }
+
+    /// The span id that the first attempt's request carries already. Taken, not read: two requests of one call never share one.
     #[must_use]
-    pub fn take_first_traceparent(&self) -> Option<HeaderValue> {
-        self.0.lock().first_traceparent.take()
+    pub fn take_first_attempt(&self) -> Option<SpanId> {
+        self.0.lock().first_attempt.take()
     }
 
     /// The low-cardinality name of what is called, if the caller gave one.

@@ -21,8 +21,9 @@ const BOTH: usize = UUID + 55;
 pub(super) struct Settled {
     pub(super) correlation_id: HeaderValue,
     pub(super) trace: TraceContext,
-    /// What the first request sent under this trace carries.
-    pub(super) traceparent: HeaderValue,
+    /// What the first request sent under this trace carries, until it does, and the span it names.
+    traceparent: Option<HeaderValue>,
+    pub(super) first_attempt: SpanId,
     /// The call's own place in the trace.
     pub(super) span: CallSpan,
     carried: Carried,
@@ -41,7 +42,8 @@ pub(super) fn settle(
 ) -> Settled {
     let carried = Carried::by(headers);
     let (trace, trace_is_the_requests) = trace(headers, carried, served, rng);
-    let traceparent = trace.traceparent(SpanId::random(rng));
+    let first_attempt = SpanId::random(rng);
+    let traceparent = trace.traceparent(first_attempt);
     let own = if carried.id { only(headers.get_all(CORRELATION_ID)).filter(|id| is_good(id.as_bytes())) } else { None };
     let (correlation_id, traceparent) = match own.or(served.map(|served| &served.correlation_id)) {
         Some(id) => (id.clone(), header(Bytes::copy_from_slice(&traceparent))),
@@ -62,7 +64,16 @@ pub(super) fn settle(
         let begins_here = !trace_is_the_requests && served.is_some_and(|served| served.begins_here);
         CallSpan { id: SpanId::random(rng), parent: Some(trace.parent), begins_here }
     };
-    Settled { correlation_id, trace, traceparent, span, carried, id_is_the_requests, trace_is_the_requests }
+    Settled {
+        correlation_id,
+        trace,
+        traceparent: Some(traceparent),
+        first_attempt,
+        span,
+        carried,
+        id_is_the_requests,
+        trace_is_the_requests,
+    }
 }
 
 /// Which of the headers a request has. Most have none: looking at the names once costs less than asking for each.
@@ -90,9 +101,11 @@ impl Carried {
 
 impl Settled {
     /// Makes a request that goes out carry what was settled, and nothing else of the kind.
-    pub(super) fn send_in(&self, headers: &mut HeaderMap) {
+    pub(super) fn send_in(&mut self, headers: &mut HeaderMap) {
         self.write_id(headers);
-        headers.insert(TRACEPARENT, self.traceparent.clone());
+        if let Some(traceparent) = self.traceparent.take() {
+            headers.insert(TRACEPARENT, traceparent);
+        }
         if !self.trace_is_the_requests {
             if self.carried.state {
                 headers.remove(TRACESTATE);

@@ -50,7 +50,7 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let mut rng = self.randomness.rng();
         let mut settle = |served: Option<&_>| ids::settle(request.headers(), served, &mut rng, ids::unix_millis);
-        let settled = match SERVED.try_with(|served| settle(Some(served))) {
+        let mut settled = match SERVED.try_with(|served| settle(Some(served))) {
             Ok(settled) => settled,
             Err(_) => settle(None),
         };
@@ -64,9 +64,7 @@ where
             trace: &settled.trace,
         }
         .client_span();
-        context.set_first_traceparent(settled.traceparent);
-        context.set_ids(settled.correlation_id, settled.trace);
-        context.set_span(settled.span);
+        context.settle(settled.correlation_id, settled.trace, settled.span, settled.first_attempt);
         drop(context);
         if span.is_disabled() {
             drop(span);

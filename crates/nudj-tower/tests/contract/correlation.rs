@@ -46,7 +46,7 @@ fn the_context_and_the_request_carry_the_same_ids() {
     assert_eq!(context.correlation_id().as_ref(), headers.get(CORRELATION_ID));
     let sent = TraceContext::parse(headers["traceparent"].as_bytes()).unwrap();
     assert_eq!(context.trace().unwrap().trace_id, sent.trace_id);
-    assert_eq!(context.take_first_traceparent().as_ref(), headers.get("traceparent"));
+    assert_eq!(context.take_first_attempt(), Some(sent.parent));
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
 }
 
 fn sent(map: &HeaderMap, served: Option<&Served>) -> (Settled, HeaderMap) {
-    let settled = settle(map, served, &mut fastrand::Rng::with_seed(7), || 1_700_000_000_000);
+    let mut settled = settle(map, served, &mut fastrand::Rng::with_seed(7), || 1_700_000_000_000);
     let mut out = map.clone();
     settled.send_in(&mut out);
     (settled, out)
@@ -66,11 +66,12 @@ fn a_new_id_is_a_uuid_of_version_7_and_shares_its_buffer_with_the_traceparent() 
     let id = uuid::Uuid::parse_str(settled.correlation_id.to_str().unwrap()).unwrap();
     assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
     assert_eq!(id.get_timestamp().unwrap().to_unix(), (1_700_000_000, 0));
-    let (first, second) = (settled.correlation_id.as_bytes().as_ptr(), settled.traceparent.as_bytes().as_ptr());
+    let (first, second) = (settled.correlation_id.as_bytes().as_ptr(), out[&TRACEPARENT].as_bytes().as_ptr());
     assert_eq!(second as usize - first as usize, UUID);
     let trace = TraceContext::parse(out[&TRACEPARENT].as_bytes()).unwrap();
     assert_eq!(trace.trace_id, settled.trace.trace_id);
     assert_ne!(trace.parent, settled.trace.parent, "the request has a span of its own");
+    assert_eq!(trace.parent, settled.first_attempt);
 }
 
 #[test]
@@ -136,7 +137,7 @@ proptest! {
                 map.append(name.clone(), value);
             }
         }
-        let settled = settle(&map, None, &mut fastrand::Rng::with_seed(seed), || millis);
+        let mut settled = settle(&map, None, &mut fastrand::Rng::with_seed(seed), || millis);
         let mut out = map.clone();
         settled.send_in(&mut out);
         let id = only(out.get_all(CORRELATION_ID)).unwrap();
