@@ -44,21 +44,22 @@ impl<K, V> Slots<K, V> {
 
     /// All slots, from where this hash belongs.
     fn from(&self, hash: u64) -> impl Iterator<Item = &OnceLock<(K, V)>> {
-        // The upper bits depend on all of what was hashed.
-        let start = (hash >> 32) as usize & (self.slots.len() - 1);
-        let (before, behind) = self.slots.split_at(start);
-        behind.iter().chain(before)
+        // A power of two; and the upper bits depend on all of what was hashed.
+        let (len, start) = (self.slots.len(), (hash >> 32) as usize);
+        (0..len).filter_map(move |step| self.slots.get(start.wrapping_add(step) & (len - 1)))
     }
 }
 
 /// What a name is found by. No defence against chosen names: there are never more than fit.
 pub(super) fn hash(name: &str) -> u64 {
-    let mut hash = name.len() as u64;
-    let mut chunks = name.as_bytes().chunks_exact(8);
-    for chunk in &mut chunks {
-        hash = mix(hash, chunk.try_into().map_or(0, u64::from_le_bytes));
-    }
-    chunks.remainder().iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
+    let bytes = name.as_bytes();
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().fold(bytes.len() as u64, |hash, byte| mix(hash, u64::from(*byte)));
+    };
+    // The last eight bytes, which may overlap those before.
+    let (words, _) = bytes.as_chunks();
+    let all = words.iter().chain([last]).map(|word| u64::from_le_bytes(*word));
+    all.fold(bytes.len() as u64, mix)
 }
 
 pub(super) fn mix(hash: u64, word: u64) -> u64 {

@@ -18,7 +18,14 @@ mod carrier;
 mod trace;
 mod tried;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::{Extensions, HeaderValue};
 use parking_lot::Mutex;
@@ -32,23 +39,41 @@ use self::tried::Tried;
 ///
 /// Cloning is an `Arc` clone. Equality is identity: two contexts are equal when they are the same call.
 #[derive(Clone)]
-pub struct CallContext(Arc<Mutex<State>>);
+pub struct CallContext(Arc<Inner>);
+
+/// Single numbers are atomics, since most layers look at one or two of them: a lock would be two shared writes each time. They order
+/// nothing else; who hands a call to another thread does.
+struct Inner {
+    /// Nanoseconds after [`EPOCH`], or [`NEVER`].
+    deadline: AtomicU64,
+    resends: AtomicU32,
+    /// Written under the lock.
+    tries: AtomicU32,
+    untried: AtomicU32,
+    /// 0 is none.
+    last_status: AtomicU16,
+    /// 0 is none.
+    first_attempt: AtomicU64,
+    rest: Mutex<Rest>,
+}
 
 #[derive(Default)]
-struct State {
-    deadline: Option<Instant>,
-    resends: u32,
-    tries: u32,
+struct Rest {
     endpoint: Option<Arc<str>>,
     tried: Tried,
-    untried: u32,
     correlation_id: Option<HeaderValue>,
     trace: Option<TraceContext>,
-    first_attempt: Option<SpanId>,
     span: Option<CallSpan>,
     route: Option<Route>,
-    last_status: Option<u16>,
 }
+
+/// What deadlines are counted from. One that was over a day before the first was set is past all the same.
+static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_secs(86_400)).unwrap_or(now)
+});
+
+const NEVER: u64 = u64::MAX;
 
 /// A call's own place in its trace: what its attempts are parts of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +124,15 @@ impl CallContext {
     /// A context that knows nothing yet. One allocation.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(State::default())))
+        Self(Arc::new(Inner {
+            deadline: AtomicU64::new(NEVER),
+            resends: AtomicU32::new(0),
+            tries: AtomicU32::new(0),
+            untried: AtomicU32::new(0),
+            last_status: AtomicU16::new(0),
+            first_attempt: AtomicU64::new(0),
+            rest: Mutex::default(),
+        }))
     }
 
     /// The context a request carries, if a layer further out made one.
@@ -116,118 +149,120 @@ impl CallContext {
     /// When the whole call must have ended; `None` means never.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.lock().deadline
+        match self.0.deadline.load(Relaxed) {
+            NEVER => None,
+            nanos => EPOCH.checked_add(Duration::from_nanos(nanos)),
+        }
     }
 
     /// Brings the deadline forward to `deadline`. A deadline is never put off: of two, the earlier holds.
     pub fn limit_deadline(&self, deadline: Instant) {
-        let mut state = self.0.lock();
-        state.deadline = Some(state.deadline.map_or(deadline, |known| known.min(deadline)));
+        let since = deadline.saturating_duration_since(*EPOCH);
+        let nanos = since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into());
+        self.0.deadline.fetch_min(nanos, Relaxed);
     }
 
     /// How often the request was sent again: 0 during the first attempt.
     #[must_use]
     pub fn resends(&self) -> u32 {
-        self.0.lock().resends
+        self.0.resends.load(Relaxed)
     }
 
     /// Counts one more resend and returns its number, 1 for the first. Called by whoever repeats the request.
     pub fn count_resend(&self) -> u32 {
-        let mut state = self.0.lock();
-        state.resends = state.resends.saturating_add(1);
-        state.resends
+        self.0.resends.fetch_add(1, Relaxed).saturating_add(1)
     }
 
     /// How many times an endpoint was tried, failed connects included; 0 when the call was refused at once.
     #[must_use]
     pub fn tries(&self) -> u32 {
-        self.0.lock().tries
+        self.0.tries.load(Relaxed)
     }
 
     /// The name of the endpoint that was tried last.
     #[must_use]
     pub fn endpoint(&self) -> Option<Arc<str>> {
-        self.0.lock().endpoint.clone()
+        self.0.rest.lock().endpoint.clone()
     }
 
     /// Notes a try at the endpoint with the balancer's id `id` and the given name; `untried` endpoints are left that this call has not
     /// been to and that would take it.
     pub fn record_try(&self, id: u64, endpoint: &Arc<str>, untried: u32) {
-        let mut state = self.0.lock();
-        state.tries = state.tries.saturating_add(1);
-        if state.endpoint.as_ref().is_none_or(|known| !Arc::ptr_eq(known, endpoint)) {
-            state.endpoint = Some(Arc::clone(endpoint));
+        let mut rest = self.0.rest.lock();
+        if rest.endpoint.as_ref().is_none_or(|known| !Arc::ptr_eq(known, endpoint)) {
+            rest.endpoint = Some(Arc::clone(endpoint));
         }
-        state.tried.insert(id);
-        state.untried = untried;
+        rest.tried.insert(id);
+        self.0.untried.store(untried, Relaxed);
+        self.0.tries.store(self.tries().saturating_add(1), Relaxed);
     }
 
     /// Notes a try where no balancer names endpoints.
     pub fn count_try(&self) {
-        let mut state = self.0.lock();
-        state.tries = state.tries.saturating_add(1);
+        let _rest = self.0.rest.lock();
+        self.0.tries.store(self.tries().saturating_add(1), Relaxed);
     }
 
     /// Whether this call has been to the endpoint with this id.
     #[must_use]
     pub fn has_tried(&self, id: u64) -> bool {
-        self.0.lock().tried.contains(id)
+        self.tries() > 0 && self.0.rest.lock().tried.contains(id)
     }
 
     /// How many endpoints are left that this call has not been to, as the balancer said at the last try; 0 without a balancer.
     #[must_use]
     pub fn untried_endpoints(&self) -> u32 {
-        self.0.lock().untried
+        self.0.untried.load(Relaxed)
     }
 
     /// Notes how many endpoints are left, where there was none to try.
     pub fn set_untried_endpoints(&self, untried: u32) {
-        self.0.lock().untried = untried;
+        self.0.untried.store(untried, Relaxed);
     }
 
     /// The id that ties this call's log lines together, as sent in `x-correlation-id`.
     #[must_use]
     pub fn correlation_id(&self) -> Option<HeaderValue> {
-        self.0.lock().correlation_id.clone()
+        self.0.rest.lock().correlation_id.clone()
     }
 
     /// The call's place in its distributed trace.
     #[must_use]
     pub fn trace(&self) -> Option<TraceContext> {
-        self.0.lock().trace.clone()
+        self.0.rest.lock().trace.clone()
     }
 
     /// Writes the ids that the correlation layer settled on.
     pub fn set_ids(&self, correlation_id: HeaderValue, trace: TraceContext) {
-        let mut state = self.0.lock();
-        state.correlation_id = Some(correlation_id);
-        state.trace = Some(trace);
+        let mut rest = self.0.rest.lock();
+        rest.correlation_id = Some(correlation_id);
+        rest.trace = Some(trace);
     }
 
     /// Looks at several things at once without a copy of any, for who is told of every call.
     ///
     /// The context is locked while `look` runs, which therefore must not call it.
     pub fn with_facts<T>(&self, look: impl FnOnce(&CallFacts<'_>) -> T) -> T {
-        let state = self.0.lock();
+        let rest = self.0.rest.lock();
         look(&CallFacts {
-            route: state.route,
-            endpoint: state.endpoint.as_ref(),
-            tries: state.tries,
-            correlation_id: state.correlation_id.as_ref(),
-            trace: state.trace.as_ref(),
-            span: state.span,
+            route: rest.route,
+            endpoint: rest.endpoint.as_ref(),
+            tries: self.tries(),
+            correlation_id: rest.correlation_id.as_ref(),
+            trace: rest.trace.as_ref(),
+            span: rest.span,
         })
     }
 
     /// The call's own span, as the correlation layer settled it.
     #[must_use]
     pub fn span(&self) -> Option<CallSpan> {
-        self.0.lock().span
+        self.0.rest.lock().span
     }
 
     /// Writes the call's own span.
     pub fn set_span(&self, span: CallSpan) {
-        self.0.lock().span = Some(span);
+        self.0.rest.lock().span = Some(span);
     }
 
     /// All that the correlation layer settles.
@@ -239,45 +274,45 @@ impl CallContext {
         span: CallSpan,
         first_attempt: SpanId,
     ) {
-        let mut state = self.0.lock();
-        state.correlation_id = Some(correlation_id);
-        state.trace = Some(trace);
-        state.span = Some(span);
-        state.first_attempt = Some(first_attempt);
+        self.set_first_attempt(first_attempt);
+        let mut rest = self.0.rest.lock();
+        rest.correlation_id = Some(correlation_id);
+        rest.trace = Some(trace);
+        rest.span = Some(span);
     }
 
     /// Says that the request carries a `traceparent` already, with this span id, which is the first attempt's. Whoever writes the
     /// correlation id can cut both from one buffer, and so save the attempt layer an allocation and a header.
     pub fn set_first_attempt(&self, id: SpanId) {
-        self.0.lock().first_attempt = Some(id);
+        self.0.first_attempt.store(id.get(), Relaxed);
     }
 
     /// The span id that the first attempt's request carries already. Taken, not read: two requests of one call never share one.
     #[must_use]
     pub fn take_first_attempt(&self) -> Option<SpanId> {
-        self.0.lock().first_attempt.take()
+        SpanId::new(self.0.first_attempt.swap(0, Relaxed))
     }
 
     /// The low-cardinality name of what is called, if the caller gave one.
     #[must_use]
     pub fn route(&self) -> Option<Route> {
-        self.0.lock().route
+        self.0.rest.lock().route
     }
 
     /// Names what is called.
     pub fn set_route(&self, route: Route) {
-        self.0.lock().route = Some(route);
+        self.0.rest.lock().route = Some(route);
     }
 
     /// The status of the last answer that arrived, whether or not it stood.
     #[must_use]
     pub fn last_status(&self) -> Option<u16> {
-        self.0.lock().last_status
+        Some(self.0.last_status.load(Relaxed)).filter(|status| *status != 0)
     }
 
     /// Notes the status of an answer.
     pub fn set_last_status(&self, status: http::StatusCode) {
-        self.0.lock().last_status = Some(status.as_u16());
+        self.0.last_status.store(status.as_u16(), Relaxed);
     }
 }
 
@@ -291,22 +326,20 @@ impl Eq for CallContext {}
 
 impl fmt::Debug for CallContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.0.lock();
+        let rest = self.0.rest.lock();
         f.debug_struct("CallContext")
-            .field("deadline", &state.deadline)
-            .field("resends", &state.resends)
-            .field("tries", &state.tries)
-            .field("endpoint", &state.endpoint)
-            .field("correlation_id", &state.correlation_id)
-            .field("route", &state.route)
+            .field("deadline", &self.deadline())
+            .field("resends", &self.resends())
+            .field("tries", &self.tries())
+            .field("endpoint", &rest.endpoint)
+            .field("correlation_id", &rest.correlation_id)
+            .field("route", &rest.route)
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -329,5 +362,18 @@ mod tests {
         assert_eq!(context.deadline(), Some(now + Duration::from_secs(2)));
         context.limit_deadline(now + Duration::from_secs(1));
         assert_eq!(context.deadline(), Some(now + Duration::from_secs(1)));
+        // To the nanosecond, whenever it is.
+        for nanos in [1, 0, 999_999_999] {
+            let context = CallContext::new();
+            assert_eq!(context.deadline(), None);
+            let at = now + Duration::from_secs(100 * 365 * 86_400) + Duration::from_nanos(nanos);
+            context.limit_deadline(at);
+            assert_eq!(context.deadline(), Some(at));
+        }
+        // One long past is past.
+        if let Some(long_ago) = now.checked_sub(Duration::from_secs(2 * 86_400)) {
+            context.limit_deadline(long_ago);
+            assert!(context.deadline().is_some_and(|at| at < now));
+        }
     }
 }
