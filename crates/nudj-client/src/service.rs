@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use nudj_tower::{BoxError, Call, CallContext, HttpRequest as _};
+use parking_lot::Mutex;
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -36,7 +37,13 @@ trait Dispatch: Send + Sync {
     fn dispatch(&self, call: WholeCall) -> NudjFuture;
 }
 
-struct Template<S>(S);
+/// Calls are made with one instance of the service, as long as one at a time is begun; the others with a clone of their own. A clone
+/// touches the counters of all that the layers share, which every thread writes to.
+struct Template<S> {
+    template: S,
+    /// There unless a call panicked, or the instance had to be left to one.
+    spare: Mutex<Option<S>>,
+}
 
 impl<S> Dispatch for Template<S>
 where
@@ -45,11 +52,19 @@ where
     S::Future: Send,
 {
     fn dispatch(&self, call: WholeCall) -> NudjFuture {
-        let mut service = self.0.clone();
+        // Who calls from within a call finds it locked too.
+        let mut spare = self.spare.try_lock();
+        let mut service = spare.as_mut().and_then(|spare| spare.take()).unwrap_or_else(|| self.template.clone());
         // A stack that is ready, as ours always is, is called right here: its future goes into the box as it is, and not by way of
         // one that waits for readiness first.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Box::pin(service.call(call)),
+            Poll::Ready(Ok(())) => {
+                let future = Box::pin(service.call(call));
+                if let Some(spare) = &mut spare {
+                    **spare = Some(service);
+                }
+                future
+            }
             Poll::Ready(Err(error)) => Box::pin(ready(Err(error))),
             Poll::Pending => Box::pin(service.oneshot(call)),
         }
@@ -57,7 +72,8 @@ where
 }
 
 impl NudjService {
-    /// Forgets the type of `service`. Each call goes to a clone of it that is polled ready first.
+    /// Forgets the type of `service`. Each call goes to a clone of it that is polled ready first; a clone that was ready and took its
+    /// call may take the next one as well.
     pub fn new<S>(service: S) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
@@ -74,7 +90,7 @@ impl NudjService {
         S: Clone + Send + Sync + 'static,
         S::Future: Send,
     {
-        Self(Arc::new(Template(service)))
+        Self(Arc::new(Template { template: service, spare: Mutex::new(None) }))
     }
 
     /// As `call`, in a context that is at hand.
@@ -161,5 +177,100 @@ where
 impl fmt::Debug for NudjService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NudjService").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{
+            OnceLock,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+    };
+
+    use tokio::sync::Notify;
+    use tower::{limit::ConcurrencyLimit, service_fn};
+
+    use super::*;
+
+    type Answer = Result<Response<Full<Bytes>>, BoxError>;
+
+    #[tokio::test]
+    async fn an_instance_that_is_not_ready_is_left_to_its_call() {
+        let go = Arc::new(Notify::new());
+        let waits = Arc::clone(&go);
+        let slow = service_fn(move |_: Request<Full<Bytes>>| {
+            let go = Arc::clone(&waits);
+            async move {
+                go.notified().await;
+                Answer::Ok(Response::default())
+            }
+        });
+        let mut service = NudjService::new(ConcurrencyLimit::new(slow, 1));
+        let mut calls: Vec<_> = (0..3).map(|_| tokio_test::task::spawn(service.call(Request::default()))).collect();
+        assert!(calls.iter_mut().all(|call| call.poll().is_pending()));
+        // One that is given up gives its place in the queue away.
+        drop(calls.remove(1));
+        for mut call in calls {
+            go.notify_one();
+            assert!(call.poll().is_ready());
+        }
+        go.notify_one();
+        assert!(
+            tokio_test::task::spawn(service.call(Request::default())).poll().is_ready(),
+            "nothing holds the permit"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_from_within_a_call_is_made_too() {
+        static OUTER: OnceLock<NudjService> = OnceLock::new();
+        let depth = Arc::new(AtomicUsize::new(0));
+        let inner = service_fn(move |request: Request<Full<Bytes>>| {
+            let nested = (depth.fetch_add(1, Relaxed) < 3).then(|| OUTER.get().unwrap().clone().call(request));
+            async move {
+                match nested {
+                    Some(nested) => nested.await,
+                    None => Answer::Ok(Response::default()),
+                }
+            }
+        });
+        let service = OUTER.get_or_init(|| NudjService::new(inner));
+        assert!(service.clone().call(Request::default()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_leaves_no_instance_behind() {
+        #[derive(Clone, Default)]
+        struct Fragile {
+            is_broken: bool,
+        }
+        impl Service<Request<Full<Bytes>>> for Fragile {
+            type Response = Response<Full<Bytes>>;
+            type Error = BoxError;
+            type Future = std::future::Ready<Answer>;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+                assert!(!self.is_broken);
+                self.is_broken = true;
+                assert!(request.uri().path() != "/panic");
+                self.is_broken = false;
+                ready(Ok(Response::default()))
+            }
+        }
+        let mut service = NudjService::new(Fragile::default());
+        let mut call = |path: &str| {
+            let request = Request::get(path).body(Full::default()).unwrap();
+            catch_unwind(AssertUnwindSafe(|| service.call(request))).ok()
+        };
+        assert!(call("/").is_some());
+        assert!(call("/panic").is_none());
+        assert!(call("/").unwrap().await.is_ok());
     }
 }

@@ -24,13 +24,19 @@ use crate::{
 #[derive(Debug)]
 pub struct RateLimit<S, C = Http, L = Single> {
     inner: S,
+    /// Together, since a service is cloned with every call.
+    shared: Arc<Shared<C, L>>,
+}
+
+#[derive(Debug)]
+struct Shared<C, L> {
     limiters: L,
     rules: Arc<Rules<C>>,
 }
 
 impl<S, C, L> RateLimit<S, C, L> {
     pub(super) fn new(inner: S, limiters: L, rules: Arc<Rules<C>>) -> Self {
-        Self { inner, limiters, rules }
+        Self { inner, shared: Arc::new(Shared { limiters, rules }) }
     }
 
     /// The service below.
@@ -56,8 +62,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let mut guard = Guard::new(self.limiters.of(&request));
-        let rules = Arc::clone(&self.rules);
+        let mut guard = Guard::new(self.shared.limiters.of(&request));
+        let rules = Arc::clone(&self.shared.rules);
         let state = match rules.ask() {
             Err(rejection) => {
                 guard.lease.gate().count_refusal();
@@ -89,9 +95,9 @@ impl<S: Clone, C, L> RateLimit<S, C, L> {
     }
 }
 
-impl<S: Clone, C, L: Clone> Clone for RateLimit<S, C, L> {
+impl<S: Clone, C, L> Clone for RateLimit<S, C, L> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), limiters: self.limiters.clone(), rules: Arc::clone(&self.rules) }
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
