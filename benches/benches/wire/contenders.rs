@@ -44,8 +44,9 @@ type Raw = Legacy<HttpConnector, Body>;
 pub(crate) fn contenders(protocol: Protocol, address: SocketAddr) -> Result<Vec<Contender>, BoxError> {
     let of = |name, call| Contender { name, call, is_control: false };
     Ok(vec![
-        of("raw hyper-util", raw(protocol, address)?),
-        Contender { name: "raw hyper-util again", call: raw(protocol, address)?, is_control: true },
+        of("raw hyper-util", raw(protocol, absolute(address)?)),
+        Contender { name: "raw hyper-util again", call: raw(protocol, absolute(address)?), is_control: true },
+        of("raw, with the stack's headers", raw_with_headers(protocol, address)?),
         of("the whole stack", ours(protocol, address, "pool")?),
         of("the whole stack, legacy transport", ours(protocol, address, "legacy")?),
         of("tower: shed, limit, retry, timeout", tower_four(protocol, address)?),
@@ -64,12 +65,26 @@ fn client(protocol: Protocol) -> Raw {
 }
 
 /// Nothing but the client: what everything is measured against.
-fn raw(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
-    let (client, template) = (client(protocol), absolute(address)?);
-    Ok(Arc::new(move || {
+fn raw(protocol: Protocol, template: http::Request<Body>) -> Call {
+    let client = client(protocol);
+    Arc::new(move || {
         let answer = client.request(template.clone());
         Box::pin(async move { good(answer.await?).await })
-    }))
+    })
+}
+
+/// Raw, sending what the stack sends: what is left between this one and the stack is the layers' own work.
+fn raw_with_headers(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
+    let mut template = absolute(address)?;
+    for (name, value) in [
+        ("x-correlation-id", "01a22413-79c8-7650-a063-0d25e5752705"),
+        ("traceparent", "00-f71f4d5705bdfe7b91784ebe6feca7c8-a2d23f3fbd321190-01"),
+        ("x-api-token", "token"),
+        ("accept-encoding", "gzip"),
+    ] {
+        template.headers_mut().insert(name, http::HeaderValue::from_static(value));
+    }
+    Ok(raw(protocol, template))
 }
 
 /// All layers on, as a user gets them, the limit raised.

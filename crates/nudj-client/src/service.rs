@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use nudj_tower::{BoxError, Call, CallContext, HttpRequest as _};
-use parking_lot::Mutex;
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -37,13 +36,7 @@ trait Dispatch: Send + Sync {
     fn dispatch(&self, call: WholeCall) -> NudjFuture;
 }
 
-/// Calls are made with one instance of the service, as long as one at a time is begun; the others with a clone of their own. A clone
-/// touches the counters of all that the layers share, which every thread writes to.
-struct Template<S> {
-    template: S,
-    /// There unless a call panicked, or the instance had to be left to one.
-    spare: Mutex<Option<S>>,
-}
+struct Template<S>(S);
 
 impl<S> Dispatch for Template<S>
 where
@@ -52,19 +45,11 @@ where
     S::Future: Send,
 {
     fn dispatch(&self, call: WholeCall) -> NudjFuture {
-        // Who calls from within a call finds it locked too.
-        let mut spare = self.spare.try_lock();
-        let mut service = spare.as_mut().and_then(|spare| spare.take()).unwrap_or_else(|| self.template.clone());
+        let mut service = self.0.clone();
         // A stack that is ready, as ours always is, is called right here: its future goes into the box as it is, and not by way of
         // one that waits for readiness first.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                let future = Box::pin(service.call(call));
-                if let Some(spare) = &mut spare {
-                    **spare = Some(service);
-                }
-                future
-            }
+            Poll::Ready(Ok(())) => Box::pin(service.call(call)),
             Poll::Ready(Err(error)) => Box::pin(ready(Err(error))),
             Poll::Pending => Box::pin(service.oneshot(call)),
         }
@@ -72,8 +57,7 @@ where
 }
 
 impl NudjService {
-    /// Forgets the type of `service`. Each call goes to a clone of it that is polled ready first; a clone that was ready and took its
-    /// call may take the next one as well.
+    /// Forgets the type of `service`. Each call goes to a clone of it that is polled ready first.
     pub fn new<S>(service: S) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
@@ -90,7 +74,7 @@ impl NudjService {
         S: Clone + Send + Sync + 'static,
         S::Future: Send,
     {
-        Self(Arc::new(Template { template: service, spare: Mutex::new(None) }))
+        Self(Arc::new(Template(service)))
     }
 
     /// As `call`, in a context that is at hand.

@@ -52,8 +52,9 @@ pub(super) fn settle(
             let mut both = [0; BOTH];
             new_uuid(&mut both[..UUID], millis(), rng);
             both[UUID..].copy_from_slice(&traceparent);
-            let both = Bytes::from_owner(both);
-            (header(both.slice(..UUID)), header(both.slice(UUID..)))
+            let mut both = Bytes::from_owner(both);
+            let traceparent = both.split_off(UUID);
+            (header(both), header(traceparent))
         }
     };
     let id_is_the_requests = own.is_some();
