@@ -46,22 +46,28 @@ where
         self.inner.poll_ready(cx)
     }
 
+    // Inlined, its future is made aside and copied.
+    #[inline(never)]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let (mut resends, mut traced) = (0, None);
-        if let Some(context) = request.context().cloned() {
-            resends = context.resends();
-            let id = headers::write(request.headers_mut(), &context, resends, || self.randomness.rng());
-            if self.observers.traces() {
-                traced = id.map(|id| Traced::begin(&request, context, id, resends, &self.observers));
-            }
-        }
-        let span = AttemptSpan::begin(&request, resends, traced);
+        let span = self.begin(&mut request);
         if span.is_none() {
             drop(span);
             return AttemptFuture { inner: self.inner.call(request), span: AttemptSpan::none() };
         }
         let inner = span.span().in_scope(|| self.inner.call(request));
         AttemptFuture { inner, span }
+    }
+}
+
+impl<S> Attempt<S> {
+    /// Writes the attempt's headers, and opens its span.
+    fn begin(&self, request: &mut impl HttpRequest) -> AttemptSpan {
+        let Some(context) = request.context().cloned() else { return AttemptSpan::begin(request, 0, None) };
+        let resends = context.resends();
+        let id = headers::write(request.headers_mut(), &context, resends, || self.randomness.rng());
+        let id = id.filter(|_| self.observers.traces());
+        let traced = id.map(|id| Traced::begin(request, context, id, resends, &self.observers));
+        AttemptSpan::begin(request, resends, traced)
     }
 }
 

@@ -48,6 +48,19 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
+        let span = self.begin(&mut request);
+        if span.is_disabled() {
+            drop(span);
+            return CorrelationFuture { inner: self.inner.call(request), span: Span::none() };
+        }
+        let inner = span.in_scope(|| self.inner.call(request));
+        CorrelationFuture { inner, span }
+    }
+}
+
+impl<S> Correlation<S> {
+    /// Settles the call's ids, and opens its span.
+    fn begin(&self, request: &mut impl HttpRequest) -> Span {
         let mut rng = self.randomness.rng();
         let mut settle = |served: Option<&_>| ids::settle(request.headers(), served, &mut rng, ids::unix_millis);
         let mut settled = match SERVED.try_with(|served| settle(Some(served))) {
@@ -65,13 +78,7 @@ where
         }
         .client_span();
         context.settle(settled.correlation_id, settled.trace, settled.span, settled.first_attempt);
-        drop(context);
-        if span.is_disabled() {
-            drop(span);
-            return CorrelationFuture { inner: self.inner.call(request), span: Span::none() };
-        }
-        let inner = span.in_scope(|| self.inner.call(request));
-        CorrelationFuture { inner, span }
+        span
     }
 }
 
