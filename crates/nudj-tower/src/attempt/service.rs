@@ -46,8 +46,6 @@ where
         self.inner.poll_ready(cx)
     }
 
-    // Inlined, its future is made aside and copied.
-    #[inline(never)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let span = self.begin(&mut request);
         if span.is_none() {
