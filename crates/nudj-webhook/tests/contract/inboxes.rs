@@ -371,3 +371,24 @@ async fn postgres_keeps_its_promises() {
     keeps_what_only_a_store_can(open).await;
     run(format!("DROP SCHEMA {schema} CASCADE")).await;
 }
+
+/// As two receivers do that open the same new file: the one that comes second to write-ahead mode is refused by SQLite at once.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn who_opens_a_new_file_waits_for_another_that_does() {
+    use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let other = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut other = other.connect().await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let config = limits("one");
+    let mut open = std::pin::pin!(nudj_webhook::inbox::SqliteInbox::open(&path, &config));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut open).await;
+    assert!(early.is_err(), "{early:?}");
+    other.execute("COMMIT").await.unwrap();
+    let inbox = open.await.unwrap();
+    assert_eq!(record(&inbox, "d1").await, Recorded::New);
+    other.close().await.unwrap();
+}

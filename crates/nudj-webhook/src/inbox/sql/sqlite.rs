@@ -52,14 +52,18 @@ impl SqliteInbox {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(wait);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(wait)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await
-            .map_err(Error::store)?;
+        let pool =
+            SqlitePoolOptions::new().max_connections(1).acquire_timeout(wait).idle_timeout(None).max_lifetime(None);
+        // Of two that put a new file into write-ahead mode at once, SQLite refuses one without waiting, whatever its busy timeout.
+        let until = tokio::time::Instant::now() + wait;
+        let pool = loop {
+            match pool.clone().connect_with(options.clone()).await {
+                Err(error) if is_busy(&error) && tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => break done.map_err(Error::store)?,
+            }
+        };
         Self::with_pool(pool, limits).await
     }
 
@@ -73,6 +77,12 @@ impl SqliteInbox {
         inbox.count().await?;
         Ok(inbox)
     }
+}
+
+/// SQLITE_BUSY in one of its forms: the low byte is 5.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 // A statement that writes has the whole database, so two claims cannot meet.
