@@ -28,9 +28,23 @@ pub(super) fn run(
         let mut command = guard::command(&workspace::cargo_program(), "TERM", None)?;
         workspace::forget_own_package(&mut command);
         command.args(words).current_dir(&workspace.root).envs(variables);
-        if let Some(client) = built_client(arguments, workspace) {
-            command.env(CLIENT, client);
+        Ok(command)
+    };
+    let client = client_place(arguments, workspace);
+    if client.is_some() {
+        // With the features that the tests are built with, so that little is built twice.
+        let (built, time) =
+            clock::timed(|| process::run(command(&["build", "--example", "client"])?.args(&arguments.selection)));
+        report.times.push(("example client", time));
+        let code = built?;
+        signals::check()?;
+        if code != 0 {
+            return Ok(code);
         }
+    }
+    let command = |words: &[&str]| -> Result<Command, String> {
+        let mut command = command(words)?;
+        command.envs(client.as_ref().map(|client| (CLIENT, client)));
         Ok(command)
     };
     let has_nextest = process::ask(command(&["nextest", "--version"])?.env_remove("NUDJ_TEST_RUN"));
@@ -73,12 +87,13 @@ pub(super) fn run(
 /// Names the example client to the tests that run it, which else build it themselves.
 const CLIENT: &str = "NUDJ_TEST_CLIENT";
 
-/// Where the example client will be once everything is built: no test should wait for a build.
-fn built_client(arguments: &Arguments, workspace: &Workspace) -> Option<PathBuf> {
+/// Where the example client is once it is built, if it should be: no test should wait for a build.
+fn client_place(arguments: &Arguments, workspace: &Workspace) -> Option<PathBuf> {
     let all = arguments.selection.iter().any(|word| word == "--workspace" || word == "--all");
     let elsewhere =
         |word: &String| ["--release", "-r", "--cargo-profile", "--target"].iter().any(|name| word.starts_with(name));
-    let built = all && !arguments.filters.iter().any(elsewhere) && std::env::var_os(CLIENT).is_none();
+    let is_there = workspace.packages.iter().flat_map(|package| &package.targets).any(|target| target.name == "client");
+    let built = is_there && all && !arguments.filters.iter().any(elsewhere) && std::env::var_os(CLIENT).is_none();
     built.then(|| workspace.target.join("debug/examples/client"))
 }
 
@@ -188,7 +203,7 @@ fn junit_left_out(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::Package;
+    use crate::workspace::{Package, Target};
 
     #[test]
     fn the_numbers_of_a_libtest_run_are_read() {
@@ -214,17 +229,31 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_there_where_everything_is_built_in_the_usual_place() {
-        let workspace = Workspace { root: "/".into(), target: "/t".into(), packages: Vec::new() };
-        let found = |words: &[&str]| {
-            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            built_client(&Arguments::parse(&words).expect("valid"), &workspace)
+    fn the_client_is_built_where_everything_is_in_the_usual_place() {
+        let target = |name: &str| Target {
+            name: name.to_owned(),
+            file: "/".into(),
+            tested: false,
+            is_build_script: false,
+            is_library: false,
         };
-        assert_eq!(found(&[]), Some("/t/debug/examples/client".into()));
-        assert_eq!(found(&["--", "import"]), Some("/t/debug/examples/client".into()));
+        let workspace = |targets| {
+            let (folder, features) = ("/".into(), Vec::new());
+            let package = Package { name: "nudj".to_owned(), folder, features, has_library: true, targets };
+            Workspace { root: "/".into(), target: "/t".into(), packages: vec![package] }
+        };
+        let found = |words: &[&str], workspace: &Workspace| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            client_place(&Arguments::parse(&words).expect("valid"), workspace)
+        };
+        let ours = workspace(vec![target("nudj"), target("client")]);
+        let place = std::env::var_os(CLIENT).is_none().then(|| PathBuf::from("/t/debug/examples/client"));
+        assert_eq!(found(&[], &ours), place);
+        assert_eq!(found(&["--", "import"], &ours), place);
         for words in [&["--", "-p", "nudj-tests"][..], &["--", "--release"], &["--", "--cargo-profile=release"]] {
-            assert_eq!(found(words), None, "{words:?}");
+            assert_eq!(found(words, &ours), None, "{words:?}");
         }
+        assert_eq!(found(&[], &workspace(vec![target("trial")])), None);
     }
 
     #[test]
