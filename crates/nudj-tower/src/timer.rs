@@ -59,6 +59,7 @@ impl LazyTimer {
 
 /// Polls something, and gives the earliest of our timers in it that wait when that is done and wake the same task, which will thus be
 /// polled again by then. What was spawned, has a waker of its own or was let go shows nothing here.
+#[cfg(feature = "deadline")]
 pub(crate) fn polled<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> (T, Option<Instant>) {
     forget();
     let polled = poll(cx);

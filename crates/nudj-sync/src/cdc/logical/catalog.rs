@@ -117,6 +117,23 @@ impl Catalog {
         Ok(Some(Slot { confirmed: confirmed.as_deref().and_then(lsn), is_invalid: row.try_get("is_invalid")? }))
     }
 
+    /// Waits until every transaction that `snapshot` shows is over for the server too.
+    ///
+    /// A snapshot exported with a slot is made from the log, and there a transaction has ended a moment before the server notes that it
+    /// has. Who reads its rows in between takes them for those of a failed one, and marks them so for everybody: they would be lost.
+    ///
+    /// Source: the order of `RecordTransactionCommit` and `HeapTupleSatisfiesMVCC` in PostgreSQL.
+    pub(super) async fn settled(&self, snapshot: &str) -> Result<(), LogicalError> {
+        let wait = async {
+            while !answer(sqlx::query_scalar(SETTLED).bind(snapshot).fetch_one(&self.pool)).await? {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Ok(())
+        };
+        let late = "transactions that the slot's snapshot shows do not end; is a synchronous standby away?";
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| Err(LogicalError::Sql(late.into())))
+    }
+
     pub(super) async fn drop_slot(&self) -> Result<(), LogicalError> {
         let dropped = sqlx::query("SELECT pg_drop_replication_slot($1)").bind(&self.slot).execute(&self.pool);
         match answer(dropped).await {
@@ -222,6 +239,50 @@ const SLOT: &str = "SELECT coalesce(plugin = 'pgoutput' AND database = current_d
     confirmed_flush_lsn::text AS confirmed, coalesce(wal_status = 'lost', false) AS is_invalid \
     FROM pg_replication_slots WHERE slot_name = $1";
 
+/// Transactions that have just ended may still be among those that run, or above the last that is known to be over.
+const SETTLED: &str = "WITH now AS (SELECT pg_current_snapshot() AS at) \
+    SELECT pg_snapshot_xmax(at) >= pg_snapshot_xmax($1::text::pg_snapshot) AND NOT EXISTS ( \
+        SELECT FROM pg_snapshot_xip(at) AS running (xid) WHERE pg_visible_in_snapshot(xid, $1::text::pg_snapshot)) \
+    FROM now";
+
 const KEPT: &str = "SELECT (SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8 \
     FROM pg_replication_slots WHERE slot_name = $1), \
     (extract(epoch FROM clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)::int8";
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+
+    use super::*;
+
+    /// What cannot be brought about at will: a transaction that has ended in the log, and for the server not yet. Seen once in 640 runs with
+    /// sixteen writers on two cores, where a committed row was lost to the whole database.
+    #[tokio::test]
+    async fn a_snapshot_is_not_read_while_a_transaction_that_it_shows_is_running() {
+        let Ok(url) = std::env::var("NUDJ_TEST_POSTGRES_URL") else {
+            assert!(std::env::var_os("CI").is_none(), "NUDJ_TEST_POSTGRES_URL is missing");
+            eprintln!("left out: cdc::logical::catalog: set NUDJ_TEST_POSTGRES_URL to a PostgreSQL server");
+            return;
+        };
+        let catalog = Catalog::new(url.parse().unwrap(), Vec::new(), String::new(), String::new());
+        let mut running = PgConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("BEGIN").execute(&mut running).await.unwrap();
+        let xid = "SELECT pg_current_xact_id()::text";
+        let id: String = sqlx::query_scalar(xid).fetch_one(&mut running).await.unwrap();
+        // A later one has ended, so that the running one is known to be below the end.
+        sqlx::query(xid).execute(&catalog.pool).await.unwrap();
+        let now = "SELECT pg_current_snapshot()::text";
+        let now: String = sqlx::query_scalar(now).fetch_one(&catalog.pool).await.unwrap();
+        // A snapshot that does not show it is no reason to wait: writers that take their time hold up nobody.
+        catalog.settled(&now).await.unwrap();
+        let (range, running_now) = now.rsplit_once(':').unwrap();
+        let others = running_now.split(',').filter(|other| *other != id).collect::<Vec<_>>();
+        assert_eq!(others.len() + 1, running_now.split(',').count(), "{id} runs: {now}");
+        let shown = format!("{range}:{}", others.join(","));
+        let mut settled = std::pin::pin!(catalog.settled(&shown));
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut settled).await.is_err(), "it is not waited for");
+        sqlx::raw_sql("COMMIT").execute(&mut running).await.unwrap();
+        settled.await.unwrap();
+        running.close().await.unwrap();
+    }
+}

@@ -22,6 +22,8 @@ pub(super) struct Snapshot {
     connection: PgConnection,
     waiting: VecDeque<Table>,
     open: Option<Table>,
+    /// Which transactions it sees, as PostgreSQL writes it.
+    pub(super) sees: String,
     /// Where the stream begins.
     pub(super) end: Place,
 }
@@ -40,9 +42,10 @@ impl Snapshot {
             literal(exported)
         );
         run(&mut connection, begin).await?;
+        let sees = answer(sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(&mut connection)).await?;
         let mut waiting: Vec<Table> = tables.values().cloned().collect();
         waiting.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Ok(Self { connection, waiting: waiting.into(), open: None, end })
+        Ok(Self { connection, waiting: waiting.into(), open: None, sees, end })
     }
 
     /// At most `limit` rows; with the last of them the snapshot is complete.

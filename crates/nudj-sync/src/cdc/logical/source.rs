@@ -206,6 +206,8 @@ impl LogicalSource {
         let snapshot = Snapshot::begin(&self.address.sql(), &made.exported, &self.tables, made.start).await?;
         // From here on the transaction itself keeps what it sees.
         drop(made.client);
+        // Before the first row is looked at.
+        self.catalog.settled(&snapshot.sees).await?;
         self.stage = Stage::Snapshot(Box::new(snapshot));
         self.is_lost = false;
         Ok(())
