@@ -2,14 +2,14 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use http::Method;
 use nudj_mock::{Fault, MockNudj};
 use nudj_observe::logs::{self, LogConfig, LogError, LogFormat};
 use serde_json::Value;
-use tracing::{Subscriber, instrument::WithSubscriber};
+use tracing::{Dispatch, Subscriber, instrument::WithSubscriber, subscriber::NoSubscriber};
 use tracing_subscriber::prelude::*;
 
 use crate::client;
@@ -38,7 +38,12 @@ impl Lines {
     }
 }
 
+/// With a single subscriber alive, tracing asks only the current thread's when it meets a line for the first time: another test's thread,
+/// which has none, would silence that line here. Two are never single.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
 fn subscriber(format: LogFormat, filter: &str) -> (impl Subscriber + Send + Sync + 'static, Lines) {
+    LazyLock::force(&SECOND);
     let lines = Lines::default();
     let writer = lines.clone();
     let config = LogConfig { format, filter: filter.to_owned(), ..LogConfig::default() };
