@@ -48,7 +48,8 @@ impl Otlp {
         let runtime = Handle::try_current().map_err(|_| OtlpError::NoRuntime)?;
         let (resource, scope) =
             (message::resource(&config.service_name).encode_to_vec(), message::scope().encode_to_vec());
-        let waiting = Arc::new(Waiting::new(config.queue, encode::longest_head(&resource, &scope)));
+        let room = encode::longest_head(&resource, &scope);
+        let waiting = Arc::new(Waiting::new(config.queue, room));
         let sampling = Sampling::of(config.sample);
         let totals = Arc::new(Totals::new(unix_nanos(wall_clock())));
         let traces = Traces::new(Arc::clone(&waiting), sampling);
@@ -61,7 +62,7 @@ impl Otlp {
             service_name: config.service_name.clone(),
         };
         let sender = Sender::new(&config, "/v1/traces")?;
-        let spans = Spans { sender, waiting: Arc::clone(&waiting), resource, scope, used: Vec::new() };
+        let spans = Spans { sender, waiting: Arc::clone(&waiting), resource, scope, room, used: Vec::new() };
         let (stop, stopped) = watch::channel(());
         let (tell, ended) = oneshot::channel();
         let exports = run(metrics, spans, stopped, config.timeout);
@@ -163,6 +164,8 @@ struct Spans {
     waiting: Arc<Waiting>,
     resource: Vec<u8>,
     scope: Vec<u8>,
+    /// So much is free before the spans of a batch.
+    room: usize,
     /// Memory of the batch before.
     used: Vec<u8>,
 }
@@ -190,10 +193,9 @@ impl Spans {
         let mut sent = Ok(());
         if batch.count > 0 {
             // The head goes right before the spans, which are not copied.
-            let room = encode::longest_head(&self.resource, &self.scope);
-            let head = encode::head(&self.resource, &self.scope, batch.bytes.len().saturating_sub(room));
-            let start = room.saturating_sub(head.len());
-            if let Some(place) = batch.bytes.get_mut(start..room) {
+            let head = encode::head(&self.resource, &self.scope, batch.bytes.len().saturating_sub(self.room));
+            let start = self.room.saturating_sub(head.len());
+            if let Some(place) = batch.bytes.get_mut(start..self.room) {
                 place.copy_from_slice(&head);
             }
             let whole = Bytes::from(batch.bytes);
