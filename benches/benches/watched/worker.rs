@@ -1,7 +1,7 @@
 //! One contender in a process of its own: makes so many calls for each line it reads, and answers with what they took.
 
 use std::{
-    env, fmt, fs,
+    env, fmt,
     io::{BufRead, BufReader, Write, stdin},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use http_body_util::BodyExt;
 use nudj_benches::{Watch, free_quota, request};
 use nudj_client::{Client, Config};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::{runtime::Builder, task::JoinSet, time::Instant};
 use tower::Service;
 use tracing::dispatcher;
@@ -132,9 +133,9 @@ pub(crate) fn serve(who: Who, addresses: &str) -> Result<(), BoxError> {
     drop(entered);
     for line in stdin().lines() {
         let calls: usize = line?.parse()?;
-        let (start, before) = (Instant::now(), cpu_time()?);
+        let (start, before) = (Instant::now(), cpu_time());
         runtime.block_on(run(&client, calls))?;
-        let (took, cpu) = (start.elapsed(), cpu_time()?.saturating_sub(before));
+        let (took, cpu) = (start.elapsed(), cpu_time().saturating_sub(before));
         let calls = (calls / IN_FLIGHT * IN_FLIGHT) as f64;
         let lost = watch.as_ref().map_or(0, Watch::lost_spans);
         println!("{} {} {lost}", calls / took.as_secs_f64(), cpu.as_secs_f64() / calls);
@@ -165,13 +166,7 @@ async fn run(client: &Client, calls: usize) -> Result<(), BoxError> {
 }
 
 /// How long this process's threads have had a processor.
-fn cpu_time() -> Result<Duration, BoxError> {
-    let mut nanos = 0;
-    for thread in fs::read_dir("/proc/self/task")? {
-        // A thread may end in the meantime.
-        if let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) {
-            nanos += text.split_whitespace().next().ok_or("schedstat is empty")?.parse::<u64>()?;
-        }
-    }
-    Ok(Duration::from_nanos(nanos))
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -9,7 +9,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use nudj_benches::{Body, free_quota, request};
-use nudj_client::{Client, Config};
+use nudj_client::{Client, Config, transport::Hyper};
 use tower::{Service, ServiceBuilder, ServiceExt, retry::Policy};
 
 use crate::BoxError;
@@ -47,6 +47,7 @@ pub(crate) fn contenders(protocol: Protocol, address: SocketAddr) -> Result<Vec<
         of("raw hyper-util", raw(protocol, absolute(address)?)),
         Contender { name: "raw hyper-util again", call: raw(protocol, absolute(address)?), is_control: true },
         of("raw, with the stack's headers", raw_with_headers(protocol, address)?),
+        of("our transport alone", transport(protocol, address)?),
         of("the whole stack", ours(protocol, address, "pool")?),
         of("the whole stack, legacy transport", ours(protocol, address, "legacy")?),
         of("tower: shed, limit, retry, timeout", tower_four(protocol, address)?),
@@ -89,16 +90,31 @@ fn raw_with_headers(protocol: Protocol, address: SocketAddr) -> Result<Call, Box
 
 /// All layers on, as a user gets them, the limit raised.
 fn ours(protocol: Protocol, address: SocketAddr, transport: &str) -> Result<Call, BoxError> {
-    let version = if protocol == Protocol::Http2 { "http2" } else { "auto" };
-    let mut config = Config::from_toml(&format!("[http]\nversion = \"{version}\"\ntransport = \"{transport}\"\n"))?;
-    config.endpoints = vec![format!("http://{address}").parse()?];
-    config.rate_limit = free_quota();
+    let config = configured(protocol, address, transport)?;
     let client = Client::builder().config(config).token("token").build()?;
     let template = request();
     Ok(Arc::new(move || {
         let answer = client.service().call(template.clone());
         Box::pin(async move { good(answer.await?).await })
     }))
+}
+
+/// What the stack stands on, without a layer.
+fn transport(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
+    let service = Hyper::new(&configured(protocol, address, "pool")?.http)?;
+    let template = absolute(address)?;
+    Ok(Arc::new(move || {
+        let answer = service.clone().call(template.clone());
+        Box::pin(async move { good(answer.await?).await })
+    }))
+}
+
+fn configured(protocol: Protocol, address: SocketAddr, transport: &str) -> Result<Config, BoxError> {
+    let version = if protocol == Protocol::Http2 { "http2" } else { "auto" };
+    let mut config = Config::from_toml(&format!("[http]\nversion = \"{version}\"\ntransport = \"{transport}\"\n"))?;
+    config.endpoints = vec![format!("http://{address}").parse()?];
+    config.rate_limit = free_quota();
+    Ok(config)
 }
 
 /// tower asks for a policy; this one never repeats, which is all that a good answer needs.

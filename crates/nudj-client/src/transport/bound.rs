@@ -62,10 +62,13 @@ impl Service<WholeCall> for Bound {
 
     fn call(&mut self, mut call: WholeCall) -> Self::Future {
         if let Some(origin) = &self.origin {
-            if (self.located || names_an_origin(call.uri()))
-                && let Err(error) = locate(call.uri_mut(), origin)
-            {
-                return HyperFuture::failed(TransportError::InvalidRequest(error.into()));
+            if self.located {
+                if let Err(error) = locate(call.uri_mut(), origin) {
+                    return HyperFuture::failed(TransportError::InvalidRequest(error.into()));
+                }
+            } else if names_an_origin(call.uri()) {
+                // Where it goes is settled: what it names would only be replaced, and then left out of what is sent.
+                path_alone(call.uri_mut());
             }
             origin.record_in_current_span();
         }
@@ -77,7 +80,64 @@ fn names_an_origin(uri: &Uri) -> bool {
     uri.scheme().is_some() || uri.authority().is_some()
 }
 
+fn path_alone(uri: &mut Uri) {
+    *uri = std::mem::take(uri).into_parts().path_and_query.map(Uri::from).unwrap_or_default();
+}
+
 fn locate(uri: &mut Uri, origin: &Origin) -> Result<(), http::Error> {
     *uri = origin.locate(std::mem::take(uri))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use nudj_tower::Call;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::config::{HttpConfig, HttpVersion};
+
+    /// Sends a request that names another origin.
+    fn strayed(listener: &TcpListener, version: HttpVersion) -> (Uri, tokio::task::JoinHandle<bool>) {
+        let at: Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let config = HttpConfig { version, allow_http: true, ..HttpConfig::default() };
+        let endpoint = Endpoint::at(at.to_string().parse().unwrap());
+        let bound = BoundLayer::of(&endpoint).layer(Hyper::new(&config).unwrap());
+        let request = Request::get("https://elsewhere.example/x?y=1").body(Full::default()).unwrap();
+        (at, tokio::spawn(async move { bound.oneshot(Call::new(request)).await.is_ok() }))
+    }
+
+    #[tokio::test]
+    async fn http1_takes_the_path_of_a_request_that_names_another_origin() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (at, call) = strayed(&listener, HttpVersion::Http1);
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(peer.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.starts_with("GET /x?y=1 HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains(&format!("host: {}\r\n", at.authority().unwrap())), "{head}");
+        peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        assert!(call.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn http2_takes_the_path_of_a_request_that_names_another_origin() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (at, call) = strayed(&listener, HttpVersion::Http2);
+        let mut peer = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+        let (request, mut answer) = peer.accept().await.unwrap().unwrap();
+        assert_eq!(request.uri().to_string(), format!("{at}x?y=1"));
+        answer.send_response(Response::new(()), true).unwrap();
+        // Frames move only while the connection is polled.
+        tokio::spawn(async move { while peer.accept().await.is_some() {} });
+        assert!(call.await.unwrap());
+    }
 }

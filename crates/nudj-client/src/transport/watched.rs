@@ -22,12 +22,17 @@ use tokio::{
     net::TcpStream,
 };
 
+/// Up to how many bytes are copied together rather than handed to the system in pieces.
+const JOINED: usize = 4096;
+
 /// The stream hyper reads and writes, and a second handle of the same socket to look at it by.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
     // Ends with the stream, so that the socket is closed as promptly as ever. None when the process is out of handles.
     twin: Option<Arc<Socket>>,
+    /// Head and body of a small request, to be written as one piece.
+    joined: Vec<u8>,
 }
 
 /// Looks at a connection's socket; keeps nothing open.
@@ -46,7 +51,7 @@ pub(in crate::transport) enum Unread {
 pub(super) fn watched(stream: TokioIo<TcpStream>) -> TokioIo<Watched> {
     let stream = stream.into_inner();
     let twin = SockRef::from(&stream).try_clone().ok().map(Arc::new);
-    TokioIo::new(Watched { stream, twin })
+    TokioIo::new(Watched { stream, twin, joined: Vec::new() })
 }
 
 impl Watch {
@@ -94,6 +99,12 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= JOINED {
+            let Self { stream, joined, .. } = &mut *self;
+            joined.clear();
+            bufs.iter().for_each(|buf| joined.extend_from_slice(buf));
+            return Pin::new(stream).poll_write(cx, joined);
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -112,7 +123,11 @@ impl AsyncWrite for Watched {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, net};
+    use std::{
+        future::poll_fn,
+        io::{IoSlice, Read, Write},
+        net,
+    };
 
     use super::*;
 
@@ -141,7 +156,44 @@ mod tests {
         let (ours, mut peer) = pair().await;
         let watch = Watch::of(&ours.inner().connected()).unwrap();
         drop(ours);
-        assert_eq!(io::Read::read(&mut peer, &mut [0]).unwrap(), 0);
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
         assert_eq!(watch.look(), Unread::End);
+    }
+
+    #[tokio::test]
+    async fn pieces_arrive_in_order_whether_they_are_joined_or_not() {
+        for body in [0, 1, JOINED - 4, JOINED - 3, 3 * JOINED] {
+            let (mut ours, mut peer) = pair().await;
+            let sent = [b"head".to_vec(), vec![b'x'; body], b"tail".to_vec()].concat();
+            let mut at = 0;
+            while at < sent.len() {
+                let (head, rest) = sent[at..].split_at(4.min(sent.len() - at));
+                let pieces = [IoSlice::new(head), IoSlice::new(rest)];
+                at += poll_fn(|cx| Pin::new(ours.inner_mut()).poll_write_vectored(cx, &pieces)).await.unwrap();
+            }
+            drop(ours);
+            let mut came = Vec::new();
+            peer.read_to_end(&mut came).unwrap();
+            assert_eq!(came, sent, "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_for_joining_does_not_grow_with_what_is_sent() {
+        let (mut ours, peer) = pair().await;
+        let large = vec![b'x'; 16 * JOINED];
+        for _ in 0..8 {
+            for body in [&large[..JOINED - 4], &large] {
+                let pieces = [IoSlice::new(b"head"), IoSlice::new(body)];
+                poll_fn(|cx| Pin::new(ours.inner_mut()).poll_write_vectored(cx, &pieces)).await.unwrap();
+                peer.set_nonblocking(true).unwrap();
+                while matches!((&peer).read(&mut [0; 4096]), Ok(read) if read > 0) {}
+            }
+        }
+        assert!(
+            (JOINED - 4..=2 * JOINED).contains(&ours.inner().joined.capacity()),
+            "{}",
+            ours.inner().joined.capacity()
+        );
     }
 }

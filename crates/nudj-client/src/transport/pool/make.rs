@@ -6,9 +6,9 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -21,7 +21,11 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use nudj_tower::BoxError;
-use tokio::{runtime::Handle, sync::oneshot, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot::{self, error::TryRecvError},
+    time::timeout,
+};
 use tower_service::Service;
 
 use super::{
@@ -184,9 +188,9 @@ async fn keep(mut place: Place) {
     place.making = false;
     match made {
         Err(error) => endpoint.failed(&error),
-        Ok(Made::One(connection, driver, released)) => {
+        Ok(Made::One(connection, driver, mut released)) => {
             start(&endpoint, endpoint.made_one(connection));
-            drive(driver, released).await;
+            drive(driver, &mut released).await;
         }
         Ok(Made::Shared(connection, driver, mut released)) => {
             let id = endpoint.made_shared(&connection);
@@ -202,16 +206,23 @@ async fn keep(mut place: Place) {
 }
 
 /// Drives a connection until it ends by itself (`true`), or until nobody holds it and it has said goodbye.
-async fn drive(mut driver: Driver, released: impl Future) -> bool {
-    {
-        let mut released = pin!(released);
-        let ended = poll_fn(|cx| match driver.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending => released.as_mut().poll(cx).map(|_| false),
-        });
-        if ended.await {
-            return true;
+async fn drive(mut driver: Driver, released: &mut oneshot::Receiver<()>) -> bool {
+    let mut told: Option<Waker> = None;
+    let ended = poll_fn(|cx| {
+        if driver.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
         }
+        // Who is to be woken is said once, and again should it be another: each exchange polls this two or three times.
+        let is_held = if told.as_ref().is_some_and(|told| told.will_wake(cx.waker())) {
+            released.try_recv() == Err(TryRecvError::Empty)
+        } else {
+            told = Some(cx.waker().clone());
+            Pin::new(&mut *released).poll(cx).is_pending()
+        };
+        if is_held { Poll::Pending } else { Poll::Ready(false) }
+    });
+    if ended.await {
+        return true;
     }
     let _ = timeout(LINGER, driver).await;
     false

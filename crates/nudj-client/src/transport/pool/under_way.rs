@@ -79,7 +79,14 @@ where
                         Ok(response) => {
                             let response = response.map(|body| PooledBody::new(body, sent.lease));
                             match Whole::of(response, limit)? {
-                                Whole::Plain(head, body) => Stage::Reading { head: Some(head), body },
+                                // Most bodies have come with their head, and need no place to wait in.
+                                Whole::Plain(head, mut body) => match Pin::new(&mut body).poll(cx) {
+                                    Poll::Ready(body) => return Poll::Ready(Ok(whole(head, body?))),
+                                    Poll::Pending => {
+                                        this.stage.set(Stage::Reading { head: Some(head), body });
+                                        return Poll::Pending;
+                                    }
+                                },
                                 Whole::Inflated(rest) => Stage::Other { rest },
                             }
                         }
@@ -93,11 +100,15 @@ where
                 StageProj::Reading { head, body } => {
                     let body = ready!(body.poll(cx))?;
                     let Some(head) = head.take() else { return Poll::Pending };
-                    return Poll::Ready(Ok(Response::from_parts(head, Full::new(body))));
+                    return Poll::Ready(Ok(whole(head, body)));
                 }
                 StageProj::Other { rest } => return rest.as_mut().poll(cx),
             };
             this.stage.set(next);
         }
     }
+}
+
+fn whole(head: Parts, body: Bytes) -> Response<Full<Bytes>> {
+    Response::from_parts(head, Full::new(body))
 }
