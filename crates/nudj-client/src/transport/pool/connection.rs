@@ -1,6 +1,12 @@
 //! Connections, and a call's hold on one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -38,18 +44,40 @@ impl Exclusive {
 #[derive(Clone, Debug)]
 pub(super) struct Multiplexed {
     pub(super) sender: http2::SendRequest<Full<Bytes>>,
-    pub(super) held: Arc<oneshot::Sender<()>>,
+    pub(super) held: Arc<Hold>,
     pub(super) watch: Option<Watch>,
 }
 
+/// What the clones of a shared connection have in common. Dropped with the last, which tells the connection's keeper to end it.
+#[derive(Debug)]
+pub(super) struct Hold {
+    keeper: oneshot::Sender<()>,
+    has_sent: AtomicBool,
+}
+
+impl Hold {
+    pub(super) fn new(keeper: oneshot::Sender<()>) -> Self {
+        Self { keeper, has_sent: AtomicBool::new(false) }
+    }
+}
+
 impl Multiplexed {
+    /// Whether this is the connection's first request. Of two at once both may be told so.
+    pub(super) fn is_first(&self) -> bool {
+        let first = !self.held.has_sent.load(Relaxed);
+        if first {
+            self.held.has_sent.store(true, Relaxed);
+        }
+        first
+    }
+
     /// As with one call at a time; but a peer may well write of its own accord here.
     fn is_open(&self) -> bool {
         self.watch.as_ref().is_none_or(|watch| watch.look() != Unread::End)
     }
 
     pub(super) fn alive(&self) -> bool {
-        !self.sender.is_closed() && !self.held.is_closed()
+        !self.sender.is_closed() && !self.held.keeper.is_closed()
     }
 }
 

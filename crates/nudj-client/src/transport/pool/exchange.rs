@@ -3,12 +3,13 @@
 use std::{future::ready, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Uri, header::HOST, uri::Parts};
+use http::{HeaderName, Request, Uri, header::HOST, uri::Parts};
 use http_body_util::Full;
 use hyper::client::conn::TrySendError;
 use nudj_tower::{
     BoxError,
-    classify::{TransportError, find_in_chain},
+    classify::{IDEMPOTENCY_KEY, TransportError, find_in_chain},
+    correlation::CORRELATION_ID,
 };
 
 use super::{
@@ -82,8 +83,11 @@ fn send(
         if let Err(error) = absolute_form(&mut request, &endpoint) {
             return Box::pin(ready(Err(error)));
         }
-        let replay = Some(Box::new(copy(&request)));
         let Held::Shared(connection, _) = lease.begin() else { return failed(PoolError::ClosedEarly) };
+        if !connection.is_first() {
+            keep_out_of_table(&mut request);
+        }
+        let replay = Some(Box::new(copy(&request)));
         let answer = connection.sender.try_send_request(request);
         return Box::pin(UnderWay::new(answer, Sent { endpoint, lease, replay, tries }, limit));
     }
@@ -175,6 +179,19 @@ fn absolute_form(request: &mut Request<Full<Bytes>>, endpoint: &Endpoint) -> Res
         request.headers_mut().remove(HOST);
     }
     Ok(())
+}
+
+/// Headers whose value is new in each call. HPACK's table holds 4 kB: each value put there drives out what the next call would have
+/// found, and never serves again. The first call on a connection leaves the names there. RFC 7541, section 6.2.3.
+const NEW_EACH_TIME: [HeaderName; 3] = [CORRELATION_ID, HeaderName::from_static("traceparent"), IDEMPOTENCY_KEY];
+
+fn keep_out_of_table(request: &mut Request<Full<Bytes>>) {
+    for name in &NEW_EACH_TIME {
+        if let Some(value) = request.headers_mut().get_mut(name) {
+            // Nobody logs the request from here on.
+            value.set_sensitive(true);
+        }
+    }
 }
 
 /// All that goes on the wire.

@@ -29,7 +29,7 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    connection::{Exclusive, Multiplexed},
+    connection::{Exclusive, Hold, Multiplexed},
     endpoint::Endpoint,
     error::PoolError,
     slots::{Limits, Protocol},
@@ -114,7 +114,7 @@ impl Maker {
                 .handshake::<_, Full<Bytes>>(io)
                 .await?;
             let connection: Driver = Box::pin(connection);
-            Ok(Made::Shared(Multiplexed { sender, held: Arc::new(held), watch }, connection, released))
+            Ok(Made::Shared(Multiplexed { sender, held: Arc::new(Hold::new(held)), watch }, connection, released))
         } else {
             let (mut sender, connection) = http1::Builder::new().handshake(io).await?;
             let mut connection: Driver = Box::pin(connection);

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, Request};
+use http_body_util::Full;
 use nudj_client::config::HttpVersion;
 use nudj_tower::classify::TransportError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower::ServiceExt;
 
 use super::{Peer, Server, hyper, is_unsent, says, spawned, transport_error};
 
@@ -39,6 +41,11 @@ impl Peer {
 
     /// The stream of the next request; `None` when the client has closed.
     async fn stream(&mut self) -> Option<u32> {
+        Some(self.head().await?.0)
+    }
+
+    /// The stream of the next request, and how many bytes its head takes.
+    async fn head(&mut self) -> Option<(u32, usize)> {
         loop {
             let mut head = [0; 9];
             self.0.read_exact(&mut head).await.ok()?;
@@ -47,7 +54,7 @@ impl Peer {
             self.0.read_exact(&mut payload).await.ok()?;
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
             match head[3] {
-                HEADERS => return Some(stream),
+                HEADERS => return Some((stream, payload.len())),
                 SETTINGS if head[4] == 0 => self.frame(SETTINGS, 1, 0, &[]).await,
                 _ => {}
             }
@@ -252,4 +259,34 @@ async fn a_shutdown_waits_for_the_streams() {
     call.await.unwrap().unwrap();
     assert_eq!(peer.stream().await, None);
     shutdown.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_new_in_each_call_drives_nothing_out_of_the_table() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut peer = None;
+    let mut heads = Vec::new();
+    for call in 0..200 {
+        // In digits that all take five bits.
+        let id: String = (0..36).map(|place| char::from(b'0' + u8::from(call >> (place % 8) & 1 == 1))).collect();
+        let request = Request::get(&server.url)
+            .header("x-correlation-id", &id)
+            .header("traceparent", &id)
+            .header("idempotency-key", &id)
+            .header("user-agent", "the same in every call")
+            .body(Full::default())
+            .unwrap();
+        let answered = tokio::spawn(hyper.clone().oneshot(request));
+        if peer.is_none() {
+            peer = Some(server.accept_http2().await);
+        }
+        let peer = peer.as_mut().unwrap();
+        let (stream, length) = peer.head().await.unwrap();
+        heads.push(length);
+        peer.answer_on(stream).await;
+        answered.await.unwrap().unwrap();
+    }
+    assert!(heads[1] < heads[0], "the second call finds what the first one left");
+    assert!(heads[2..].iter().all(|length| *length == heads[1]), "{heads:?}");
 }
