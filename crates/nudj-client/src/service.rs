@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use nudj_tower::{BoxError, Call, CallContext, HttpRequest as _};
+use parking_lot::Mutex;
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -36,7 +37,31 @@ trait Dispatch: Send + Sync {
     fn dispatch(&self, call: WholeCall) -> NudjFuture;
 }
 
-struct Template<S>(S);
+struct Template<S> {
+    service: S,
+    /// An instance that nobody uses: taking it, and putting it back, costs less than a clone, whose layers each count theirs.
+    spare: Mutex<Option<S>>,
+}
+
+impl<S: Clone> Template<S> {
+    fn new(service: S) -> Self {
+        Self { service, spare: Mutex::default() }
+    }
+
+    fn take(&self) -> S {
+        // Nobody waits for it: who finds it taken or being taken makes another.
+        let spare = self.spare.try_lock().and_then(|mut spare| spare.take());
+        spare.unwrap_or_else(|| self.service.clone())
+    }
+
+    fn put(&self, service: S) {
+        if let Some(mut spare) = self.spare.try_lock()
+            && spare.is_none()
+        {
+            *spare = Some(service);
+        }
+    }
+}
 
 impl<S> Dispatch for Template<S>
 where
@@ -45,11 +70,15 @@ where
     S::Future: Send,
 {
     fn dispatch(&self, call: WholeCall) -> NudjFuture {
-        let mut service = self.0.clone();
+        let mut service = self.take();
         // A stack that is ready, as ours always is, is called right here: its future goes into the box as it is, and not by way of
-        // one that waits for readiness first.
+        // one that waits for readiness first. Only such an instance goes back, and only if it was called without a panic.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Box::pin(service.call(call)),
+            Poll::Ready(Ok(())) => {
+                let future = Box::pin(service.call(call));
+                self.put(service);
+                future
+            }
             Poll::Ready(Err(error)) => Box::pin(ready(Err(error))),
             Poll::Pending => Box::pin(service.oneshot(call)),
         }
@@ -57,7 +86,8 @@ where
 }
 
 impl NudjService {
-    /// Forgets the type of `service`. Each call goes to a clone of it that is polled ready first.
+    /// Forgets the type of `service`. Each call goes to a clone of it that is polled ready first, to one from an earlier call where
+    /// that is at hand.
     pub fn new<S>(service: S) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
@@ -74,7 +104,7 @@ impl NudjService {
         S: Clone + Send + Sync + 'static,
         S::Future: Send,
     {
-        Self(Arc::new(Template(service)))
+        Self(Arc::new(Template::new(service)))
     }
 
     /// As `call`, in a context that is at hand.
@@ -223,6 +253,27 @@ mod tests {
         });
         let service = OUTER.get_or_init(|| NudjService::new(inner));
         assert!(service.clone().call(Request::default()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn calls_one_after_the_other_have_one_instance() {
+        struct Counted(Arc<AtomicUsize>);
+        impl Clone for Counted {
+            fn clone(&self) -> Self {
+                self.0.fetch_add(1, Relaxed);
+                Self(Arc::clone(&self.0))
+            }
+        }
+        let clones = Arc::new(AtomicUsize::new(0));
+        let counted = Counted(Arc::clone(&clones));
+        let mut service = NudjService::new(service_fn(move |_: Request<Full<Bytes>>| {
+            let _ = &counted;
+            ready(Answer::Ok(Response::default()))
+        }));
+        for _ in 0..10 {
+            service.call(Request::default()).await.unwrap();
+        }
+        assert_eq!(clones.load(Relaxed), 1);
     }
 
     #[tokio::test]
