@@ -72,7 +72,7 @@ impl Service<WholeCall> for Bound {
             }
             origin.record_in_current_span();
         }
-        self.transport.call(call.into_request())
+        self.transport.send(call)
     }
 }
 

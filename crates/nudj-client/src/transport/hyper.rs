@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use super::{
     framing,
+    outgoing::Outgoing,
     wire::{WholeExchange, Wire},
 };
 use crate::config::HttpConfig;
@@ -46,6 +47,12 @@ impl Hyper {
         self.wire.shutdown().await;
     }
 
+    pub(super) fn send(&self, mut request: impl Outgoing) -> HyperFuture {
+        framing::strip(request.headers_mut());
+        request.headers_mut().entry(ACCEPT_ENCODING).or_insert(GZIP);
+        HyperFuture(self.wire.exchange(request, self.max_response_bytes))
+    }
+
     /// The same transport for requests to one origin only, whose URIs need not name it; `None` where that is no advantage. Keeps no
     /// connection open by itself: that takes the transport it was made of.
     pub(super) fn bound_to(&self, origin: &Origin) -> Option<Self> {
@@ -65,11 +72,8 @@ impl Service<Request<Full<Bytes>>> for Hyper {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Full<Bytes>>) -> HyperFuture {
-        framing::strip(request.headers_mut());
-        request.headers_mut().entry(ACCEPT_ENCODING).or_insert(GZIP);
-        *request.version_mut() = http::Version::HTTP_11;
-        HyperFuture(self.wire.exchange(request, self.max_response_bytes))
+    fn call(&mut self, request: Request<Full<Bytes>>) -> HyperFuture {
+        self.send(request)
     }
 }
 

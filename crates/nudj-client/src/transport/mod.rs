@@ -13,6 +13,7 @@ mod connector;
 mod framing;
 mod hyper;
 mod legacy;
+mod outgoing;
 mod pool;
 mod reading;
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]

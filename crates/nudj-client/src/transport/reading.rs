@@ -16,8 +16,6 @@ use tower::service_fn;
 use tower_http::decompression::Decompression;
 use tower_service::Service;
 
-use super::wire::WholeExchange;
-
 pin_project! {
     /// The whole body in one piece. One that came in one piece is handed on as it is, without a copy or an allocation; trailers are dropped.
     #[derive(Debug)]
@@ -29,37 +27,34 @@ pin_project! {
     }
 }
 
-/// An answer that is about to be read to its end.
+/// A body that is about to be read to its end.
 pub(super) enum Whole<B> {
-    Plain(Parts, Reading<B>),
-    Inflated(WholeExchange),
+    Plain(Reading<B>),
+    /// To be [inflated](inflate) on the way.
+    Encoded(B),
 }
 
-impl<B> Whole<B>
-where
-    B: Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
-{
+impl<B: Body<Data = Bytes>> Whole<B> {
     /// # Errors
     /// When the head announces more than `limit` bytes, which need not be read to be refused; the answer to a HEAD announces and
     /// sends nothing.
-    pub(super) fn of(response: Response<B>, limit: usize) -> Result<Self, TransportError> {
-        if response.headers().contains_key(CONTENT_ENCODING) {
-            return Ok(Self::Inflated(Box::pin(inflate(response, limit))));
+    pub(super) fn of(head: &Parts, body: B, limit: usize) -> Result<Self, TransportError> {
+        if head.headers.contains_key(CONTENT_ENCODING) {
+            return Ok(Self::Encoded(body));
         }
-        if response.body().size_hint().lower() > limit as u64 {
+        if body.size_hint().lower() > limit as u64 {
             return Err(TransportError::BodyTooLarge { limit });
         }
-        let (head, body) = response.into_parts();
-        Ok(Self::Plain(head, Reading::new(body, limit)))
+        Ok(Self::Plain(Reading::new(body, limit)))
     }
 }
 
 /// Inflates what is encoded in a way that was asked for; anything else is left to the caller as it came.
-async fn inflate<B>(response: Response<B>, limit: usize) -> Result<Response<Full<Bytes>>, BoxError>
+pub(super) async fn inflate<B>(head: Parts, body: B, limit: usize) -> Result<Response<Full<Bytes>>, BoxError>
 where
     B: Body<Data = Bytes, Error = hyper::Error>,
 {
-    let mut response = Some(response);
+    let mut response = Some(Response::from_parts(head, body));
     let answer = service_fn(move |_: Request<()>| ready(response.take().ok_or("answered twice")));
     let (parts, body) = Decompression::new(answer).call(Request::new(())).await?.into_parts();
     Ok(Response::from_parts(parts, Full::new(Reading::new(body, limit).await?)))

@@ -7,14 +7,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body_util::Full;
 use nudj_tower::BoxError;
 
 use super::{
     legacy::{self, Legacy},
+    outgoing::Outgoing,
     pool::{Bound, Pool},
-    reading::Whole,
+    reading::{Whole, inflate},
 };
 use crate::config::{HttpConfig, Transport};
 
@@ -44,7 +45,7 @@ impl Wire {
     }
 
     /// Sends `request`, and reads an answer of up to `limit` bytes.
-    pub(super) fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> WholeExchange {
+    pub(super) fn exchange(&self, request: impl Outgoing, limit: usize) -> WholeExchange {
         match self {
             Self::Pool(pool) => match pool.bound(&request) {
                 Ok(bound) => bound.exchange(request, limit),
@@ -52,12 +53,12 @@ impl Wire {
             },
             Self::Bound(bound) => bound.exchange(request, limit),
             Self::Legacy(client) => {
-                let head = client.request(request);
+                let head = client.request(request.into_sent());
                 Box::pin(async move {
-                    let response = head.await.map_err(legacy::head_error)?;
-                    match Whole::of(response, limit)? {
-                        Whole::Plain(head, body) => Ok(Response::from_parts(head, Full::new(body.await?))),
-                        Whole::Inflated(rest) => rest.await,
+                    let (head, body) = head.await.map_err(legacy::head_error)?.into_parts();
+                    match Whole::of(&head, body, limit)? {
+                        Whole::Plain(body) => Ok(Response::from_parts(head, Full::new(body.await?))),
+                        Whole::Encoded(body) => inflate(head, body, limit).await,
                     }
                 })
             }

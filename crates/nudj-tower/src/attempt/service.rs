@@ -88,6 +88,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if this.span.is_none() {
+            return this.inner.poll(cx);
+        }
         let result = {
             let _entered = this.span.span().enter();
             ready!(this.inner.poll(cx))

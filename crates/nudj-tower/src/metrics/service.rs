@@ -124,6 +124,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if this.listener.is_none() {
+            return this.inner.poll(cx).map_err(Into::into);
+        }
         let result = ready!(this.inner.poll(cx)).map_err(Into::into);
         if let Some(Listener { record, shared, .. }) = this.listener
             && let Some(record) = record.take()

@@ -18,7 +18,7 @@ use super::{
     error::PoolError,
     under_way::{Sent, UnderWay},
 };
-use crate::transport::wire::WholeExchange;
+use crate::transport::{outgoing::Outgoing, wire::WholeExchange};
 
 /// From how long on an unused connection is looked at before it is used.
 ///
@@ -36,12 +36,7 @@ const REPLAYS: u8 = 1;
 /// Sends `request`, whose URI is absolute or a path, and reads an answer of up to `limit` bytes.
 ///
 /// Over a connection that is at hand it is sent right here, so that it is moved once, into hyper, and not into a future first.
-pub(super) fn exchange(
-    endpoint: Arc<Endpoint>,
-    request: Request<Full<Bytes>>,
-    tries: Tries,
-    limit: usize,
-) -> WholeExchange {
+pub(super) fn exchange(endpoint: Arc<Endpoint>, request: impl Outgoing, tries: Tries, limit: usize) -> WholeExchange {
     match at_hand(&endpoint) {
         Some(lease) => send(endpoint, lease, request, tries, limit),
         None => Box::pin(async move {
@@ -75,11 +70,12 @@ fn usable(lease: Lease) -> Option<Lease> {
 fn send(
     endpoint: Arc<Endpoint>,
     mut lease: Lease,
-    mut request: Request<Full<Bytes>>,
+    mut request: impl Outgoing,
     tries: Tries,
     limit: usize,
 ) -> WholeExchange {
     if lease.is_shared() {
+        let mut request = request.into_sent();
         if let Err(error) = absolute_form(&mut request, &endpoint) {
             return Box::pin(ready(Err(error)));
         }
@@ -93,7 +89,7 @@ fn send(
     }
     origin_form(&mut request, &endpoint);
     let Held::Used(kept) = lease.begin() else { return failed(PoolError::ClosedEarly) };
-    let answer = kept.connection.sender.try_send_request(request);
+    let answer = kept.connection.sender.try_send_request(request.into_sent());
     Box::pin(UnderWay::new(answer, Sent { endpoint, lease, replay: None, tries }, limit))
 }
 
@@ -161,7 +157,7 @@ fn not_processed(error: &h2::Error) -> bool {
 }
 
 /// As HTTP/1.1 wants it: path and query as the target, the authority as `host`.
-fn origin_form(request: &mut Request<Full<Bytes>>, endpoint: &Endpoint) {
+fn origin_form(request: &mut impl Outgoing, endpoint: &Endpoint) {
     if request.uri().scheme().is_some() {
         let parts = std::mem::take(request.uri_mut()).into_parts();
         *request.uri_mut() = parts.path_and_query.map(Uri::from).unwrap_or_default();

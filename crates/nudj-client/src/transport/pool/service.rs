@@ -1,11 +1,9 @@
 use std::{future::ready, sync::Arc};
 
-use bytes::Bytes;
 use http::{
-    Method, Request, Uri,
+    Method, Uri,
     uri::{Authority, Scheme},
 };
-use http_body_util::Full;
 use nudj_tower::{BoxError, classify::TransportError, round_robin::Origin};
 use parking_lot::RwLock;
 
@@ -15,7 +13,10 @@ use super::{
     exchange::{Tries, exchange},
     make::Maker,
 };
-use crate::{config::HttpConfig, transport::wire::WholeExchange};
+use crate::{
+    config::HttpConfig,
+    transport::{outgoing::Outgoing, wire::WholeExchange},
+};
 
 /// From how many endpoints on those that are unused are forgotten when a new one comes.
 const MANY: usize = 32;
@@ -61,7 +62,7 @@ impl Pool {
     }
 
     /// The connections to where the request, whose URI is absolute, goes.
-    pub(in crate::transport) fn bound(&self, request: &Request<Full<Bytes>>) -> Result<Bound, BoxError> {
+    pub(in crate::transport) fn bound(&self, request: &impl Outgoing) -> Result<Bound, BoxError> {
         self.endpoint(request.uri()).map(Bound)
     }
 
@@ -116,7 +117,7 @@ pub(in crate::transport) struct Bound(Arc<Endpoint>);
 
 impl Bound {
     /// Sends a request there, and reads an answer of up to `limit` bytes.
-    pub(in crate::transport) fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> WholeExchange {
+    pub(in crate::transport) fn exchange(&self, request: impl Outgoing, limit: usize) -> WholeExchange {
         if request.method() == Method::CONNECT {
             return Box::pin(ready(Err(invalid("CONNECT opens a tunnel, which this transport does not do"))));
         }

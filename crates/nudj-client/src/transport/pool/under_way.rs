@@ -21,7 +21,7 @@ use super::{
     exchange::{Tries, again, exchange},
 };
 use crate::transport::{
-    reading::{Reading, Whole},
+    reading::{Reading, Whole, inflate},
     wire::WholeExchange,
 };
 
@@ -77,17 +77,18 @@ where
                     let Some(sent) = sent.take() else { return Poll::Pending };
                     match answer {
                         Ok(response) => {
-                            let response = response.map(|body| PooledBody::new(body, sent.lease));
-                            match Whole::of(response, limit)? {
+                            let (head, body) = response.into_parts();
+                            let body = PooledBody::new(body, sent.lease);
+                            match Whole::of(&head, body, limit)? {
                                 // Most bodies have come with their head, and need no place to wait in.
-                                Whole::Plain(head, mut body) => match Pin::new(&mut body).poll(cx) {
+                                Whole::Plain(mut body) => match Pin::new(&mut body).poll(cx) {
                                     Poll::Ready(body) => return Poll::Ready(Ok(whole(head, body?))),
                                     Poll::Pending => {
                                         this.stage.set(Stage::Reading { head: Some(head), body });
                                         return Poll::Pending;
                                     }
                                 },
-                                Whole::Inflated(rest) => Stage::Other { rest },
+                                Whole::Encoded(body) => Stage::Other { rest: Box::pin(inflate(head, body, limit)) },
                             }
                         }
                         Err(error) => {
