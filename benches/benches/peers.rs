@@ -134,6 +134,11 @@ fn limiters(criterion: &mut Criterion) {
     });
     let clock = governor::clock::MonotonicClock;
     group.bench_function("the system's clock alone", |bencher| bencher.iter(|| black_box(clock.now())));
+    if let Ok(handle) = RateLimitLayer::new(&free_quota()).map(|layer| layer.handle()) {
+        group.bench_function("ours, the system's clock", |bencher| {
+            bencher.iter(|| assert!(black_box(&handle).try_acquire(), "quota that is never used up"));
+        });
+    }
     row(&mut group, "bare service", echo());
     if let Ok(layer) = RateLimitLayer::new(&free_quota()) {
         row(&mut group, "ours, the whole service", layer.for_any().layer(echo()));

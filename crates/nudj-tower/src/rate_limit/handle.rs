@@ -38,6 +38,14 @@ impl RateLimitHandle {
         self.lease.gate().read(|limiter| limiter.available(now))
     }
 
+    /// Takes quota for one call that is made past the layer, such as one by another client of the same account. `false` when there is none
+    /// now, during a pause, and while others wait: it passes nobody. What was taken is gone, whatever becomes of that call.
+    #[must_use]
+    pub fn try_acquire(&self) -> bool {
+        let gate = self.lease.gate();
+        gate.take(gate.settings().now()).is_some()
+    }
+
     /// The end of the pause that a server asked for or [`pause`](Self::pause) began; `None` when there is none.
     #[must_use]
     pub fn paused_until(&self) -> Option<Instant> {

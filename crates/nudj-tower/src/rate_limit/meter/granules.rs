@@ -8,20 +8,19 @@ const GRANULES: usize = 64;
 #[derive(Clone, Debug)]
 pub(in super::super) struct Granules {
     pub(super) rate: Rate,
-    /// A granule's length.
-    length: Nanos,
     /// A ring; the granule with number `n` stands at `n % 64`.
     counts: Box<[u32; GRANULES]>,
     /// The sum of `counts`.
     total: u32,
     /// The number of the newest granule in the ring.
     newest: u64,
+    /// When the newest granule ends: until then there is nothing to divide.
+    end: Nanos,
 }
 
 impl Granules {
     pub(super) fn new(rate: Rate) -> Self {
-        let length = rate.window.div_ceil(GRANULES as u64 - 1).max(1);
-        Self { rate, length, counts: Box::new([0; GRANULES]), total: 0, newest: 0 }
+        Self { rate, counts: Box::new([0; GRANULES]), total: 0, newest: 0, end: length(rate) }
     }
 
     pub(super) fn take(&mut self, now: Nanos) -> Option<Nanos> {
@@ -29,12 +28,18 @@ impl Granules {
         if self.total >= self.rate.max {
             return None;
         }
-        self.record(now, 1);
+        if self.end - now <= length(self.rate) {
+            let count = &mut self.counts[slot(self.newest)];
+            *count = count.saturating_add(1);
+            self.total = self.total.saturating_add(1);
+        } else {
+            self.record(now, 1);
+        }
         Some(now)
     }
 
     pub(super) fn give_back(&mut self, at: Nanos) {
-        let number = at / self.length;
+        let number = at / length(self.rate);
         if self.holds(number)
             && let Some(count) = self.counts.get_mut(slot(number))
             && let Some(less) = count.checked_sub(1)
@@ -55,18 +60,20 @@ impl Granules {
                 break;
             }
             counted -= u64::from(self.counts[slot(number)]);
-            at = number.saturating_add(GRANULES as u64).saturating_mul(self.length);
+            at = number.saturating_add(GRANULES as u64).saturating_mul(length(self.rate));
         }
         let first = at.max(from);
         if windows == 0 {
             return first;
         }
         // Those ahead leave the ring together with their granule.
-        (first / self.length).saturating_add(windows.saturating_mul(GRANULES as u64)).saturating_mul(self.length)
+        (first / length(self.rate))
+            .saturating_add(windows.saturating_mul(GRANULES as u64))
+            .saturating_mul(length(self.rate))
     }
 
     pub(super) fn available(&self, now: Nanos) -> u32 {
-        let newest = (now / self.length).max(self.newest);
+        let newest = (now / length(self.rate)).max(self.newest);
         let oldest = (newest + 1).saturating_sub(GRANULES as u64);
         let counted: u32 = (oldest..=self.newest).map(|number| self.counts[slot(number)]).sum();
         self.rate.max.saturating_sub(counted)
@@ -74,7 +81,12 @@ impl Granules {
 
     /// Lets the granules that are too old at `now` go.
     pub(super) fn turn_to(&mut self, now: Nanos) {
-        let number = now / self.length;
+        if now >= self.end {
+            self.turn(now / length(self.rate));
+        }
+    }
+
+    fn turn(&mut self, number: u64) {
         if number.saturating_sub(self.newest) >= GRANULES as u64 {
             *self.counts = [0; GRANULES];
             self.total = 0;
@@ -86,11 +98,12 @@ impl Granules {
             }
         }
         self.newest = self.newest.max(number);
+        self.end = (self.newest + 1).saturating_mul(length(self.rate));
     }
 
     /// Counts grants of now or before; those that are too old to matter are left out.
     pub(super) fn record(&mut self, at: Nanos, count: u32) {
-        let number = at / self.length;
+        let number = at / length(self.rate);
         if self.holds(number) {
             self.counts[slot(number)] = self.counts[slot(number)].saturating_add(count);
             self.total = self.total.saturating_add(count);
@@ -100,7 +113,7 @@ impl Granules {
     /// The grants known, oldest first, each at the last moment that it may have had.
     pub(super) fn grants(&self, now: Nanos) -> impl Iterator<Item = (Nanos, u32)> + '_ {
         ((self.newest + 1).saturating_sub(GRANULES as u64)..=self.newest).map(move |number| {
-            let last = (number + 1).saturating_mul(self.length).saturating_sub(1).min(now);
+            let last = (number + 1).saturating_mul(length(self.rate)).saturating_sub(1).min(now);
             (last, self.counts[slot(number)])
         })
     }
@@ -108,6 +121,11 @@ impl Granules {
     fn holds(&self, number: u64) -> bool {
         number <= self.newest && self.newest - number < GRANULES as u64
     }
+}
+
+/// A granule's length.
+fn length(rate: Rate) -> Nanos {
+    rate.window.div_ceil(GRANULES as u64 - 1).max(1)
 }
 
 fn slot(number: u64) -> usize {

@@ -1,0 +1,43 @@
+//! Who shares a quota and who has one of its own.
+
+use nudj_tower::rate_limit::Quota;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_its_quota_and_fresh_ones_do_not() {
+    let layer = RateLimitLayer::new(&config(2)).unwrap().for_any();
+    layer.layer(Log::default()).call(1).await.unwrap();
+    layer.clone().layer(Log::default()).clone().call(2).await.unwrap();
+    assert_eq!(layer.handle().available(), 0);
+    assert_eq!(layer.fresh().handle().available(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_has_a_quota_of_its_own() {
+    let layer = RateLimitLayer::keyed(&config(1), |call: &u32| call % 2).unwrap().for_any();
+    let (mut service, handle, start) = (layer.layer(Log::default()), layer.handle(), Instant::now());
+    service.call(0).await.unwrap();
+    layer.layer(Log::default()).call(1).await.unwrap();
+    assert_eq!((handle.keys(), start.elapsed()), (2, Duration::ZERO));
+    let mut waits = task::spawn(service.call(2));
+    assert_pending!(waits.poll());
+    assert_eq!(
+        (handle.queue_depth(), handle.of(&0).unwrap().queue_depth(), handle.of(&1).unwrap().available()),
+        (1, 1, 0)
+    );
+    handle.of(&1).unwrap().pause(5 * SECOND);
+    advance(SECOND).await;
+    assert_eq!(assert_ready!(waits.poll()).unwrap(), 2);
+    assert!(handle.of(&1).unwrap().paused_until().is_some(), "a pause is a key's own");
+    handle.set_quota(Quota { max_requests: 5, window: SECOND }).unwrap();
+    assert_eq!(handle.of(&0).unwrap().available(), 4);
+    service.call(0).await.unwrap();
+    assert_eq!(layer.fresh().handle().keys(), 0);
+    drop(waits);
+    advance(10 * SECOND).await;
+    assert_eq!(handle.evict_idle(), 2);
+    assert_eq!((handle.keys(), handle.of(&0).is_none()), (0, true));
+    service.call(0).await.unwrap();
+    assert_eq!(handle.of(&0).unwrap().available(), 4, "new keys have the new quota");
+}
