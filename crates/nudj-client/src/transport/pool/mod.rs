@@ -14,6 +14,7 @@
 //!   is looked at, past the runtime, so that an end the operating system knows of is known here too; that takes a second handle per
 //!   connection. hyper gives a request back of which it wrote nothing; that one goes over another connection. A request of which a byte was written is never sent again, save where
 //!   an HTTP/2 peer says that it did not process it (GOAWAY, REFUSED_STREAM): once, on a new connection.
+//! - **Ids over HTTP/2.** What is new in each call stays out of HPACK's table, where it would drive out what is the same in each.
 //! - **On cancel.** A call that waits gives up its place, and a connection granted meanwhile goes to the next. A call under way
 //!   closes its HTTP/1.1 connection, or resets its HTTP/2 stream.
 //! - **On panic** or the end of the runtime that keeps a connection, its place is free again and those waiting are told.
