@@ -83,8 +83,8 @@ where
             return DeadlineFuture { state: State::Late, allowed };
         }
         let context = context.filter(|_| self.tries_counted);
-        let timer = LazyTimer::default();
-        DeadlineFuture { allowed, state: State::Called { timer, deadline, context, inner: self.inner.call(request) } }
+        let inner = self.inner.call(request);
+        DeadlineFuture { allowed, state: State::Called { inner, timer: LazyTimer::default(), deadline, context } }
     }
 }
 
