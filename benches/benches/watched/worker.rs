@@ -167,6 +167,5 @@ async fn run(client: &Client, calls: usize) -> Result<(), BoxError> {
 
 /// How long this process's threads have had a processor.
 fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()
 }

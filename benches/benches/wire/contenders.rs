@@ -92,21 +92,25 @@ fn raw_with_headers(protocol: Protocol, address: SocketAddr) -> Result<Call, Box
 fn ours(protocol: Protocol, address: SocketAddr, transport: &str) -> Result<Call, BoxError> {
     let config = configured(protocol, address, transport)?;
     let client = Client::builder().config(config).token("token").build()?;
-    let template = request();
-    Ok(Arc::new(move || {
-        let answer = client.service().call(template.clone());
-        Box::pin(async move { good(answer.await?).await })
-    }))
+    Ok(through(client.service(), request()))
 }
 
 /// What the stack stands on, without a layer.
 fn transport(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
     let service = Hyper::new(&configured(protocol, address, "pool")?.http)?;
-    let template = absolute(address)?;
-    Ok(Arc::new(move || {
+    Ok(through(service, absolute(address)?))
+}
+
+/// A call to a service that is always ready, and whose clone is cheap.
+fn through<S>(service: S, template: http::Request<Body>) -> Call
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = BoxError> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    Arc::new(move || {
         let answer = service.clone().call(template.clone());
         Box::pin(async move { good(answer.await?).await })
-    }))
+    })
 }
 
 fn configured(protocol: Protocol, address: SocketAddr, transport: &str) -> Result<Config, BoxError> {

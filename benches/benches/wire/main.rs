@@ -106,8 +106,7 @@ async fn run(call: &Call, calls: usize, in_flight: usize) -> Result<(), BoxError
 /// How long this process's one thread has had a processor.
 fn cpu_time() -> Duration {
     // Not the scheduler's own statistics, which move on with its tick only: a fourth of a round.
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 fn show(setting: &str, contenders: &[Contender], rounds: &[Vec<Round>], csv: &mut String) -> bool {

@@ -15,7 +15,7 @@ use nudj_tower::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Hyper, HyperFuture};
+use super::{Hyper, HyperFuture, outgoing::Outgoing as _};
 use crate::service::WholeCall;
 
 /// What [`OriginLayer`](nudj_tower::round_robin::OriginLayer) does, and more: the endpoint's connections are looked up once, and a request
@@ -66,22 +66,14 @@ impl Service<WholeCall> for Bound {
                 if let Err(error) = locate(call.uri_mut(), origin) {
                     return HyperFuture::failed(TransportError::InvalidRequest(error.into()));
                 }
-            } else if names_an_origin(call.uri()) {
-                // Where it goes is settled: what it names would only be replaced, and then left out of what is sent.
-                path_alone(call.uri_mut());
+            } else {
+                // Where it goes is settled: another origin would only be replaced, and then left out of what is sent.
+                call.forget_origin();
             }
             origin.record_in_current_span();
         }
         self.transport.send(call)
     }
-}
-
-fn names_an_origin(uri: &Uri) -> bool {
-    uri.scheme().is_some() || uri.authority().is_some()
-}
-
-fn path_alone(uri: &mut Uri) {
-    *uri = std::mem::take(uri).into_parts().path_and_query.map(Uri::from).unwrap_or_default();
 }
 
 fn locate(uri: &mut Uri, origin: &Origin) -> Result<(), http::Error> {

@@ -1,7 +1,7 @@
 //! What the transport is given to send.
 
 use bytes::Bytes;
-use http::{Request, Version};
+use http::{Request, Uri, Version};
 use http_body_util::Full;
 use nudj_tower::HttpRequest;
 
@@ -10,6 +10,14 @@ use crate::service::WholeCall;
 /// A request on its way to hyper. A call keeps it in its box until then, so that it is not moved from hand to hand.
 pub(super) trait Outgoing: HttpRequest + Send + Sized + 'static {
     fn into_request(self) -> Request<Full<Bytes>>;
+
+    /// Leaves path and query of the URI, and nothing of where they were to go.
+    fn forget_origin(&mut self) {
+        if self.uri().scheme().is_some() || self.uri().authority().is_some() {
+            let parts = std::mem::take(self.uri_mut()).into_parts();
+            *self.uri_mut() = parts.path_and_query.map(Uri::from).unwrap_or_default();
+        }
+    }
 
     /// As hyper takes it: the version is the connection's to say, not that of the request which a handler passes on.
     fn into_sent(self) -> Request<Full<Bytes>> {

@@ -158,10 +158,7 @@ fn not_processed(error: &h2::Error) -> bool {
 
 /// As HTTP/1.1 wants it: path and query as the target, the authority as `host`.
 fn origin_form(request: &mut impl Outgoing, endpoint: &Endpoint) {
-    if request.uri().scheme().is_some() {
-        let parts = std::mem::take(request.uri_mut()).into_parts();
-        *request.uri_mut() = parts.path_and_query.map(Uri::from).unwrap_or_default();
-    }
+    request.forget_origin();
     request.headers_mut().insert(HOST, endpoint.host.clone());
 }
 

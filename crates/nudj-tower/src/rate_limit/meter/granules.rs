@@ -8,19 +8,20 @@ const GRANULES: usize = 64;
 #[derive(Clone, Debug)]
 pub(in super::super) struct Granules {
     pub(super) rate: Rate,
+    /// A granule's length.
+    length: Nanos,
     /// A ring; the granule with number `n` stands at `n % 64`.
     counts: Box<[u32; GRANULES]>,
     /// The sum of `counts`.
     total: u32,
     /// The number of the newest granule in the ring.
     newest: u64,
-    /// When the newest granule ends: until then there is nothing to divide.
-    end: Nanos,
 }
 
 impl Granules {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, counts: Box::new([0; GRANULES]), total: 0, newest: 0, end: length(rate) }
+        let length = rate.window.div_ceil(GRANULES as u64 - 1).max(1);
+        Self { rate, length, counts: Box::new([0; GRANULES]), total: 0, newest: 0 }
     }
 
     pub(super) fn take(&mut self, now: Nanos) -> Option<Nanos> {
@@ -28,18 +29,12 @@ impl Granules {
         if self.total >= self.rate.max {
             return None;
         }
-        if self.end - now <= length(self.rate) {
-            let count = &mut self.counts[slot(self.newest)];
-            *count = count.saturating_add(1);
-            self.total = self.total.saturating_add(1);
-        } else {
-            self.record(now, 1);
-        }
+        self.record(now, 1);
         Some(now)
     }
 
     pub(super) fn give_back(&mut self, at: Nanos) {
-        let number = at / length(self.rate);
+        let number = self.number(at);
         if self.holds(number)
             && let Some(count) = self.counts.get_mut(slot(number))
             && let Some(less) = count.checked_sub(1)
@@ -60,20 +55,18 @@ impl Granules {
                 break;
             }
             counted -= u64::from(self.counts[slot(number)]);
-            at = number.saturating_add(GRANULES as u64).saturating_mul(length(self.rate));
+            at = number.saturating_add(GRANULES as u64).saturating_mul(self.length);
         }
         let first = at.max(from);
         if windows == 0 {
             return first;
         }
         // Those ahead leave the ring together with their granule.
-        (first / length(self.rate))
-            .saturating_add(windows.saturating_mul(GRANULES as u64))
-            .saturating_mul(length(self.rate))
+        (first / self.length).saturating_add(windows.saturating_mul(GRANULES as u64)).saturating_mul(self.length)
     }
 
     pub(super) fn available(&self, now: Nanos) -> u32 {
-        let newest = (now / length(self.rate)).max(self.newest);
+        let newest = (now / self.length).max(self.newest);
         let oldest = (newest + 1).saturating_sub(GRANULES as u64);
         let counted: u32 = (oldest..=self.newest).map(|number| self.counts[slot(number)]).sum();
         self.rate.max.saturating_sub(counted)
@@ -81,12 +74,7 @@ impl Granules {
 
     /// Lets the granules that are too old at `now` go.
     pub(super) fn turn_to(&mut self, now: Nanos) {
-        if now >= self.end {
-            self.turn(now / length(self.rate));
-        }
-    }
-
-    fn turn(&mut self, number: u64) {
+        let number = self.number(now);
         if number.saturating_sub(self.newest) >= GRANULES as u64 {
             *self.counts = [0; GRANULES];
             self.total = 0;
@@ -98,12 +86,11 @@ impl Granules {
             }
         }
         self.newest = self.newest.max(number);
-        self.end = (self.newest + 1).saturating_mul(length(self.rate));
     }
 
     /// Counts grants of now or before; those that are too old to matter are left out.
     pub(super) fn record(&mut self, at: Nanos, count: u32) {
-        let number = at / length(self.rate);
+        let number = self.number(at);
         if self.holds(number) {
             self.counts[slot(number)] = self.counts[slot(number)].saturating_add(count);
             self.total = self.total.saturating_add(count);
@@ -113,19 +100,22 @@ impl Granules {
     /// The grants known, oldest first, each at the last moment that it may have had.
     pub(super) fn grants(&self, now: Nanos) -> impl Iterator<Item = (Nanos, u32)> + '_ {
         ((self.newest + 1).saturating_sub(GRANULES as u64)..=self.newest).map(move |number| {
-            let last = (number + 1).saturating_mul(length(self.rate)).saturating_sub(1).min(now);
+            let last = (number + 1).saturating_mul(self.length).saturating_sub(1).min(now);
             (last, self.counts[slot(number)])
         })
+    }
+
+    /// Which granule `at` lies in: mostly the newest, which is found without a division.
+    fn number(&self, at: Nanos) -> u64 {
+        match at.checked_sub(self.newest * self.length) {
+            Some(since) if since < self.length => self.newest,
+            _ => at / self.length,
+        }
     }
 
     fn holds(&self, number: u64) -> bool {
         number <= self.newest && self.newest - number < GRANULES as u64
     }
-}
-
-/// A granule's length.
-fn length(rate: Rate) -> Nanos {
-    rate.window.div_ceil(GRANULES as u64 - 1).max(1)
 }
 
 fn slot(number: u64) -> usize {
