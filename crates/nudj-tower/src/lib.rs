@@ -16,9 +16,10 @@
 //! | [`credentials`] | [`CredentialsLayer`](credentials::CredentialsLayer) | the current credential on each attempt; a 401 renews once and replays once |
 //!
 //! What all layers share: [`CallContext`] travels with the request, [`Rejection`] is what a layer says when it refuses,
-//! [`classify`] tells what an answer means, [`observe`] tells whoever watches.
+//! [`classify`] tells what an answer means, [`observe`] tells whoever watches, [`clock`] reads the time once for several.
 
 pub mod classify;
+pub mod clock;
 mod config;
 mod context;
 mod endpoint;

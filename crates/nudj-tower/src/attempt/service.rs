@@ -60,11 +60,13 @@ where
 impl<S> Attempt<S> {
     /// Writes the attempt's headers, and opens its span.
     fn begin(&self, request: &mut impl HttpRequest) -> AttemptSpan {
-        let Some(context) = request.context().cloned() else { return AttemptSpan::begin(request, 0, None) };
+        let (headers, Some(context)) = request.headers_in_context() else {
+            return AttemptSpan::begin(request, 0, None);
+        };
         let resends = context.resends();
-        let id = headers::write(request.headers_mut(), &context, resends, || self.randomness.rng());
-        let id = id.filter(|_| self.observers.traces());
-        let traced = id.map(|id| Traced::begin(request, context, id, resends, &self.observers));
+        let id = headers::write(headers, &context, resends, || self.randomness.rng());
+        let traced = id.filter(|_| self.observers.traces()).map(|id| (id, context.into_owned()));
+        let traced = traced.map(|(id, context)| Traced::begin(request, context, id, resends, &self.observers));
         AttemptSpan::begin(request, resends, traced)
     }
 }

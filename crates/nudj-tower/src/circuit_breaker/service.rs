@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Availability, Available, BoxError, CallContext, Refused, Rejection, TryCall,
     classify::{Classify, Http, Outcome, Verdict},
+    clock,
 };
 
 /// No deadline, or not started yet. A plain number, because an `Option<Instant>` costs each call 5 ns more (its parts are written
@@ -229,7 +230,7 @@ where
         let was = mem::replace(progress, Progress::Polling);
         let Poll::Ready(result) = inner.poll(cx) else {
             if *started == NEVER && shared.breaker.rules().needs_start() {
-                *started = shared.now();
+                *started = shared.tick(clock::recent());
             }
             *progress = Progress::Pending;
             return Poll::Pending;

@@ -1,5 +1,7 @@
 //! Which requests carry a context, and where.
 
+use std::borrow::Cow;
+
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
 use super::CallContext;
@@ -29,18 +31,11 @@ pub trait HttpRequest {
     /// The context of the call, if there is one.
     fn context(&self) -> Option<&CallContext>;
 
+    /// The headers, to change, and the context of the call beside them: borrowed where it can be, else one more handle of it.
+    fn headers_in_context(&mut self) -> (&mut HeaderMap, Option<Cow<'_, CallContext>>);
+
     /// Gives the request a context, in place of the one it had.
     fn set_context(&mut self, context: &CallContext);
-
-    /// The context of the call; made when there is none.
-    fn context_or_new(&mut self) -> CallContext {
-        if let Some(context) = self.context() {
-            return context.clone();
-        }
-        let context = CallContext::new();
-        self.set_context(&context);
-        context
-    }
 }
 
 impl<B> HttpRequest for Request<B> {
@@ -72,12 +67,13 @@ impl<B> HttpRequest for Request<B> {
         CallContext::find(self.extensions())
     }
 
-    fn set_context(&mut self, context: &CallContext) {
-        self.extensions_mut().insert(context.clone());
+    fn headers_in_context(&mut self) -> (&mut HeaderMap, Option<Cow<'_, CallContext>>) {
+        let context = CallContext::find(self.extensions()).cloned();
+        (self.headers_mut(), context.map(Cow::Owned))
     }
 
-    fn context_or_new(&mut self) -> CallContext {
-        CallContext::get_or_insert(self.extensions_mut())
+    fn set_context(&mut self, context: &CallContext) {
+        self.extensions_mut().insert(context.clone());
     }
 }
 
@@ -180,6 +176,11 @@ impl<B> HttpRequest for Call<B> {
         Some(&self.0.context)
     }
 
+    fn headers_in_context(&mut self) -> (&mut HeaderMap, Option<Cow<'_, CallContext>>) {
+        let Parts { request, context } = &mut *self.0;
+        (request.headers_mut(), Some(Cow::Borrowed(context)))
+    }
+
     fn set_context(&mut self, context: &CallContext) {
         self.0.context = context.clone();
     }
@@ -206,9 +207,12 @@ mod tests {
     #[test]
     fn a_call_without_one_makes_its_own_and_can_be_given_another() {
         let (mut call, other) = (Call::new(Request::new(())), CallContext::new());
-        assert_ne!(call.context_or_new(), Call::new(Request::new(())).context_or_new());
+        assert_ne!(call.context(), Call::new(Request::new(())).context());
         call.set_context(&other);
         assert_eq!(call.context(), Some(&other));
+        assert_eq!(call.headers_in_context().1.as_deref(), Some(&other));
+        let mut request = call.clone().into_carrying();
+        assert_eq!(request.headers_in_context().1.as_deref(), Some(&other));
         assert_eq!(Call::within(other.clone(), Request::new(())).context(), Some(&other));
     }
 }

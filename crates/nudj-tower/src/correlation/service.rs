@@ -10,7 +10,7 @@ use tracing::Span;
 
 use super::{ids, span::Call, task::SERVED};
 use crate::{
-    HttpRequest,
+    CallContext, HttpRequest,
     randomness::Randomness,
     semconv::{self, Side},
 };
@@ -68,16 +68,21 @@ impl<S> Correlation<S> {
             Err(_) => settle(None),
         };
         settled.send_in(request.headers_mut());
-        let context = request.context_or_new();
+        if request.context().is_none() {
+            request.set_context(&CallContext::new());
+        }
+        let context = request.context();
         let span = Call {
             method: request.method(),
             uri: request.uri(),
-            context: Some(&context),
+            context,
             correlation_id: &settled.correlation_id,
             trace: &settled.trace,
         }
         .client_span();
-        context.settle(settled.correlation_id, settled.trace, settled.span, settled.first_attempt);
+        if let Some(context) = context {
+            context.settle(settled.correlation_id, settled.trace, settled.span, settled.first_attempt);
+        }
         span
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::time::Instant;
 
+use crate::clock;
+
 /// One credential as it is sent.
 #[derive(Debug)]
 pub(super) struct Generation {
@@ -30,6 +32,11 @@ impl Generation {
     pub(super) fn is_valid(&self, now: impl FnOnce() -> Instant) -> bool {
         self.expires.is_none_or(|expires| now() < expires)
     }
+}
+
+/// The credential that is there, unless it has expired. Reads the clock only for one that can.
+pub(super) fn valid(current: &Option<Arc<Generation>>) -> Option<&Arc<Generation>> {
+    current.as_ref().filter(|current| current.is_valid(clock::recent))
 }
 
 /// `refused` was answered with 401; `current` is what would be sent now.

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use http::HeaderName;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Credential, CredentialError, CredentialProvider, CredentialsConfig, Scheme,
-    generation::{AfterRefusal, Generation, after_refusal},
+    generation::{AfterRefusal, Generation, after_refusal, valid},
     renewal,
     single_flight::{Boarding, SingleFlight},
 };
@@ -97,10 +97,8 @@ impl Credentials {
     /// # Errors
     /// [`CredentialError`].
     pub async fn load(&self) -> Result<(), CredentialError> {
-        match self.current() {
-            Some(_) => Ok(()),
-            None => self.renewed(None).await.map(drop),
-        }
+        let is_there = valid(&self.current()).is_some();
+        if is_there { Ok(()) } else { self.renewed(None).await.map(drop) }
     }
 
     /// Fetches now, whatever there is. The one there stays until another has come.
@@ -149,9 +147,9 @@ impl Credentials {
         self.renews() || self.0.current.load().as_ref().is_some_and(|current| current.fallback.is_some())
     }
 
-    /// What to send with, if it is there. Reads the clock only for credentials that expire.
-    pub(super) fn current(&self) -> Option<Arc<Generation>> {
-        self.0.current.load().as_ref().filter(|current| current.is_valid(Instant::now)).map(Arc::clone)
+    /// What there is to send with, for a look: cheaper than another share in it, but a thread has few of these.
+    pub(super) fn current(&self) -> Guard<Option<Arc<Generation>>> {
+        self.0.current.load()
     }
 
     /// A generation was accepted: the one before it need not be kept.

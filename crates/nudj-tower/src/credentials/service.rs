@@ -11,7 +11,10 @@ use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{CredentialError, Credentials, generation::Generation};
+use super::{
+    CredentialError, Credentials,
+    generation::{Generation, valid},
+};
 use crate::{BoxError, HttpRequest};
 
 /// A service whose requests carry the current credential; made by [`CredentialsLayer`](super::CredentialsLayer).
@@ -70,7 +73,8 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let Some(generation) = self.credentials.current() else {
+        let current = self.credentials.current();
+        let Some(generation) = valid(&current) else {
             let credentials = self.credentials.clone();
             let fetch: Fetch = Box::pin(async move { credentials.renewed(None).await });
             let spare = Some(Spare::of(self, self.inner.clone(), self.replay.keep(&request), None));
@@ -82,16 +86,17 @@ where
         // that is not is asked again from the future, which is the one to be woken.
         match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
-                dress(&mut request, &self.credentials, &generation);
+                dress(&mut request, &self.credentials, generation);
                 if !can_replay {
-                    drop(generation);
+                    drop(current);
                     return CredentialedFuture {
                         state: State::Called { future: self.inner.call(request) },
                         spare: None,
                     };
                 }
                 let kept = self.replay.keep(&request);
-                let spare = Some(Spare::of(self, self.inner.clone(), kept, Some(generation)));
+                let spare = Some(Spare::of(self, self.inner.clone(), kept, Some(Arc::clone(generation))));
+                drop(current);
                 CredentialedFuture { state: State::Called { future: self.inner.call(request) }, spare }
             }
             Poll::Ready(Err(error)) => {
@@ -102,7 +107,7 @@ where
                 let unready = mem::replace(&mut self.inner, clone);
                 let kept = if can_replay { self.replay.keep(&request) } else { None };
                 let spare = Some(Spare::of(self, unready, kept, None));
-                let sending = Some(Box::new((generation, request)));
+                let sending = Some(Box::new((Arc::clone(generation), request)));
                 CredentialedFuture { state: State::Readying { sending }, spare }
             }
         }
@@ -201,8 +206,9 @@ where
                     this.state.set(State::Called { future });
                 }
                 StateProj::Called { future } => {
+                    // The answer goes by in place. To look at it, it has to be moved.
+                    let Some(spare) = this.spare else { return future.poll(cx).map_err(Into::into) };
                     let response = ready!(future.poll(cx)).map_err(Into::into)?;
-                    let Some(spare) = this.spare else { return Poll::Ready(Ok(response)) };
                     let Some(generation) = &spare.sent else { return Poll::Ready(Ok(response)) };
                     if response.status() != StatusCode::UNAUTHORIZED {
                         spare.credentials.accepted(generation);

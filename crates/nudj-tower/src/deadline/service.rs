@@ -11,6 +11,7 @@ use tower_service::Service;
 use crate::{
     BoxError, CallContext, Rejection,
     classify::{Classify, Http},
+    clock,
     timer::{self, LazyTimer},
 };
 
@@ -51,24 +52,14 @@ impl<S, C> Deadline<S, C> {
         self.classifier.attach(request, &context);
         Some(context)
     }
-}
 
-impl<S, C, Req> Service<Req> for Deadline<S, C>
-where
-    S: Service<Req>,
-    S::Error: Into<BoxError>,
-    C: Classify<Req, S::Response>,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = DeadlineFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, mut request: Req) -> Self::Future {
-        let now = Instant::now();
+    #[inline]
+    fn begin<Req>(&mut self, mut request: Req) -> DeadlineFuture<S::Future>
+    where
+        S: Service<Req>,
+        C: Classify<Req, S::Response>,
+    {
+        let now = clock::read();
         // A sum beyond what an instant holds is a deadline that never comes.
         let mut deadline = now.checked_add(self.total);
         let context = self.context(&mut request);
@@ -85,6 +76,25 @@ where
         let context = context.filter(|_| self.tries_counted);
         let inner = self.inner.call(request);
         DeadlineFuture { allowed, state: State::Called { inner, timer: LazyTimer::default(), deadline, context } }
+    }
+}
+
+impl<S, C, Req> Service<Req> for Deadline<S, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<Req, S::Response>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        clock::step(|| self.begin(request))
     }
 }
 
@@ -126,7 +136,7 @@ where
         let sent = match this.state.project() {
             StateProj::Late => false,
             StateProj::Called { inner, timer, deadline, context } => {
-                let (polled, woken_at) = timer::polled(cx, |cx| inner.poll(cx));
+                let (polled, woken_at) = timer::polled(cx, |cx| clock::step(|| inner.poll(cx)));
                 if let Poll::Ready(result) = polled {
                     return Poll::Ready(result.map_err(Into::into));
                 }

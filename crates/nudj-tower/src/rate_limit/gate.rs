@@ -16,7 +16,7 @@ use super::{
     queue::Ticket,
     wakes::Wakes,
 };
-use crate::ConfigError;
+use crate::{ConfigError, clock};
 
 /// What all keys of a layer share.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Settings {
     }
 
     pub(super) fn now(&self) -> Nanos {
-        self.nanos(Instant::now())
+        self.nanos(clock::read())
     }
 
     pub(super) fn instant(&self, at: Nanos) -> Option<Instant> {

@@ -4,10 +4,8 @@ use tower_layer::Layer;
 
 use super::{
     Backoff, Exponential, KeepClone, KeepHttp, KeepReplay, ReplayingRetry, Retry, RetryBudget, RetryConfig,
-    RetryPolicy,
     decision::Rules,
-    policy::{Seeds, Shared},
-    service::BoxErrors,
+    policy::{Policy, Seeds},
 };
 use crate::{
     ConfigError,
@@ -147,11 +145,11 @@ impl<C, K> RetryLayer<C, K> {
     }
 }
 
-impl<S, C: Clone, K: Clone> Layer<S> for RetryLayer<C, K> {
+impl<S: Clone, C: Clone, K: Clone> Layer<S> for RetryLayer<C, K> {
     type Service = Retry<S, C, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let policy = RetryPolicy::new(Arc::new(Shared {
+        let policy = Policy {
             rules: Rules {
                 max_retries: self.config.max_retries,
                 max_retry_after: self.config.max_retry_after,
@@ -163,8 +161,8 @@ impl<S, C: Clone, K: Clone> Layer<S> for RetryLayer<C, K> {
             budget: self.budget.clone(),
             observers: self.observers.clone(),
             seeds: Arc::clone(&self.seeds),
-        }));
-        Retry::new(policy, BoxErrors::new(inner))
+        };
+        Retry::new(policy, inner)
     }
 }
 
@@ -185,7 +183,7 @@ pub struct ReplayingRetryLayer<C = Http> {
     cap: usize,
 }
 
-impl<S, C: Clone> Layer<S> for ReplayingRetryLayer<C> {
+impl<S: Clone, C: Clone> Layer<S> for ReplayingRetryLayer<C> {
     type Service = ReplayingRetry<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -1,6 +1,7 @@
 //! Sends a request again when that may help, and never more than a failing server can bear.
 //!
-//! Built on tower's [`Retry`](tower::retry::Retry); ours are the policy, the schedule and the budget.
+//! Policy, schedule, budget and service are ours: tower's service clones everything below it with every call, repeated or not, and its budget
+//! and backoff are not exact.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -73,7 +74,8 @@
 //! The call's [`CallContext`](crate::CallContext) tells the deadline and whether an endpoint is left, and carries
 //! the number of the repeat; without one there is no deadline and no failover, and the first repeat makes one.
 //!
-//! Ready when the inner service is. Each call clones the inner service; while it waits the clone is not ready and holds no slot below.
+//! Ready when the inner service is. A repeat is sent by a clone of the inner service, made when its wait is over: a call that waits holds
+//! no slot below.
 //! On cancel what was granted returns and nothing more is sent. A panic below passes through. Errors pass unchanged, boxed.
 //!
 //! # Mistakes to avoid
@@ -81,7 +83,6 @@
 //! - Two retries on top of each other, in the HTTP client or a mesh: 4 x 4 attempts. Turn the others off (hyper-util:
 //!   `retry_canceled_requests(false)`).
 //! - [`without_budget`](RetryLayer::without_budget) towards a shared server: its outage meets four times the load.
-//! - A layer below whose `Clone` is expensive: it is cloned on every call.
 //!
 //! Sources: RFC 9110, sections 9.2.2 and 10.2.3; "Exponential Backoff And Jitter",
 //! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>; the budget's idea is Finagle's,
@@ -106,8 +107,7 @@ pub use self::{
     config::{BudgetConfig, Jitter, RetryConfig},
     keep::{Keep, KeepClone, KeepHttp, KeepReplay},
     layer::{ReplayingRetryLayer, RetryLayer},
-    policy::{RetryPolicy, RetryWait},
     replay::{DEFAULT_REPLAY_CAP, ReplayBody},
     schedule::Exponential,
-    service::{BoxErrors, BoxErrorsFuture, ReplayingRetry, Retry},
+    service::{ReplayingRetry, Retry, RetryFuture},
 };

@@ -1,3 +1,5 @@
+//! What one call's retry knows and decides, and what it says about it.
+
 use std::{
     error::Error,
     fmt,
@@ -15,30 +17,20 @@ use fastrand::Rng;
 use http::StatusCode;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tower::retry::Policy;
 
 use super::{
-    Keep, KeepHttp, Reservation, RetryBudget,
+    Keep, Reservation, RetryBudget,
     backoff::{Backoff, Delays},
     decision::{Again, Rules, Situation, Stop, decide, fits, spread_asked},
 };
 use crate::{
     BoxError, CallContext,
-    classify::{Classify, Http, Resend, error_kind},
+    classify::{Classify, Resend, Verdict, error_kind},
     observe::{Event, Observers},
 };
 
-/// What decides for tower's [`Retry`](tower::retry::Retry) whether and when a request is sent again.
-///
-/// A clone serves one call: it shares the rules and the budget and has randomness of its own.
-pub struct RetryPolicy<C = Http, K = KeepHttp> {
-    shared: Arc<Shared<C, K>>,
-    context: Option<CallContext>,
-    /// Boxed, since the calls that need it are few and every call's future carries the policy.
-    call: Option<Box<Call>>,
-}
-
-pub(super) struct Shared<C, K> {
+/// Whether and when a request is sent again.
+pub(super) struct Policy<C, K> {
     pub(super) rules: Rules,
     pub(super) backoff: Backoff,
     pub(super) classifier: C,
@@ -48,22 +40,23 @@ pub(super) struct Shared<C, K> {
     pub(super) seeds: Arc<Seeds>,
 }
 
+/// A request that can be sent again, and what its call knows.
+pub(super) struct Kept<Req> {
+    copy: Req,
+    /// Where the copy does not carry it.
+    context: Option<CallContext>,
+    /// Boxed, since the calls that need it are few and every call's future has room for it.
+    repeats: Option<Box<Repeats>>,
+}
+
 /// What one call knows once a repeat was wanted.
-struct Call {
+struct Repeats {
     rng: Rng,
     delays: Delays,
-    repeats: u32,
-    granted: Option<Granted>,
+    count: u32,
+    /// The budget's share of the repeat that is planned and not sent. Dropped, it returns.
+    reserved: Option<Reservation>,
 }
-
-impl Call {
-    fn new<C, K>(shared: &Shared<C, K>) -> Self {
-        Self { rng: shared.seeds.next(), delays: shared.backoff.start(), repeats: 0, granted: None }
-    }
-}
-
-/// The repeat that has been granted and not been sent.
-struct Granted(Option<Reservation>);
 
 /// Where calls get their randomness from: a new seed for each.
 #[derive(Debug)]
@@ -83,125 +76,142 @@ impl Seeds {
     }
 }
 
-impl<C, K> RetryPolicy<C, K> {
-    pub(super) fn new(shared: Arc<Shared<C, K>>) -> Self {
-        Self { shared, context: None, call: None }
-    }
-
-    /// Grants the repeat, or says why there is none.
-    fn plan(&mut self, seen: &Situation, now: Instant) -> Result<Plan, Stop> {
-        let shared = &*self.shared;
-        let again = decide(&shared.rules, seen)?;
-        let call = self.call.get_or_insert_with(|| Box::new(Call::new(shared)));
-        let delay = match again {
-            Again::Failover => Duration::ZERO,
-            Again::Asked(wait) => spread_asked(wait, call.rng.f64(), seen.time_left),
-            Again::Backoff => call.delays.next(&mut call.rng).ok_or(Stop::ScheduleEnded)?,
-        };
-        if !fits(delay, seen.time_left) {
-            return Err(Stop::Deadline);
-        }
-        let reservation = match &shared.budget {
-            Some(budget) => Some(budget.reserve(now).ok_or(Stop::Budget)?),
-            None => None,
-        };
-        call.granted = Some(Granted(reservation));
-        call.repeats = call.repeats.saturating_add(1);
-        Ok(Plan { number: call.repeats, delay, failover: again == Again::Failover })
-    }
-
-    fn repeats(&self) -> u32 {
-        self.call.as_ref().map_or(0, |call| call.repeats)
-    }
-}
-
 struct Plan {
     number: u32,
     delay: Duration,
     failover: bool,
 }
 
-impl<C, K, Req, Res> Policy<Req, Res, BoxError> for RetryPolicy<C, K>
-where
-    C: Classify<Req, Res>,
-    K: Keep<Req>,
-{
-    type Future = RetryWait;
-
-    fn retry(&mut self, request: &mut Req, result: &mut Result<Res, BoxError>) -> Option<RetryWait> {
-        let classifier = &self.shared.classifier;
-        let result = result.as_ref().map_err(|error| &**error as &(dyn Error + 'static));
-        let status = result.ok().and_then(|response| classifier.status(response));
-        if let (Some(context), Some(status)) = (&self.context, status) {
-            context.set_last_status(status);
-        }
-        let verdict = classifier.classify(result);
-        if verdict.resend == Resend::Never {
-            return None;
-        }
-        let now = Instant::now();
-        let context = self.context.as_ref();
-        let deadline = context.and_then(CallContext::deadline);
-        let seen = Situation {
-            verdict,
-            idempotent: classifier.is_idempotent(request),
-            intact: self.shared.keep.is_intact(request),
-            repeats: self.repeats(),
-            elsewhere: context.is_some_and(|context| context.untried_endpoints() > 0),
-            time_left: deadline.map(|deadline| deadline.saturating_duration_since(now)),
-        };
-        let reason = result.err().map(error_kind).or(status.as_ref().map(StatusCode::as_str));
-        let plan = match self.plan(&seen, now) {
-            Ok(plan) => plan,
-            Err(stop) => {
-                self.tell_stop(stop, reason);
-                return None;
-            }
-        };
-        if !self.shared.keep.claim(request) {
-            // What was granted returns with this policy, which ends with the call.
-            self.tell_stop(Stop::BodyGone, reason);
-            return None;
-        }
-        self.tell_plan(&plan, reason);
-        self.shared.keep.attach(request, self.context.get_or_insert_default());
-        Some(RetryWait::new(plan.delay, now))
+impl<Req> Kept<Req> {
+    fn repeats(&self) -> u32 {
+        self.repeats.as_ref().map_or(0, |repeats| repeats.count)
     }
 
-    fn clone_request(&mut self, request: &Req) -> Option<Req> {
-        match self.call.as_mut().and_then(|call| call.granted.take()) {
-            // Called for a repeat, right before it is sent.
-            Some(Granted(reservation)) => {
-                if let Some(reservation) = reservation {
-                    reservation.spend(Instant::now());
-                }
-                if let Some(context) = &self.context {
-                    context.count_resend();
-                }
-            }
-            // Called for a new call, on the policy that calls are cloned from.
-            None => {
-                self.context = self.shared.keep.context(request).cloned();
-                if let Some(budget) = &self.shared.budget {
-                    budget.count_call();
-                }
-            }
-        }
-        self.shared.keep.copy(request)
+    fn context<'k, K: Keep<Req>>(&'k self, keep: &K) -> Option<&'k CallContext> {
+        self.context.as_ref().or_else(|| keep.context(&self.copy))
     }
 }
 
-impl<C, K> RetryPolicy<C, K> {
-    fn tell_plan(&self, plan: &Plan, reason: Option<&str>) {
-        self.shared.observers.tell(|| Event::Retried {
-            number: plan.number,
-            delay: plan.delay,
-            failover: plan.failover,
+impl<C, K> Policy<C, K> {
+    /// Counts a new call and keeps its request; `None` when that can only be sent once.
+    #[inline]
+    pub(super) fn begin<Req>(&self, request: &Req) -> Option<Kept<Req>>
+    where
+        K: Keep<Req>,
+    {
+        if let Some(budget) = &self.budget {
+            budget.count_call();
+        }
+        let copy = self.keep.copy(request)?;
+        let context = if self.keep.context(&copy).is_none() { self.keep.context(request).cloned() } else { None };
+        Some(Kept { copy, context, repeats: None })
+    }
+
+    /// How long to wait before the request is sent again; `None` when `result` stands.
+    #[inline]
+    pub(super) fn retry<Req, Res>(&self, kept: &mut Kept<Req>, result: &Result<Res, BoxError>) -> Option<RetryWait>
+    where
+        C: Classify<Req, Res>,
+        K: Keep<Req>,
+    {
+        let result = result.as_ref().map_err(|error| &**error as &(dyn Error + 'static));
+        let status = result.ok().and_then(|response| self.classifier.status(response));
+        if let Some(status) = status
+            && let Some(context) = kept.context(&self.keep)
+        {
+            context.set_last_status(status);
+        }
+        let verdict = self.classifier.classify(result);
+        if verdict.resend == Resend::Never {
+            return None;
+        }
+        let reason = result.err().map(error_kind).or(status.as_ref().map(StatusCode::as_str));
+        self.wait(kept, verdict, reason)
+    }
+
+    #[cold]
+    fn wait<Req, Res>(&self, kept: &mut Kept<Req>, verdict: Verdict, reason: Option<&str>) -> Option<RetryWait>
+    where
+        C: Classify<Req, Res>,
+        K: Keep<Req>,
+    {
+        let now = Instant::now();
+        let context = kept.context(&self.keep);
+        let deadline = context.and_then(CallContext::deadline);
+        let seen = Situation {
+            verdict,
+            idempotent: self.classifier.is_idempotent(&kept.copy),
+            intact: self.keep.is_intact(&kept.copy),
+            repeats: kept.repeats(),
+            elsewhere: context.is_some_and(|context| context.untried_endpoints() > 0),
+            time_left: deadline.map(|deadline| deadline.saturating_duration_since(now)),
+        };
+        let plan = match self.plan(&mut kept.repeats, &seen, now) {
+            Ok(plan) => plan,
+            Err(stop) => {
+                self.tell_stop(kept, stop, reason);
+                return None;
+            }
+        };
+        if !self.keep.claim(&kept.copy) {
+            // What was reserved returns with the call's end.
+            self.tell_stop(kept, Stop::BodyGone, reason);
+            return None;
+        }
+        self.tell_plan(kept, &plan, reason);
+        if self.keep.context(&kept.copy).is_none() {
+            self.keep.attach(&mut kept.copy, kept.context.get_or_insert_default());
+        }
+        Some(RetryWait::new(plan.delay, now))
+    }
+
+    /// Grants the repeat, or says why there is none.
+    fn plan(&self, repeats: &mut Option<Box<Repeats>>, seen: &Situation, now: Instant) -> Result<Plan, Stop> {
+        let again = decide(&self.rules, seen)?;
+        let repeats = repeats.get_or_insert_with(|| {
+            Box::new(Repeats { rng: self.seeds.next(), delays: self.backoff.start(), count: 0, reserved: None })
         });
-        let id = self.context.as_ref().and_then(CallContext::correlation_id);
+        let delay = match again {
+            Again::Failover => Duration::ZERO,
+            Again::Asked(wait) => spread_asked(wait, repeats.rng.f64(), seen.time_left),
+            Again::Backoff => repeats.delays.next(&mut repeats.rng).ok_or(Stop::ScheduleEnded)?,
+        };
+        if !fits(delay, seen.time_left) {
+            return Err(Stop::Deadline);
+        }
+        if let Some(budget) = &self.budget {
+            repeats.reserved = Some(budget.reserve(now).ok_or(Stop::Budget)?);
+        }
+        repeats.count = repeats.count.saturating_add(1);
+        Ok(Plan { number: repeats.count, delay, failover: again == Again::Failover })
+    }
+
+    /// The request of the repeat that was planned, to be sent now, and what is kept in its place.
+    pub(super) fn resend<Req>(&self, mut kept: Kept<Req>) -> (Req, Option<Kept<Req>>)
+    where
+        K: Keep<Req>,
+    {
+        if let Some(reserved) = kept.repeats.as_mut().and_then(|repeats| repeats.reserved.take()) {
+            reserved.spend(Instant::now());
+        }
+        if let Some(context) = kept.context(&self.keep) {
+            context.count_resend();
+        }
+        let Kept { copy: request, context, repeats } = kept;
+        let next = self.keep.copy(&request).map(|copy| Kept { copy, context, repeats });
+        (request, next)
+    }
+
+    fn tell_plan<Req>(&self, kept: &Kept<Req>, plan: &Plan, reason: Option<&str>)
+    where
+        K: Keep<Req>,
+    {
+        self.observers.tell(|| Event::Retried { number: plan.number, delay: plan.delay, failover: plan.failover });
+        let context = kept.context(&self.keep);
+        let id = context.and_then(CallContext::correlation_id);
         tracing::info!(
             correlation_id = id.as_ref().and_then(|id| id.to_str().ok()),
-            endpoint = self.context.as_ref().and_then(CallContext::endpoint).as_deref(),
+            endpoint = context.and_then(CallContext::endpoint).as_deref(),
             attempt = plan.number,
             delay_ms = plan.delay.as_secs_f64() * 1e3,
             failover = plan.failover,
@@ -210,15 +220,18 @@ impl<C, K> RetryPolicy<C, K> {
         );
     }
 
-    fn tell_stop(&self, stop: Stop, reason: Option<&str>) {
+    fn tell_stop<Req>(&self, kept: &Kept<Req>, stop: Stop, reason: Option<&str>)
+    where
+        K: Keep<Req>,
+    {
         if stop == Stop::Budget {
-            self.shared.observers.tell(|| Event::RetryBudgetExhausted);
+            self.observers.tell(|| Event::RetryBudgetExhausted);
         }
         let Some(stopped_by) = stop.name() else { return };
-        let id = self.context.as_ref().and_then(CallContext::correlation_id);
+        let id = kept.context(&self.keep).and_then(CallContext::correlation_id);
         tracing::debug!(
             correlation_id = id.as_ref().and_then(|id| id.to_str().ok()),
-            repeats = self.repeats(),
+            repeats = kept.repeats(),
             reason,
             stopped_by,
             "not sent again"
@@ -226,16 +239,9 @@ impl<C, K> RetryPolicy<C, K> {
     }
 }
 
-impl<C, K> Clone for RetryPolicy<C, K> {
-    /// Shares rules and budget. What was granted and drawn belongs to one call and is not cloned.
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), context: self.context.clone(), call: None }
-    }
-}
-
-impl<C, K> fmt::Debug for RetryPolicy<C, K> {
+impl<C, K> fmt::Debug for Policy<C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryPolicy").field("rules", &self.shared.rules).finish_non_exhaustive()
+        f.debug_struct("Policy").field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 

@@ -1,78 +1,155 @@
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use http::Request;
 use http_body::Body;
+use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{KeepHttp, KeepReplay, ReplayBody, RetryPolicy};
-use crate::{BoxError, classify::Http};
+use super::{
+    Keep, KeepHttp, KeepReplay, ReplayBody,
+    policy::{Kept, Policy, RetryWait},
+};
+use crate::{
+    BoxError,
+    classify::{Classify, Http},
+};
 
-/// Sends a request again when that may help: tower's own service with our policy.
-pub type Retry<S, C = Http, K = KeepHttp> = tower::retry::Retry<RetryPolicy<C, K>, BoxErrors<S>>;
-
-/// The inner service with its errors boxed, so that the policy can look into them. The error itself is unchanged.
-#[derive(Clone, Debug)]
-pub struct BoxErrors<S> {
+/// A service whose requests are sent again when that may help; see the [module's page](super).
+///
+/// The first request of a call goes to the inner instance that was polled ready, each repeat to a clone made for it. tower's own service
+/// clones with every call, repeated or not.
+pub struct Retry<S, C = Http, K = KeepHttp> {
     inner: S,
+    shared: Arc<Shared<S, C, K>>,
 }
 
-impl<S> BoxErrors<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner }
+struct Shared<S, C, K> {
+    policy: Policy<C, K>,
+    /// What repeats are sent by a clone of. In a lock, so that it need not be [`Sync`].
+    template: Mutex<S>,
+}
+
+impl<S, C, K> Retry<S, C, K> {
+    pub(super) fn new(policy: Policy<C, K>, inner: S) -> Self
+    where
+        S: Clone,
+    {
+        let template = Mutex::new(inner.clone());
+        Self { inner, shared: Arc::new(Shared { policy, template }) }
     }
 
-    /// The service within.
+    /// The service below.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
-
-    /// The service within.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
 }
 
-impl<S, Req> Service<Req> for BoxErrors<S>
+impl<S, C, K, Req> Service<Req> for Retry<S, C, K>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
+    C: Classify<Req, S::Response>,
+    K: Keep<Req>,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = BoxErrorsFuture<S::Future>;
+    type Future = RetryFuture<S, Req, C, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        BoxErrorsFuture { inner: self.inner.call(request) }
+        let kept = self.shared.policy.begin(&request);
+        let shared = Arc::clone(&self.shared);
+        RetryFuture { kept, shared, state: State::Called { future: self.inner.call(request) } }
+    }
+}
+
+impl<S: Clone, C, K> Clone for Retry<S, C, K> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: fmt::Debug, C, K> fmt::Debug for Retry<S, C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry").field("inner", &self.inner).field("policy", &self.shared.policy).finish_non_exhaustive()
     }
 }
 
 pin_project! {
-    /// The future of [`BoxErrors`].
-    #[derive(Debug)]
-    pub struct BoxErrorsFuture<F> {
+    /// The future of [`Retry`]. Dropped during a wait, it gives back what the budget had granted.
+    pub struct RetryFuture<S, Req, C, K>
+    where
+        S: Service<Req>,
+    {
         #[pin]
-        inner: F,
+        state: State<S::Future, S>,
+        kept: Option<Kept<Req>>,
+        shared: Arc<Shared<S, C, K>>,
     }
 }
 
-impl<F, T, E> Future for BoxErrorsFuture<F>
+pin_project! {
+    #[project = StateProj]
+    enum State<F, S> {
+        Called { #[pin] future: F },
+        // Boxed: the layers above move this future, and most calls are not repeated.
+        Waiting { wait: Pin<Box<RetryWait>> },
+        Readying { service: Box<S> },
+    }
+}
+
+impl<S, Req, C, K> Future for RetryFuture<S, Req, C, K>
 where
-    F: Future<Output = Result<T, E>>,
-    E: Into<BoxError>,
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<Req, S::Response>,
+    K: Keep<Req>,
 {
-    type Output = Result<T, BoxError>;
+    type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.project().inner.poll(cx)).map_err(Into::into))
+        let mut this = self.project();
+        let policy = &this.shared.policy;
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Called { future } => {
+                    let result = ready!(future.poll(cx)).map_err(Into::into);
+                    let Some(wait) = this.kept.as_mut().and_then(|kept| policy.retry(kept, &result)) else {
+                        return Poll::Ready(result);
+                    };
+                    State::Waiting { wait: Box::pin(wait) }
+                }
+                StateProj::Waiting { wait } => {
+                    ready!(wait.as_mut().poll(cx));
+                    State::Readying { service: Box::new(this.shared.template.lock().clone()) }
+                }
+                StateProj::Readying { service } => {
+                    ready!(service.poll_ready(cx)).map_err(Into::into)?;
+                    // Whatever waits has kept its request.
+                    let Some(kept) = this.kept.take() else { return Poll::Pending };
+                    let (request, next) = policy.resend(kept);
+                    *this.kept = next;
+                    State::Called { future: service.call(request) }
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+impl<S: Service<Req>, Req, C, K> fmt::Debug for RetryFuture<S, Req, C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryFuture").finish_non_exhaustive()
     }
 }
 

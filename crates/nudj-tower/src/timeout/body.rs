@@ -8,8 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::service::deadline_in;
-use crate::{BoxError, Rejection, timer::LazyTimer};
+use super::service::end_of;
+use crate::{BoxError, Rejection, clock, timer::LazyTimer};
 
 pin_project! {
     /// A body that ends in [`Rejection::AttemptTimeout`] when it has not ended by itself in time.
@@ -23,15 +23,15 @@ pin_project! {
         #[pin]
         timer: LazyTimer,
         limit: Duration,
-        deadline: Option<Instant>,
+        start: Option<Instant>,
         timed_out: bool,
     }
 }
 
 impl<B> TimeoutBody<B> {
-    /// `deadline` is `None` where nothing was waited for yet.
-    pub(super) fn new(inner: B, limit: Duration, deadline: Option<Instant>) -> Self {
-        Self { inner, timer: LazyTimer::default(), limit, deadline, timed_out: false }
+    /// `start` is `None` where nothing was waited for yet.
+    pub(super) fn new(inner: B, limit: Duration, start: Option<Instant>) -> Self {
+        Self { inner, timer: LazyTimer::default(), limit, start, timed_out: false }
     }
 
     /// The body below, whose time is no longer kept.
@@ -56,7 +56,7 @@ where
         if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let deadline = *this.deadline.get_or_insert_with(|| deadline_in(*this.limit));
+        let deadline = end_of(*this.start.get_or_insert_with(clock::recent), *this.limit);
         ready!(this.timer.poll_until(cx, deadline));
         *this.timed_out = true;
         Poll::Ready(Some(Err(Rejection::AttemptTimeout { limit: *this.limit }.into())))

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::TimeoutBody;
-use crate::{BoxError, Rejection, timer::LazyTimer};
+use crate::{BoxError, Rejection, clock, timer::LazyTimer};
 
 /// A service whose calls each end within a time; see the [module's page](super).
 #[derive(Clone, Debug)]
@@ -44,12 +44,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        AttemptTimeoutFuture {
-            inner: self.inner.call(request),
-            timer: LazyTimer::default(),
-            limit: self.limit,
-            deadline: None,
-        }
+        let inner = self.inner.call(request);
+        AttemptTimeoutFuture { inner, timer: LazyTimer::default(), limit: self.limit, start: None }
     }
 }
 
@@ -98,7 +94,7 @@ pin_project! {
         timer: LazyTimer,
         limit: Duration,
         // Known from the first wait on.
-        deadline: Option<Instant>,
+        start: Option<Instant>,
     }
 }
 
@@ -114,7 +110,7 @@ where
         if let Poll::Ready(result) = this.inner.poll(cx) {
             return Poll::Ready(result.map_err(Into::into));
         }
-        let deadline = *this.deadline.get_or_insert_with(|| deadline_in(*this.limit));
+        let deadline = end_of(*this.start.get_or_insert_with(clock::recent), *this.limit);
         ready!(this.timer.poll_until(cx, deadline));
         Poll::Ready(Err(Rejection::AttemptTimeout { limit: *this.limit }.into()))
     }
@@ -139,14 +135,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let result = ready!(this.inner.as_mut().poll(cx));
-        let inner = this.inner.project();
-        Poll::Ready(result.map(|response| response.map(|body| TimeoutBody::new(body, *inner.limit, *inner.deadline))))
+        let AttemptTimeoutFuture { limit, start, .. } = *this.inner;
+        Poll::Ready(result.map(|response| response.map(|body| TimeoutBody::new(body, limit, start))))
     }
 }
 
 /// Thirty years stand for "never" where the sum is beyond what an instant holds, as in tokio.
-pub(super) fn deadline_in(limit: Duration) -> Instant {
+pub(super) fn end_of(start: Instant, limit: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
-    let now = Instant::now();
-    now.checked_add(limit).unwrap_or_else(|| now + FAR)
+    start.checked_add(limit).unwrap_or_else(|| start + FAR)
 }

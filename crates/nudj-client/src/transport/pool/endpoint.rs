@@ -6,7 +6,7 @@ use http::{
     HeaderValue, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use nudj_tower::BoxError;
+use nudj_tower::{BoxError, clock};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -75,7 +75,7 @@ impl Endpoint {
 
     /// A connection for one call that is there.
     pub(super) fn at_hand(self: &Arc<Self>) -> Option<Lease> {
-        let now = Instant::now();
+        let now = clock::recent();
         // Its own statement, so that nothing is made or dropped under the lock.
         let taken = self.slots.lock().take(now, Exclusive::alive, Multiplexed::alive);
         taken.map(|taken| self.lease(taken, now))

@@ -3,6 +3,7 @@
 mod bodies;
 mod budget;
 mod cancel;
+mod clones;
 mod spread;
 mod waits;
 
