@@ -23,6 +23,15 @@ pub(crate) struct Contender {
     pub(crate) is_control: bool,
 }
 
+impl Contender {
+    /// Raw, once or again.
+    pub(crate) fn is_baseline(&self) -> bool {
+        self.is_control || self.name == RAW
+    }
+}
+
+const RAW: &str = "raw hyper-util";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -44,7 +53,7 @@ type Raw = Legacy<HttpConnector, Body>;
 pub(crate) fn contenders(protocol: Protocol, address: SocketAddr) -> Result<Vec<Contender>, BoxError> {
     let of = |name, call| Contender { name, call, is_control: false };
     Ok(vec![
-        of("raw hyper-util", raw(protocol, absolute(address)?)),
+        of(RAW, raw(protocol, absolute(address)?)),
         Contender { name: "raw hyper-util again", call: raw(protocol, absolute(address)?), is_control: true },
         of("raw, with the stack's headers", raw_with_headers(protocol, address)?),
         of("our transport alone", transport(protocol, address)?),

@@ -1,6 +1,6 @@
 //! Calls per second on the wire: loopback, the server in a process of its own, many short rounds in turn.
 //!
-//! `cargo bench -p nudj-benches --bench wire -- [--rounds N] [--calls N] [--csv FILE]`. In each round every contender makes the same number of calls,
+//! `cargo bench -p nudj-benches --bench wire -- [--rounds N] [--calls N] [--only NAME] [--csv FILE]`. In each round every contender makes the same number of calls,
 //! in an order that moves on by one from round to round; what is shown is the median over the rounds of its rate divided by raw
 //! hyper-util's in the same round, with its 95 % interval (by rank), and the same for the time the client had a processor. Raw stands there
 //! twice: where the second one lies outside 0.98 to 1.02, the setting does not count, and the program says so and ends with 1.
@@ -30,12 +30,25 @@ struct Args {
     /// Calls per contender and round.
     #[arg(long, default_value_t = 2000)]
     calls: usize,
+    /// Only contenders with this in their name, beside raw and its control; may be given several times.
+    #[arg(long)]
+    only: Vec<String>,
+    /// Only settings that begin like this: "HTTP/1.1, 16".
+    #[arg(long, default_value = "")]
+    setting: String,
     /// Write the figures to this file too.
     #[arg(long)]
     csv: Option<String>,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Args {
+    fn wants(&self, contender: &Contender) -> bool {
+        let is_named = || self.only.iter().any(|part| contender.name.contains(part.as_str()));
+        contender.is_baseline() || self.only.is_empty() || is_named()
+    }
 }
 
 /// What one contender did in one round.
@@ -53,10 +66,14 @@ fn main() -> Result<ExitCode, BoxError> {
     let mut csv = String::from("setting,contender,calls,low,high,cpu,cpu_low,cpu_high\n");
     let mut valid = true;
     for (protocol, in_flight) in [(Protocol::Http1, 16), (Protocol::Http1, 64), (Protocol::Http2, 64)] {
-        let server = Server::start()?;
         let setting = format!("{protocol}, {in_flight} in flight");
+        if !setting.starts_with(&args.setting) {
+            continue;
+        }
+        let server = Server::start()?;
         let rounds = runtime.block_on(async {
-            let contenders = contenders(protocol, server.address())?;
+            let mut contenders = contenders(protocol, server.address())?;
+            contenders.retain(|contender| args.wants(contender));
             measure(&args, &contenders, in_flight).await.map(|rounds| (contenders, rounds))
         });
         let (contenders, rounds) = rounds?;

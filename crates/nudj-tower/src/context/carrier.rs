@@ -102,12 +102,9 @@ impl<B> HttpRequest for Request<B> {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Call<B>(Box<Parts<B>>);
-
-/// Boxed, since a request is some 260 bytes, which a stack of a dozen layers would move a dozen times and more.
-#[derive(Clone, Debug)]
-struct Parts<B> {
-    request: Request<B>,
+pub struct Call<B> {
+    /// Boxed, since a request is some 260 bytes, which a stack of a dozen layers would move a dozen times and more.
+    request: Box<Request<B>>,
     context: CallContext,
 }
 
@@ -123,66 +120,65 @@ impl<B> Call<B> {
     /// A call in this context.
     #[must_use]
     pub fn within(context: CallContext, request: Request<B>) -> Self {
-        Self(Box::new(Parts { request, context }))
+        Self { request: Box::new(request), context }
     }
 
     /// The request.
     #[must_use]
     pub fn request(&self) -> &Request<B> {
-        &self.0.request
+        &self.request
     }
 
     /// The request alone. Whoever is below knows nothing of the context.
     #[must_use]
     pub fn into_request(self) -> Request<B> {
-        self.0.request
+        *self.request
     }
 
     /// The request with the context in its extensions, for layers that look there.
     #[must_use]
     pub fn into_carrying(self) -> Request<B> {
-        let Parts { mut request, context } = *self.0;
-        request.extensions_mut().insert(context);
+        let mut request = *self.request;
+        request.extensions_mut().insert(self.context);
         request
     }
 }
 
 impl<B> HttpRequest for Call<B> {
     fn method(&self) -> &Method {
-        self.0.request.method()
+        self.request.method()
     }
 
     fn uri(&self) -> &Uri {
-        self.0.request.uri()
+        self.request.uri()
     }
 
     fn uri_mut(&mut self) -> &mut Uri {
-        self.0.request.uri_mut()
+        self.request.uri_mut()
     }
 
     fn headers(&self) -> &HeaderMap {
-        self.0.request.headers()
+        self.request.headers()
     }
 
     fn headers_mut(&mut self) -> &mut HeaderMap {
-        self.0.request.headers_mut()
+        self.request.headers_mut()
     }
 
     fn extensions_mut(&mut self) -> &mut Extensions {
-        self.0.request.extensions_mut()
+        self.request.extensions_mut()
     }
 
     fn context(&self) -> Option<&CallContext> {
-        Some(&self.0.context)
+        Some(&self.context)
     }
 
     fn headers_in_context(&mut self) -> (&mut HeaderMap, Option<Cow<'_, CallContext>>) {
-        let Parts { request, context } = &mut *self.0;
-        (request.headers_mut(), Some(Cow::Borrowed(context)))
+        (self.request.headers_mut(), Some(Cow::Borrowed(&self.context)))
     }
 
     fn set_context(&mut self, context: &CallContext) {
-        self.0.context = context.clone();
+        self.context = context.clone();
     }
 }
 

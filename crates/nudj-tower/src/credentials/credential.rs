@@ -54,10 +54,11 @@ impl Scheme {
         self.header_value(secret).map(drop)
     }
 
-    pub(super) fn header_name(&self) -> HeaderName {
+    pub(super) fn header_name(&self) -> &HeaderName {
+        static BEARER: HeaderName = header::AUTHORIZATION;
         match self {
-            Self::Bearer => header::AUTHORIZATION,
-            Self::Header(name) => name.clone(),
+            Self::Bearer => &BEARER,
+            Self::Header(name) => name,
         }
     }
 

@@ -134,7 +134,7 @@ impl Credentials {
         }
     }
 
-    pub(super) fn header_name(&self) -> HeaderName {
+    pub(super) fn header_name(&self) -> &HeaderName {
         self.0.scheme.header_name()
     }
 

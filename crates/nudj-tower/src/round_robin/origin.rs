@@ -5,7 +5,7 @@ use http::{
     Uri,
     uri::{Authority, InvalidUri, PathAndQuery, Scheme},
 };
-use tracing::Span;
+use tracing::{Span, level_filters::LevelFilter};
 
 /// Where an endpoint lives: scheme, host, port, and the prefix that every path there begins with.
 ///
@@ -110,6 +110,10 @@ impl Origin {
     /// Writes host and port into the span that is entered: an attempt's was made before anybody knew where it would go. For
     /// services that send to one origin, as [`OriginLayer`](super::OriginLayer)'s does.
     pub fn record_in_current_span(&self) {
+        // Where nobody listens there is no span, and to ask costs more than the rest of this.
+        if LevelFilter::current() == LevelFilter::OFF {
+            return;
+        }
         let span = Span::current();
         if !span.is_disabled() {
             span.record("server.address", self.host()).record("server.port", self.port());
