@@ -19,7 +19,7 @@ use nudj_tower::{
 };
 use tower::{Layer, Service, ServiceBuilder};
 
-use crate::{Body, Immediate, Watch, request};
+use crate::{Body, Fused, Immediate, Watch, request};
 
 /// Who measures: is shown every case once, with its service built.
 pub trait Cases {
@@ -103,6 +103,7 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
     config.rate_limit = free_quota();
     let client = Client::builder().config(config.clone()).token("token").build_over(Immediate)?;
     cases.case("the whole stack", &plain, client.service());
+    cases.case("the same, fused by hand", &plain, Fused::new(Immediate)?);
     type Start = fn() -> Result<Watch, BoxError>;
     let watches: [(_, Start); 3] = [
         ("the whole stack, an observer without a recorder", || Ok(Watch::no_recorder())),

@@ -3,11 +3,13 @@
 
 mod cases;
 pub mod count;
+mod fused;
 mod immediate;
 mod watched;
 
 pub use self::{
     cases::{Cases, each, free_quota},
+    fused::{Fused, FusedFuture},
     immediate::{Body, Immediate, request},
     watched::Watch,
 };

@@ -8,7 +8,7 @@ use hyper_util::{
     client::legacy::{Client as Legacy, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use nudj_benches::{Body, free_quota, request};
+use nudj_benches::{Body, Fused, free_quota, request};
 use nudj_client::{Client, Config, transport::Hyper};
 use tower::{Service, ServiceBuilder, ServiceExt, retry::Policy};
 
@@ -57,6 +57,7 @@ pub(crate) fn contenders(protocol: Protocol, address: SocketAddr) -> Result<Vec<
         Contender { name: "raw hyper-util again", call: raw(protocol, absolute(address)?), is_control: true },
         of("raw, with the stack's headers", raw_with_headers(protocol, address)?),
         of("our transport alone", transport(protocol, address)?),
+        of("the stack's work, fused by hand", fused(protocol, address)?),
         of("the whole stack", ours(protocol, address, "pool")?),
         of("the whole stack, legacy transport", ours(protocol, address, "legacy")?),
         of("tower: shed, limit, retry, timeout", tower_four(protocol, address)?),
@@ -107,6 +108,12 @@ fn ours(protocol: Protocol, address: SocketAddr, transport: &str) -> Result<Call
 /// What the stack stands on, without a layer.
 fn transport(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
     let service = Hyper::new(&configured(protocol, address, "pool")?.http)?;
+    Ok(through(service, absolute(address)?))
+}
+
+/// What the layers do, without layers: their floor.
+fn fused(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
+    let service = Fused::new(Hyper::new(&configured(protocol, address, "pool")?.http)?)?;
     Ok(through(service, absolute(address)?))
 }
 

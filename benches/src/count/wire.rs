@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tower::Service;
 
 use super::floor::{Bare, BareShared};
-use crate::{Body, Cases, Watch, free_quota, request};
+use crate::{Body, Cases, Fused, Watch, free_quota, request};
 
 /// The answer: 200 bytes.
 const ANSWER: [u8; 200] = [b'x'; 200];
@@ -120,6 +120,7 @@ pub(super) fn each(cases: &mut impl Cases, address: SocketAddr) -> Result<(), Bo
     cases.case("wire: raw hyper-util", &absolute, Raw(raw));
     cases.case("wire: connections in a bare Vec", &absolute, Bare::new(address));
     cases.case("wire: our transport alone", &absolute, Hyper::new(&http_config("auto")?)?);
+    cases.case("wire: the stack's work, fused by hand", &absolute, Fused::new(Hyper::new(&http_config("auto")?)?)?);
 
     let raw = Legacy::builder(TokioExecutor::new()).http2_only(true).build(connector);
     cases.case("wire, HTTP/2: raw hyper-util", &absolute, Raw(raw));

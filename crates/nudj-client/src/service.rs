@@ -39,8 +39,9 @@ trait Dispatch: Send + Sync {
 
 struct Template<S> {
     service: S,
-    /// An instance that nobody uses: taking it, and putting it back, costs less than a clone, whose layers each count theirs.
-    spare: Mutex<Option<S>>,
+    /// An instance that nobody uses: taking it, and putting it back, costs less than a clone, whose layers each count theirs. In a box, so
+    /// that a pointer is taken.
+    spare: Mutex<Option<Box<S>>>,
 }
 
 impl<S: Clone> Template<S> {
@@ -48,13 +49,13 @@ impl<S: Clone> Template<S> {
         Self { service, spare: Mutex::default() }
     }
 
-    fn take(&self) -> S {
+    fn take(&self) -> Box<S> {
         // Nobody waits for it: who finds it taken or being taken makes another.
         let spare = self.spare.try_lock().and_then(|mut spare| spare.take());
-        spare.unwrap_or_else(|| self.service.clone())
+        spare.unwrap_or_else(|| Box::new(self.service.clone()))
     }
 
-    fn put(&self, service: S) {
+    fn put(&self, service: Box<S>) {
         if let Some(mut spare) = self.spare.try_lock()
             && spare.is_none()
         {

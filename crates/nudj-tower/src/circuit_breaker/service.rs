@@ -21,9 +21,10 @@ use crate::{
     Availability, Available, BoxError, CallContext, Refused, Rejection, TryCall,
     classify::{Classify, Http, Outcome, Verdict},
     clock,
+    context::Mark,
 };
 
-/// No deadline, or not started yet. A plain number, because an `Option<Instant>` costs each call 5 ns more (its parts are written
+/// Not started yet. A plain number, because an `Option<Instant>` costs each call 5 ns more (its parts are written
 /// one by one and then moved as one).
 const NEVER: Tick = Tick(u64::MAX);
 
@@ -77,8 +78,7 @@ where
     S: Service<Req>,
     C: Classify<Req, S::Response> + Clone,
 {
-    let deadline = classifier.context(&request).and_then(CallContext::deadline);
-    let deadline = deadline.map_or(NEVER, |deadline| shared.tick(deadline));
+    let deadline = classifier.context(&request).map_or(Mark::NEVER, CallContext::deadline_mark);
     let (classifier, started, progress) = (classifier.clone(), NEVER, Progress::Unpolled);
     let lent = lend();
     let guard = PanicGuard { shared, permit };
@@ -160,7 +160,7 @@ pin_project! {
             shared: Lent,
             permit: Permit,
             classifier: C,
-            deadline: Tick,
+            deadline: Mark,
             started: Tick,
             progress: Progress,
         },
@@ -201,11 +201,12 @@ enum Progress {
 
 /// What it says about the other side that the caller dropped a call in flight.
 #[cold]
-fn abandoned(shared: &Shared, deadline: Tick, started: Tick) -> End {
+fn abandoned(shared: &Shared, deadline: Mark, started: Tick) -> End {
     let now = shared.now();
     let took = if started == NEVER { Duration::ZERO } else { now.since(started) };
     let hung = shared.breaker.rules().abandoned_after.is_some_and(|limit| took >= limit);
-    let outcome = if hung || now >= deadline { Outcome::Failure } else { Outcome::Ignored };
+    let is_over = deadline.time().is_some_and(|deadline| now >= shared.tick(deadline));
+    let outcome = if hung || is_over { Outcome::Failure } else { Outcome::Ignored };
     End { outcome, took, retry_after: None }
 }
 

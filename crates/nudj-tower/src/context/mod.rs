@@ -44,7 +44,7 @@ pub struct CallContext(Arc<Inner>);
 /// Single numbers are atomics, since most layers look at one or two of them: a lock would be two shared writes each time. They order
 /// nothing else; who hands a call to another thread does.
 struct Inner {
-    /// Nanoseconds after [`EPOCH`], or [`NEVER`].
+    /// A [`Mark`].
     deadline: AtomicU64,
     resends: AtomicU32,
     /// Written under the lock.
@@ -61,7 +61,7 @@ impl Default for Inner {
     #[inline]
     fn default() -> Self {
         Self {
-            deadline: AtomicU64::new(NEVER),
+            deadline: AtomicU64::new(Mark::NEVER.0),
             resends: AtomicU32::new(0),
             tries: AtomicU32::new(0),
             untried: AtomicU32::new(0),
@@ -88,7 +88,22 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
     now.checked_sub(Duration::from_secs(86_400)).unwrap_or(now)
 });
 
-const NEVER: u64 = u64::MAX;
+/// A deadline as the context keeps it: nanoseconds after [`EPOCH`]. Who may never need the time itself keeps this, and does no sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(u64);
+
+impl Mark {
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    fn of(deadline: Instant) -> Self {
+        let since = deadline.saturating_duration_since(*EPOCH);
+        Self(since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into()))
+    }
+
+    pub(crate) fn time(self) -> Option<Instant> {
+        if self == Self::NEVER { None } else { EPOCH.checked_add(Duration::from_nanos(self.0)) }
+    }
+}
 
 /// A call's own place in its trace: what its attempts are parts of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,17 +172,22 @@ impl CallContext {
     /// When the whole call must have ended; `None` means never.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        match self.0.deadline.load(Relaxed) {
-            NEVER => None,
-            nanos => EPOCH.checked_add(Duration::from_nanos(nanos)),
-        }
+        self.deadline_mark().time()
+    }
+
+    pub(crate) fn deadline_mark(&self) -> Mark {
+        Mark(self.0.deadline.load(Relaxed))
     }
 
     /// Brings the deadline forward to `deadline`. A deadline is never put off: of two, the earlier holds.
     pub fn limit_deadline(&self, deadline: Instant) {
-        let since = deadline.saturating_duration_since(*EPOCH);
-        let nanos = since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into());
-        self.0.deadline.fetch_min(nanos, Relaxed);
+        self.bring_forward(deadline);
+    }
+
+    /// As [`limit_deadline`](Self::limit_deadline); whether it is `deadline` that holds.
+    pub(crate) fn bring_forward(&self, deadline: Instant) -> bool {
+        let Mark(ours) = Mark::of(deadline);
+        self.0.deadline.fetch_min(ours, Relaxed) >= ours
     }
 
     /// How often the request was sent again: 0 during the first attempt.

@@ -61,15 +61,14 @@ impl<S, C> Deadline<S, C> {
     {
         let now = clock::read();
         // A sum beyond what an instant holds is a deadline that never comes.
-        let mut deadline = now.checked_add(self.total);
+        let (mut deadline, mut allowed) = (now.checked_add(self.total), self.total);
         let context = self.context(&mut request);
-        if let Some(context) = &context {
-            if let Some(ours) = deadline {
-                context.limit_deadline(ours);
-            }
+        if let Some(context) = &context
+            && !deadline.is_some_and(|ours| context.bring_forward(ours))
+        {
             deadline = context.deadline();
+            allowed = deadline.map_or(self.total, |at| at.saturating_duration_since(now));
         }
-        let allowed = deadline.map_or(self.total, |at| at.saturating_duration_since(now));
         if allowed.is_zero() {
             return DeadlineFuture { state: State::Late, allowed };
         }

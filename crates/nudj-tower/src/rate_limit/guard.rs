@@ -1,9 +1,18 @@
-use super::{keys::Lease, limiter::Admission, meter::Grant, queue::Ticket};
+use std::{fmt, sync::Arc};
+
+use super::{gate::Gate, keys::Leases, limiter::Admission, meter::Grant, queue::Ticket, rules::Rules};
+
+/// What a layer's services and their calls share.
+#[derive(Debug)]
+pub(super) struct Shared<C, L> {
+    pub(super) limiters: L,
+    pub(super) rules: Rules<C>,
+}
 
 /// What a call holds of its limiter. Dropped, it gives up its place in the queue, or gives back quota that was not used.
-#[derive(Debug)]
-pub(super) struct Guard {
-    pub(super) lease: Lease,
+pub(super) struct Guard<C, L: Leases> {
+    shared: Arc<Shared<C, L>>,
+    own: L::Own,
     held: Held,
 }
 
@@ -17,14 +26,22 @@ enum Held {
     Used(Grant),
 }
 
-impl Guard {
-    pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, held: Held::Nothing }
+impl<C, L: Leases> Guard<C, L> {
+    pub(super) fn new(shared: &Arc<Shared<C, L>>, own: L::Own) -> Self {
+        Self { shared: Arc::clone(shared), own, held: Held::Nothing }
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        self.shared.limiters.lease(&self.own).gate()
+    }
+
+    pub(super) fn rules(&self) -> &Rules<C> {
+        &self.shared.rules
     }
 
     /// Takes quota if there is some now.
     pub(super) fn take(&mut self) -> bool {
-        let gate = self.lease.gate();
+        let gate = self.gate();
         match gate.take(gate.settings().now()) {
             Some(grant) => {
                 self.held = Held::Unused(grant);
@@ -67,8 +84,9 @@ impl Guard {
     }
 
     fn release(&mut self) {
-        let gate = self.lease.gate();
-        match std::mem::replace(&mut self.held, Held::Nothing) {
+        let held = std::mem::replace(&mut self.held, Held::Nothing);
+        let gate = self.gate();
+        match held {
             Held::Place(ticket) => gate.leave(ticket, gate.settings().now()),
             Held::Unused(grant) => gate.give_back(grant, gate.settings().now()),
             Held::Nothing | Held::Used(_) => {}
@@ -76,7 +94,13 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl<C, L: Leases> fmt::Debug for Guard<C, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+impl<C, L: Leases> Drop for Guard<C, L> {
     fn drop(&mut self) {
         self.release();
     }

@@ -142,7 +142,7 @@ impl<S, C: Clone, L: Clone> Layer<S> for RateLimitLayer<C, L> {
     type Service = RateLimit<S, C, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, self.limiters.clone(), Arc::new(self.rules.clone()))
+        RateLimit::new(inner, self.limiters.clone(), self.rules.clone())
     }
 }
 

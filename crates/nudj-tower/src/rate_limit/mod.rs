@@ -91,7 +91,7 @@ mod wakes;
 pub use self::{
     config::{Algorithm, Quota, RateLimitConfig},
     handle::{KeyedRateLimitHandle, RateLimitHandle},
-    keys::{Keyed, Limiters, Single},
+    keys::{Keyed, Leases, Limiters, Single},
     layer::RateLimitLayer,
     limiter::Counts,
     service::{RateLimit, RateLimitFuture},

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{guard::Guard, refusal::Refusal};
+use super::{gate::Gate, refusal::Refusal};
 use crate::{
     Availability, Available, BoxError, Rejection,
     classify::{Classify, Http, Outcome, parse_rate_limit, wall_clock},
@@ -51,9 +51,9 @@ impl<C> Rules<C> {
         self.observers.tell(|| Event::LimiterWaited { waited });
     }
 
-    /// Learns from how a call ended: one that was never sent gives its quota back, a server that wants less is left alone for
-    /// as long as it asks.
-    pub(super) fn learn<Req, Res>(&self, result: &Result<Res, BoxError>, guard: &mut Guard)
+    /// Learns from how a call ended: a server that wants less is left alone for as long as it asks. Whether the call was sent; one that
+    /// was not is to give its quota back.
+    pub(super) fn learn<Req, Res>(&self, result: &Result<Res, BoxError>, gate: &Gate) -> bool
     where
         C: Classify<Req, Res>,
     {
@@ -64,7 +64,7 @@ impl<C> Rules<C> {
         if let Err(error) = result
             && Rejection::find(error).is_some_and(|rejection| !rejection.was_sent())
         {
-            return guard.refund();
+            return false;
         }
         let verdict = self.classifier.classify(result);
         let throttled = verdict.outcome == Outcome::Throttled;
@@ -76,12 +76,12 @@ impl<C> Rules<C> {
             .and_then(|limit| limit.reset);
         let asked = if throttled { verdict.retry_after } else { None };
         if let Some(pause) = asked.max(told) {
-            let gate = guard.lease.gate();
             let pause = gate.settings().cap(pause);
             if !pause.is_zero() && gate.pause(pause) {
                 self.observers.tell(|| Event::LimiterPaused { pause });
             }
         }
+        true
     }
 }
 

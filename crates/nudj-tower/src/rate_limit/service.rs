@@ -10,8 +10,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
-    guard::Guard,
-    keys::{Limiters, Single},
+    guard::{Guard, Shared},
+    keys::{Leases, Limiters, Single},
     limiter::Admission,
     rules::Rules,
 };
@@ -24,18 +24,11 @@ use crate::{
 #[derive(Debug)]
 pub struct RateLimit<S, C = Http, L = Single> {
     inner: S,
-    /// Together, since a service is cloned with every call.
     shared: Arc<Shared<C, L>>,
 }
 
-#[derive(Debug)]
-struct Shared<C, L> {
-    limiters: L,
-    rules: Arc<Rules<C>>,
-}
-
 impl<S, C, L> RateLimit<S, C, L> {
-    pub(super) fn new(inner: S, limiters: L, rules: Arc<Rules<C>>) -> Self {
+    pub(super) fn new(inner: S, limiters: L, rules: Rules<C>) -> Self {
         Self { inner, shared: Arc::new(Shared { limiters, rules }) }
     }
 
@@ -54,7 +47,7 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = RateLimitFuture<S, Req, C>;
+    type Future = RateLimitFuture<S, Req, C, L>;
 
     /// Always ready: who waits, waits in the future.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -62,25 +55,24 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let mut guard = Guard::new(self.shared.limiters.of(&request));
-        let rules = Arc::clone(&self.shared.rules);
-        let state = match rules.ask() {
+        let mut guard = Guard::new(&self.shared, self.shared.limiters.of(&request));
+        let state = match self.shared.rules.ask() {
             Err(rejection) => {
-                guard.lease.gate().count_refusal();
+                guard.gate().count_refusal();
                 State::failed(rejection)
             }
             // With quota in hand, an inner service that is ready is called right here.
             Ok(()) if guard.take() => match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => {
                     guard.spend();
-                    return RateLimitFuture { guard, rules, state: State::Called { future: self.inner.call(request) } };
+                    return RateLimitFuture { guard, state: State::Called { future: self.inner.call(request) } };
                 }
                 Poll::Ready(Err(error)) => State::failed(error),
                 Poll::Pending => self.unready(request),
             },
             Ok(()) => State::queued(self.inner.clone(), request),
         };
-        RateLimitFuture { state, guard, rules }
+        RateLimitFuture { state, guard }
     }
 }
 
@@ -103,15 +95,15 @@ impl<S: Clone, C, L> Clone for RateLimit<S, C, L> {
 
 pin_project! {
     /// The future of [`RateLimit`].
-    pub struct RateLimitFuture<S, Req, C>
+    pub struct RateLimitFuture<S, Req, C, L>
     where
         S: Service<Req>,
+        L: Leases,
     {
         // Before the guard, so that a call's own resources are free before its quota goes to the next.
         #[pin]
         state: State<S, Req, S::Future>,
-        guard: Guard,
-        rules: Arc<Rules<C>>,
+        guard: Guard<C, L>,
     }
 }
 
@@ -148,11 +140,12 @@ impl<S, Req, F> State<S, Req, F> {
     }
 }
 
-impl<S, Req, C> Future for RateLimitFuture<S, Req, C>
+impl<S, Req, C, L> Future for RateLimitFuture<S, Req, C, L>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<Req, S::Response>,
+    L: Leases,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -161,7 +154,7 @@ where
         loop {
             let next = match this.state.as_mut().project() {
                 StateProj::Queued { waiting, turn } => {
-                    match ready!(poll_quota(waiting.as_deref(), turn.as_mut(), this.guard, this.rules, cx)) {
+                    match ready!(poll_quota(waiting.as_deref(), turn.as_mut(), this.guard, cx)) {
                         Ok(()) => State::Unready { waiting: waiting.take() },
                         Err(rejection) => State::failed(rejection),
                     }
@@ -181,7 +174,9 @@ where
                 }
                 StateProj::Called { future } => {
                     let result = ready!(future.poll(cx)).map_err(Into::into);
-                    this.rules.learn::<Req, _>(&result, this.guard);
+                    if !this.guard.rules().learn::<Req, _>(&result, this.guard.gate()) {
+                        this.guard.refund();
+                    }
                     return Poll::Ready(result);
                 }
                 StateProj::Failed { error } => {
@@ -194,23 +189,22 @@ where
 }
 
 /// Ready with quota in the guard, or with why there is none.
-fn poll_quota<S, Req, Res, C: Classify<Req, Res>>(
+fn poll_quota<S, Req, Res, C: Classify<Req, Res>, L: Leases>(
     waiting: Option<&(S, Req)>,
     turn: Pin<&mut Turn>,
-    guard: &mut Guard,
-    rules: &Rules<C>,
+    guard: &mut Guard<C, L>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Rejection>> {
     let mut turn = turn.project();
     loop {
         let now = Instant::now();
-        let gate = guard.lease.gate();
+        let gate = guard.gate();
         let settings = gate.settings();
         let at = settings.nanos(now);
         let admission = match guard.place() {
             Some(ticket) => gate.check(ticket, at, cx),
             None => {
-                let context = waiting.and_then(|(_, request)| rules.classifier.context(request));
+                let context = waiting.and_then(|(_, request)| guard.rules().classifier.context(request));
                 let deadline = context.and_then(|context| context.deadline()).map(|deadline| settings.nanos(deadline));
                 gate.admit(at, deadline, cx)
             }
@@ -222,16 +216,16 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>>(
         guard.hold(&admission);
         match admission {
             Admission::Refused(refusal) => {
-                rules.tell_refused(&refusal);
+                guard.rules().tell_refused(&refusal);
                 return Poll::Ready(Err(refusal.rejection()));
             }
             Admission::Granted(_) => {
                 if let Some(since) = turn.since {
                     // The endpoints may have gone while it waited; the quota then goes to the next at once.
-                    if let Err(rejection) = rules.ask() {
+                    if let Err(rejection) = guard.rules().ask() {
                         return Poll::Ready(Err(refuse(guard, rejection)));
                     }
-                    rules.tell_waited(now.saturating_duration_since(*since));
+                    guard.rules().tell_waited(now.saturating_duration_since(*since));
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -239,7 +233,7 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>>(
         }
         turn.since.get_or_insert(now);
         let Some(alarm) = alarm else { return Poll::Pending };
-        if let Err(rejection) = rules.ask() {
+        if let Err(rejection) = guard.rules().ask() {
             return Poll::Ready(Err(refuse(guard, rejection)));
         }
         match alarm {
@@ -258,8 +252,8 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>>(
     }
 }
 
-fn refuse(guard: &mut Guard, rejection: Rejection) -> Rejection {
-    guard.lease.gate().count_refusal();
+fn refuse<C, L: Leases>(guard: &mut Guard<C, L>, rejection: Rejection) -> Rejection {
+    guard.gate().count_refusal();
     guard.refund();
     rejection
 }
@@ -269,9 +263,10 @@ fn polled_after_ready() -> BoxError {
     "a rate limiter's future was polled after it had ended".into()
 }
 
-impl<S, Req, C> fmt::Debug for RateLimitFuture<S, Req, C>
+impl<S, Req, C, L> fmt::Debug for RateLimitFuture<S, Req, C, L>
 where
     S: Service<Req>,
+    L: Leases,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitFuture").field("guard", &self.guard).finish_non_exhaustive()

@@ -8,9 +8,19 @@ pub(super) use self::map::KeyMap;
 use super::gate::{Gate, Settings};
 
 /// Finds the limiter of a request. Implemented by [`Single`] and [`Keyed`] only.
-pub trait Limiters<Req>: sealed::Sealed {
+pub trait Limiters<Req>: Leases {
     #[doc(hidden)]
-    fn of(&self, request: &Req) -> Lease;
+    fn of(&self, request: &Req) -> Self::Own;
+}
+
+/// What a call holds of its limiter.
+pub trait Leases: sealed::Sealed {
+    /// Beyond its share in the layer's state.
+    #[doc(hidden)]
+    type Own;
+
+    #[doc(hidden)]
+    fn lease<'l>(&'l self, own: &'l Self::Own) -> &'l Lease;
 }
 
 mod sealed {
@@ -63,10 +73,17 @@ impl Single {
 
 impl sealed::Sealed for Single {}
 
-impl<Req> Limiters<Req> for Single {
-    fn of(&self, _: &Req) -> Lease {
-        self.lease()
+impl Leases for Single {
+    /// The one limiter lives as long as the layer's state.
+    type Own = ();
+
+    fn lease<'l>(&'l self, (): &'l ()) -> &'l Lease {
+        &self.0
     }
+}
+
+impl<Req> Limiters<Req> for Single {
+    fn of(&self, _: &Req) {}
 }
 
 /// A quota for each key that the function `F` finds in a request.
@@ -94,6 +111,14 @@ impl<F: Clone, K: Eq + Hash + Send + Sync + 'static> Keyed<F, K> {
 }
 
 impl<F, K> sealed::Sealed for Keyed<F, K> {}
+
+impl<F, K> Leases for Keyed<F, K> {
+    type Own = Lease;
+
+    fn lease<'l>(&'l self, own: &'l Lease) -> &'l Lease {
+        own
+    }
+}
 
 impl<Req, F, K> Limiters<Req> for Keyed<F, K>
 where

@@ -1,0 +1,198 @@
+//! The floor of a stack: what its layers do for a call that goes well, in one function.
+//!
+//! Every ingredient of the promises is there: ids and `traceparent` in one buffer, the credential, a context to read afterwards, the copy
+//! for a retry and its budget, quota, a turn among the endpoints and their counts, the circuit, the attempt's timer, what the answer means and
+//! what it says of limits. What a call needs that does not go well is kept at hand and then not done: it answers with the error. No layer
+//! can be put in, taken out or replaced.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response};
+use nudj_tower::{
+    BoxError, CallContext, Rejection, SpanId, TraceContext,
+    circuit_breaker::{Breaker, CircuitBreakerConfig, Permit, Tick},
+    classify::{Outcome, parse_rate_limit},
+    rate_limit::{RateLimitHandle, RateLimitLayer},
+    retry::{BudgetConfig, RetryBudget},
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::Service;
+
+use crate::{Body, free_quota};
+
+/// Its own future in one box.
+pub type FusedFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+/// All in one, around `S`.
+#[derive(Clone, Debug)]
+pub struct Fused<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    quota: RateLimitHandle,
+    budget: RetryBudget,
+    breaker: Breaker,
+    epoch: Instant,
+    endpoints: usize,
+    turn: AtomicUsize,
+    started: AtomicU64,
+    ended: AtomicU64,
+    name: HeaderName,
+    token: HeaderValue,
+}
+
+const TOTAL: Duration = Duration::from_secs(30);
+const ATTEMPT: Duration = Duration::from_secs(10);
+const UUID: usize = 36;
+
+impl<S> Fused<S> {
+    /// # Errors
+    /// When a part refuses its configuration.
+    pub fn new(inner: S) -> Result<Self, BoxError> {
+        let shared = Shared {
+            quota: RateLimitLayer::new(&free_quota())?.handle(),
+            budget: RetryBudget::new(BudgetConfig::default())?,
+            breaker: Breaker::new(&CircuitBreakerConfig::default(), 1)?,
+            epoch: Instant::now(),
+            endpoints: 1,
+            turn: AtomicUsize::new(0),
+            started: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            name: HeaderName::from_static("x-api-token"),
+            token: HeaderValue::from_static("token"),
+        };
+        Ok(Self { inner, shared: Arc::new(shared) })
+    }
+}
+
+impl<S> Service<Request<Body>> for Fused<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = FusedFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> FusedFuture {
+        let (shared, now) = (Arc::clone(&self.shared), Instant::now());
+        let context = CallContext::new();
+        context.limit_deadline(now + TOTAL);
+        dress(&mut request, &context);
+        let copy = request.clone();
+        request.headers_mut().insert(&shared.name, shared.token.clone());
+        shared.budget.count_call();
+        if !shared.quota.try_acquire() {
+            return Box::pin(async { Err(Rejection::RateLimited { retry_after: None }.into()) });
+        }
+        let place = shared.turn.fetch_add(1, Relaxed) % shared.endpoints;
+        let Ok(permit) = shared.breaker.admit(|| shared.tick(now)).permit else {
+            return Box::pin(async { Err(Rejection::CircuitOpen { endpoint: None, retry_after: None }.into()) });
+        };
+        shared.started.fetch_add(1, Relaxed);
+        let inner = self.inner.call(request);
+        Box::pin(Called { inner, timer: None, permit, _copy: copy, context, shared, _place: place })
+    }
+}
+
+impl Shared {
+    fn tick(&self, at: Instant) -> Tick {
+        Tick::default().after(at.saturating_duration_since(self.epoch))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the ids' and the resets' time of day, as in the layers")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Makes the ids, and writes them into the request and the context.
+fn dress(request: &mut Request<Body>, context: &CallContext) {
+    let mut rng = fastrand::Rng::new();
+    let trace = TraceContext::start(&mut rng);
+    let first = SpanId::random(&mut rng);
+    let mut both = [0; UUID + 55];
+    let millis = wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let mut ten = [0; 10];
+    ten.copy_from_slice(&rng.u128(..).to_ne_bytes()[..10]);
+    let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), &ten).into_uuid();
+    id.hyphenated().encode_lower(&mut both[..UUID]);
+    both[UUID..].copy_from_slice(&trace.traceparent(first));
+    let mut both = Bytes::from_owner(both);
+    let traceparent = both.split_off(UUID);
+    if let (Ok(id), Ok(traceparent)) =
+        (HeaderValue::from_maybe_shared(both), HeaderValue::from_maybe_shared(traceparent))
+    {
+        request.headers_mut().insert("x-correlation-id", id.clone());
+        request.headers_mut().insert("traceparent", traceparent);
+        context.set_ids(id, trace);
+    }
+}
+
+pin_project_lite::pin_project! {
+    struct Called<F> {
+        #[pin]
+        inner: F,
+        #[pin]
+        timer: Option<Sleep>,
+        permit: Permit,
+        _copy: Request<Body>,
+        context: CallContext,
+        shared: Arc<Shared>,
+        _place: usize,
+    }
+}
+
+impl<F> Future for Called<F>
+where
+    F: Future<Output = Result<Response<Body>, BoxError>>,
+{
+    type Output = Result<Response<Body>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        match this.inner.poll(cx) {
+            Poll::Ready(result) => {
+                let failed = result.as_ref().map_or(true, |answer| answer.status().is_server_error());
+                let outcome = if failed { Outcome::Failure } else { Outcome::Success };
+                this.shared.ended.fetch_add(1, Relaxed);
+                this.shared.breaker.settle(*this.permit, outcome.into(), || this.shared.tick(Instant::now()));
+                if let Ok(answer) = &result {
+                    this.context.set_last_status(answer.status());
+                    let limit =
+                        parse_rate_limit(answer.headers(), wall_clock).filter(|limit| limit.remaining == Some(0));
+                    if let Some(reset) = limit.and_then(|limit| limit.reset) {
+                        this.shared.quota.pause(reset);
+                    }
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                if this.timer.is_none() {
+                    this.timer.set(Some(sleep_until(Instant::now() + ATTEMPT)));
+                }
+                if let Some(timer) = this.timer.as_pin_mut() {
+                    ready!(timer.poll(cx));
+                }
+                Poll::Ready(Err(Rejection::AttemptTimeout { limit: ATTEMPT }.into()))
+            }
+        }
+    }
+}
