@@ -22,6 +22,7 @@ use nudj_tower::{
     BoxError, CallContext, Rejection, SpanId, TraceContext,
     circuit_breaker::{Breaker, CircuitBreakerConfig, Permit, Tick},
     classify::{Outcome, parse_rate_limit},
+    correlation::CORRELATION_ID,
     rate_limit::{RateLimitHandle, RateLimitLayer},
     retry::{BudgetConfig, RetryBudget},
 };
@@ -57,6 +58,7 @@ struct Shared {
 const TOTAL: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_secs(10);
 const UUID: usize = 36;
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 impl<S> Fused<S> {
     /// # Errors
@@ -140,8 +142,8 @@ fn dress(request: &mut Request<Body>, context: &CallContext) {
     if let (Ok(id), Ok(traceparent)) =
         (HeaderValue::from_maybe_shared(both), HeaderValue::from_maybe_shared(traceparent))
     {
-        request.headers_mut().insert("x-correlation-id", id.clone());
-        request.headers_mut().insert("traceparent", traceparent);
+        request.headers_mut().insert(CORRELATION_ID, id.clone());
+        request.headers_mut().insert(TRACEPARENT, traceparent);
         context.set_ids(id, trace);
     }
 }

@@ -4,7 +4,7 @@
 //! A reading costs as much as a layer. So what is done in one function call on one thread is a [`step`], whose latest reading is noted, and those
 //! to whom a microsecond does not matter take the [`recent`] one. A rule that holds to the nanosecond [`read`]s anew, as a limiter's does.
 //!
-//! The deadline layer makes a step of each `call` and each `poll` below it. A `Buffer`, a task or a wait ends a step, and what comes after reads
+//! The deadline layer, and the metrics layer when somebody listens, make a step of each `call` and `poll` below them. A `Buffer`, a task or a wait ends a step, and what comes after reads
 //! the clock for itself. The clock is `tokio::time`'s, so that tests can stop it.
 //!
 //! ```

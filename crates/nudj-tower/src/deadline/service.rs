@@ -59,7 +59,7 @@ impl<S, C> Deadline<S, C> {
         S: Service<Req>,
         C: Classify<Req, S::Response>,
     {
-        let now = clock::read();
+        let now = clock::recent();
         // A sum beyond what an instant holds is a deadline that never comes.
         let (mut deadline, mut allowed) = (now.checked_add(self.total), self.total);
         let context = self.context(&mut request);

@@ -15,6 +15,7 @@ use super::record::{End, Record, is_heard};
 use crate::{
     BoxError, CallContext,
     classify::{Classify, Http},
+    clock,
     observe::Observers,
 };
 
@@ -72,9 +73,11 @@ where
         if !is_heard(&self.shared.observers) {
             return MetricsFuture { inner: self.inner.call(request), listener: None };
         }
-        let record = Some(self.begin(&mut request));
-        let listener = Listener { record, shared: Arc::clone(&self.shared), request: PhantomData };
-        MetricsFuture { inner: self.inner.call(request), listener: Some(listener) }
+        clock::step(|| {
+            let record = Some(self.begin(&mut request));
+            let listener = Listener { record, shared: Arc::clone(&self.shared), request: PhantomData };
+            MetricsFuture { inner: self.inner.call(request), listener: Some(listener) }
+        })
     }
 }
 
@@ -124,19 +127,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.listener.is_none() {
+        let Some(Listener { record, shared, .. }) = this.listener else {
             return this.inner.poll(cx).map_err(Into::into);
-        }
-        let result = ready!(this.inner.poll(cx)).map_err(Into::into);
-        if let Some(Listener { record, shared, .. }) = this.listener
-            && let Some(record) = record.take()
-        {
-            let seen = result.as_ref().map_err(|error| &**error as &(dyn Error + 'static));
-            let status = seen.ok().and_then(|response| shared.classifier.status(response));
-            let end = End::of(shared.classifier.classify(seen).outcome, status.as_ref(), seen.err());
-            record.end(&shared.observers, &end);
-        }
-        Poll::Ready(result)
+        };
+        // The end of the last attempt, if anybody is told of that, is the call's.
+        clock::step(|| {
+            let result = ready!(this.inner.poll(cx)).map_err(Into::into);
+            if let Some(record) = record.take() {
+                let seen = result.as_ref().map_err(|error| &**error as &(dyn Error + 'static));
+                let status = seen.ok().and_then(|response| shared.classifier.status(response));
+                let end = End::of(shared.classifier.classify(seen).outcome, status.as_ref(), seen.err());
+                record.end(&shared.observers, &end);
+            }
+            Poll::Ready(result)
+        })
     }
 }
 
