@@ -23,7 +23,7 @@ use nudj_tower::{
     circuit_breaker::{Breaker, CircuitBreakerConfig, CircuitBreakerLayer, Tick},
     classify::Outcome,
     rate_limit::RateLimitLayer,
-    retry::{RetryConfig, RetryLayer},
+    retry::{BudgetConfig, RetryBudget, RetryConfig, RetryLayer},
 };
 use tower::{Layer, Service, ServiceBuilder, retry::Policy, service_fn};
 
@@ -182,6 +182,23 @@ fn stacks(criterion: &mut Criterion) {
     if let (Ok(retry), Ok(limit), Ok(breaker)) = layers {
         let ours = ServiceBuilder::new().layer(retry).layer(limit.for_any()).layer(breaker.for_any()).service(echo());
         row(&mut group, "ours: retry, rate limit, circuit breaker", ours);
+    }
+    let parts = (
+        RetryBudget::new(BudgetConfig::default()),
+        RateLimitLayer::new(&free_quota()).map(|layer| layer.handle()),
+        Breaker::new(&CircuitBreakerConfig::default(), 1),
+    );
+    if let (Ok(budget), Ok(quota), Ok(breaker)) = parts {
+        // No service, no future, nothing owned by a call.
+        group.bench_function("the three's algorithms alone", |bencher| {
+            bencher.iter(|| {
+                black_box(&budget).count_call();
+                assert!(black_box(&quota).try_acquire(), "quota that is never used up");
+                if let Ok(permit) = black_box(&breaker).admit(tick).permit {
+                    breaker.settle(permit, black_box(Outcome::Success).into(), tick);
+                }
+            });
+        });
     }
     group.finish();
 }

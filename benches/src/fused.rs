@@ -1,9 +1,10 @@
 //! The floor of a stack: what its layers do for a call that goes well, in one function.
 //!
-//! Every ingredient of the promises is there: ids and `traceparent` in one buffer, the credential, a context to read afterwards, the copy
-//! for a retry and its budget, quota, a turn among the endpoints and their counts, the circuit, the attempt's timer, what the answer means and
-//! what it says of limits. What a call needs that does not go well is kept at hand and then not done: it answers with the error. No layer
-//! can be put in, taken out or replaced.
+//! The ingredients are there: ids and `traceparent` in one buffer, the credential, a context to read afterwards, the copy for a retry and
+//! its budget, quota, a turn among the endpoints and their counts, the circuit, the attempt's timer, what the answer means and what it says of
+//! limits. What a call needs that does not go well is kept at hand and not done: it answers with the error, and a call that is dropped tells
+//! nobody. Nor is there a list of endpoints that changes, a look whether any of them would take the call, an observer or a span; and no layer can be
+//! put in, taken out or replaced.
 
 use std::{
     future::Future,
@@ -47,6 +48,7 @@ struct Shared {
     budget: RetryBudget,
     breaker: Breaker,
     epoch: Instant,
+    endpoint: Arc<str>,
     endpoints: usize,
     turn: AtomicUsize,
     started: AtomicU64,
@@ -69,6 +71,7 @@ impl<S> Fused<S> {
             budget: RetryBudget::new(BudgetConfig::default())?,
             breaker: Breaker::new(&CircuitBreakerConfig::default(), 1)?,
             epoch: Instant::now(),
+            endpoint: Arc::from("http://127.0.0.1"),
             endpoints: 1,
             turn: AtomicUsize::new(0),
             started: AtomicU64::new(0),
@@ -109,8 +112,9 @@ where
             return Box::pin(async { Err(Rejection::CircuitOpen { endpoint: None, retry_after: None }.into()) });
         };
         shared.started.fetch_add(1, Relaxed);
+        context.record_try(place as u64, &shared.endpoint, 0);
         let inner = self.inner.call(request);
-        Box::pin(Called { inner, timer: None, permit, _copy: copy, context, shared, _place: place })
+        Box::pin(Called { inner, timer: None, permit, _copy: copy, context, shared })
     }
 }
 
@@ -158,7 +162,6 @@ pin_project_lite::pin_project! {
         _copy: Request<Body>,
         context: CallContext,
         shared: Arc<Shared>,
-        _place: usize,
     }
 }
 
@@ -193,6 +196,7 @@ where
                 if let Some(timer) = this.timer.as_pin_mut() {
                     ready!(timer.poll(cx));
                 }
+                this.shared.breaker.settle(*this.permit, Outcome::Failure.into(), || this.shared.tick(Instant::now()));
                 Poll::Ready(Err(Rejection::AttemptTimeout { limit: ATTEMPT }.into()))
             }
         }

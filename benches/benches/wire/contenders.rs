@@ -57,8 +57,9 @@ pub(crate) fn contenders(protocol: Protocol, address: SocketAddr) -> Result<Vec<
         Contender { name: "raw hyper-util again", call: raw(protocol, absolute(address)?), is_control: true },
         of("raw, with the stack's headers", raw_with_headers(protocol, address)?),
         of("our transport alone", transport(protocol, address)?),
-        of("the stack's work, fused by hand", fused(protocol, address)?),
+        of("the stack's work, fused by hand", fused(protocol, address, "pool")?),
         of("the whole stack", ours(protocol, address, "pool")?),
+        of("the stack's work fused, legacy transport", fused(protocol, address, "legacy")?),
         of("the whole stack, legacy transport", ours(protocol, address, "legacy")?),
         of("tower: shed, limit, retry, timeout", tower_four(protocol, address)?),
         of("reqwest", reqwest_alone(protocol, address)?),
@@ -112,8 +113,8 @@ fn transport(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> 
 }
 
 /// What the layers do, without layers: their floor.
-fn fused(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
-    let service = Fused::new(Hyper::new(&configured(protocol, address, "pool")?.http)?)?;
+fn fused(protocol: Protocol, address: SocketAddr, transport: &str) -> Result<Call, BoxError> {
+    let service = Fused::new(Hyper::new(&configured(protocol, address, transport)?.http)?)?;
     Ok(through(service, absolute(address)?))
 }
 

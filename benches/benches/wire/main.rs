@@ -1,6 +1,6 @@
 //! Calls per second on the wire: loopback, the server in a process of its own, many short rounds in turn.
 //!
-//! `cargo bench -p nudj-benches --bench wire -- [--rounds N] [--calls N] [--only NAME] [--csv FILE]`. In each round every contender makes the same number of calls,
+//! `cargo bench -p nudj-benches --bench wire -- [--rounds N] [--calls N] [--only NAME] [--setting START] [--csv FILE]`. In each round every contender makes the same number of calls,
 //! in an order that moves on by one from round to round; what is shown is the median over the rounds of its rate divided by raw
 //! hyper-util's in the same round, with its 95 % interval (by rank), and the same for the time the client had a processor. Raw stands there
 //! twice: where the second one lies outside 0.98 to 1.02, the setting does not count, and the program says so and ends with 1.
@@ -79,6 +79,9 @@ fn main() -> Result<ExitCode, BoxError> {
         let (contenders, rounds) = rounds?;
         valid &= show(&setting, &contenders, &rounds, &mut csv);
     }
+    if csv.lines().count() < 2 {
+        return Err(format!("no setting begins with {:?}", args.setting).into());
+    }
     if let Some(path) = args.csv {
         fs::write(path, csv)?;
     }
@@ -131,12 +134,12 @@ fn show(setting: &str, contenders: &[Contender], rounds: &[Vec<Round>], csv: &mu
     let rate = Interval::of(raw.iter().map(|round| round.rate)).median;
     let cpu = Interval::of(raw.iter().map(|round| round.cpu)).median;
     println!("\n{setting}: {rate:.0} calls/s raw, {:.1} µs of processor a call", cpu * 1e6);
-    println!("{:36} {:>24} {:>24}", "against raw", "calls/s", "processor time");
+    println!("{:40} {:>24} {:>24}", "against raw", "calls/s", "processor time");
     let mut control = true;
     for (contender, rounds) in contenders.iter().zip(rounds).skip(1) {
         let calls = Interval::of(raw.iter().zip(rounds).map(|(raw, own)| own.rate / raw.rate));
         let cpu = Interval::of(raw.iter().zip(rounds).map(|(raw, own)| own.cpu / raw.cpu));
-        println!("{:36} {:>24} {:>24}", contender.name, calls.to_string(), cpu.to_string());
+        println!("{:40} {:>24} {:>24}", contender.name, calls.to_string(), cpu.to_string());
         csv.push_str(&format!("{setting:?},{:?},{},{}\n", contender.name, calls.fields(), cpu.fields()));
         if contender.is_control {
             control = (0.98..=1.02).contains(&calls.median);

@@ -40,7 +40,7 @@ trait Dispatch: Send + Sync {
 struct Template<S> {
     service: S,
     /// An instance that nobody uses: taking it, and putting it back, costs less than a clone, whose layers each count theirs. In a box, so
-    /// that a pointer is taken.
+    /// that a pointer is moved and not the stack.
     spare: Mutex<Option<Box<S>>>,
 }
 

@@ -1,11 +1,12 @@
 //! One reading of the clock for what a call does in one go.
 //!
-//! From the deadline down to the transport a call is handed on within a microsecond, and half a dozen layers want to know when that was.
-//! A reading costs as much as a layer. So what is done in one function call on one thread is a [`step`], whose latest reading is noted, and those
-//! to whom a microsecond does not matter take the [`recent`] one. A rule that holds to the nanosecond [`read`]s anew, as a limiter's does.
+//! From the deadline down to the transport a call is handed on within a microsecond, and several layers want to know when that was.
+//! A reading costs as much as a layer. So a function call on one thread can be made a [`step`], in which the latest [`read`]ing is noted;
+//! those to whom a microsecond does not matter take that [`recent`] one. A rule that holds to the nanosecond reads anew, as a limiter's
+//! does, and so does what measures how long something took.
 //!
-//! The deadline layer, and the metrics layer when somebody listens, make a step of each `call` and `poll` below them. A `Buffer`, a task or a wait ends a step, and what comes after reads
-//! the clock for itself. The clock is `tokio::time`'s, so that tests can stop it.
+//! The deadline layer makes a step of each `call` below it, the breaker of a call's first `poll`. A step within a step has readings of its
+//! own: of other calls that are made there it learns nothing, nor they of it. The clock is `tokio::time`'s, so that tests can stop it.
 //!
 //! ```
 //! use nudj_tower::clock;
@@ -36,13 +37,9 @@ enum Noted {
     At(Instant),
 }
 
-/// Runs `work` as one step, or as a part of the one it stands in.
+/// Runs `work` as a step, in which nothing has been read yet.
 pub fn step<T>(work: impl FnOnce() -> T) -> T {
-    if !matches!(NOTED.get(), Noted::Nowhere) {
-        return work();
-    }
-    NOTED.set(Noted::Nothing);
-    let _ended = Ended;
+    let _ended = Ended(NOTED.replace(Noted::Nothing));
     work()
 }
 
@@ -56,21 +53,22 @@ pub fn read() -> Instant {
     now
 }
 
-/// The latest reading of this step; a new one where there is none.
+/// The reading that was noted last in this step. Where there is none, the clock is read, and nothing is noted: who only wants to know
+/// roughly vouches for nobody else.
 #[must_use]
 pub fn recent() -> Instant {
     match NOTED.get() {
         Noted::At(reading) => reading,
-        Noted::Nothing | Noted::Nowhere => read(),
+        Noted::Nothing | Noted::Nowhere => Instant::now(),
     }
 }
 
-/// Ends the step, also when its work panics: nothing later may take its reading for the time.
-struct Ended;
+/// Puts back what was noted before, also when the step's work panics: nothing later may take its reading for the time.
+struct Ended(Noted);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        NOTED.set(Noted::Nowhere);
+        NOTED.set(self.0);
     }
 }
 
@@ -89,21 +87,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_has_one_reading_until_somebody_reads_anew() {
-        let began = Instant::now();
+    async fn a_step_has_the_latest_reading_that_was_noted() {
         step(|| {
+            let glance = recent();
             pass();
-            let first = recent();
-            assert_ne!(first, began, "nothing is read before somebody asks");
+            assert_ne!(recent(), glance, "a glance is not noted");
+            let first = read();
             pass();
             assert_eq!(recent(), first);
-            step(|| assert_eq!(recent(), first, "one within another is part of it"));
             let second = read();
             assert_ne!(second, first);
             assert_eq!(recent(), second);
             pass();
         });
         assert_eq!(recent(), Instant::now(), "outside of any, each is new");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_within_another_neither_knows_its_reading_nor_leaves_its_own() {
+        step(|| {
+            let outer = read();
+            pass();
+            let inner = step(|| {
+                assert_eq!(recent(), Instant::now());
+                read()
+            });
+            assert_ne!(inner, outer);
+            assert_eq!(recent(), outer);
+        });
     }
 
     #[tokio::test(start_paused = true)]
@@ -122,7 +133,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn other_threads_have_steps_of_their_own() {
         step(|| {
-            let first = recent();
+            let first = read();
             let other = std::thread::scope(|scope| scope.spawn(|| block_on(async { recent() })).join().unwrap());
             assert_ne!(other, first);
         });

@@ -6,7 +6,7 @@ use tracing::{Span, field::Empty};
 
 use super::headers;
 use crate::{
-    CallContext, HttpRequest, SpanId, clock,
+    CallContext, HttpRequest, SpanId,
     observe::{AttemptId, EndedSpan, Event, Observers, method_name},
     semconv::{self, Side},
 };
@@ -82,7 +82,7 @@ impl Traced {
         observers: &Observers,
     ) -> Box<Self> {
         let (observers, method) = (observers.clone(), method_name(request.method()));
-        Box::new(Self { observers, context, attempt: AttemptId { id, resends }, method, start: clock::recent() })
+        Box::new(Self { observers, context, attempt: AttemptId { id, resends }, method, start: Instant::now() })
     }
 
     fn tell(&self, status: Option<StatusCode>, error: Option<&str>) {
@@ -94,7 +94,7 @@ impl Traced {
                 status: status.map(|status| status.as_u16()),
                 error,
                 start: self.start,
-                end: clock::read(),
+                end: Instant::now(),
             })
         });
     }

@@ -229,10 +229,19 @@ where
             }
         };
         let was = mem::replace(progress, Progress::Polling);
-        let Poll::Ready(result) = inner.poll(cx) else {
-            if *started == NEVER && shared.breaker.rules().needs_start() {
-                *started = shared.tick(clock::recent());
-            }
+        let polled = if was == Progress::Unpolled && shared.breaker.rules().needs_start() {
+            // The attempt's timeout below has most likely just read the clock.
+            clock::step(|| {
+                let polled = inner.poll(cx);
+                if polled.is_pending() {
+                    *started = shared.tick(clock::recent());
+                }
+                polled
+            })
+        } else {
+            inner.poll(cx)
+        };
+        let Poll::Ready(result) = polled else {
             *progress = Progress::Pending;
             return Poll::Pending;
         };

@@ -32,7 +32,10 @@ pub trait HttpRequest {
     fn context(&self) -> Option<&CallContext>;
 
     /// The headers, to change, and the context of the call beside them: borrowed where it can be, else one more handle of it.
-    fn headers_in_context(&mut self) -> (&mut HeaderMap, Option<Cow<'_, CallContext>>);
+    fn headers_in_context(&mut self) -> (&mut HeaderMap, Option<Cow<'_, CallContext>>) {
+        let context = self.context().cloned();
+        (self.headers_mut(), context.map(Cow::Owned))
+    }
 
     /// Gives the request a context, in place of the one it had.
     fn set_context(&mut self, context: &CallContext);
@@ -65,11 +68,6 @@ impl<B> HttpRequest for Request<B> {
 
     fn context(&self) -> Option<&CallContext> {
         CallContext::find(self.extensions())
-    }
-
-    fn headers_in_context(&mut self) -> (&mut HeaderMap, Option<Cow<'_, CallContext>>) {
-        let context = CallContext::find(self.extensions()).cloned();
-        (self.headers_mut(), context.map(Cow::Owned))
     }
 
     fn set_context(&mut self, context: &CallContext) {

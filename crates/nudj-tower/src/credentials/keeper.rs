@@ -171,7 +171,9 @@ impl Credentials {
 
     /// What to replay with after `refused` was answered 401.
     pub(super) async fn after_refusal(self, refused: u64) -> Renewed {
-        match after_refusal(self.0.current.load().as_ref(), refused) {
+        // Its own statement: what it looks at must not be held while another credential is fetched.
+        let after = after_refusal(self.0.current.load().as_ref(), refused);
+        match after {
             AfterRefusal::Use(newer) => Ok(newer),
             AfterRefusal::FallBack(old) => {
                 tracing::warn!(provider = %self.0.name, "the rotated credential was refused; the one before serves on");

@@ -59,15 +59,16 @@ impl<S, C> Deadline<S, C> {
         S: Service<Req>,
         C: Classify<Req, S::Response>,
     {
-        let now = clock::recent();
+        let now = clock::read();
         // A sum beyond what an instant holds is a deadline that never comes.
         let (mut deadline, mut allowed) = (now.checked_add(self.total), self.total);
         let context = self.context(&mut request);
-        if let Some(context) = &context
-            && !deadline.is_some_and(|ours| context.bring_forward(ours))
-        {
-            deadline = context.deadline();
-            allowed = deadline.map_or(self.total, |at| at.saturating_duration_since(now));
+        if let Some(context) = &context {
+            let ours_holds = deadline.is_some_and(|ours| context.bring_forward(ours));
+            if !ours_holds {
+                deadline = context.deadline();
+                allowed = deadline.map_or(self.total, |at| at.saturating_duration_since(now));
+            }
         }
         if allowed.is_zero() {
             return DeadlineFuture { state: State::Late, allowed };
@@ -135,7 +136,7 @@ where
         let sent = match this.state.project() {
             StateProj::Late => false,
             StateProj::Called { inner, timer, deadline, context } => {
-                let (polled, woken_at) = timer::polled(cx, |cx| clock::step(|| inner.poll(cx)));
+                let (polled, woken_at) = timer::polled(cx, |cx| inner.poll(cx));
                 if let Poll::Ready(result) = polled {
                     return Poll::Ready(result.map_err(Into::into));
                 }

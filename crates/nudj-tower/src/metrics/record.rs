@@ -9,7 +9,6 @@ use tracing::{Level, debug, enabled, info};
 use crate::{
     CallContext, Rejection,
     classify::{Outcome, TransportError, error_kind, find_in_chain},
-    clock,
     observe::{EndedSpan, Event, Observers, method_name},
 };
 
@@ -73,11 +72,11 @@ impl Record {
                 "call started"
             );
         }
-        Self { context, method, start: clock::recent(), told }
+        Self { context, method, start: Instant::now(), told }
     }
 
     pub(super) fn end(&self, observers: &Observers, end: &End<'_>) {
-        let (context, now) = (&self.context, clock::recent());
+        let (context, now) = (&self.context, Instant::now());
         let duration = now.saturating_duration_since(self.start);
         if self.told {
             observers.tell(|| Event::CallEnded {

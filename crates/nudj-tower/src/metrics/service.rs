@@ -15,7 +15,6 @@ use super::record::{End, Record, is_heard};
 use crate::{
     BoxError, CallContext,
     classify::{Classify, Http},
-    clock,
     observe::Observers,
 };
 
@@ -73,11 +72,9 @@ where
         if !is_heard(&self.shared.observers) {
             return MetricsFuture { inner: self.inner.call(request), listener: None };
         }
-        clock::step(|| {
-            let record = Some(self.begin(&mut request));
-            let listener = Listener { record, shared: Arc::clone(&self.shared), request: PhantomData };
-            MetricsFuture { inner: self.inner.call(request), listener: Some(listener) }
-        })
+        let record = Some(self.begin(&mut request));
+        let listener = Listener { record, shared: Arc::clone(&self.shared), request: PhantomData };
+        MetricsFuture { inner: self.inner.call(request), listener: Some(listener) }
     }
 }
 
@@ -127,20 +124,19 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(Listener { record, shared, .. }) = this.listener else {
+        if this.listener.is_none() {
             return this.inner.poll(cx).map_err(Into::into);
-        };
-        // The end of the last attempt, if anybody is told of that, is the call's.
-        clock::step(|| {
-            let result = ready!(this.inner.poll(cx)).map_err(Into::into);
-            if let Some(record) = record.take() {
-                let seen = result.as_ref().map_err(|error| &**error as &(dyn Error + 'static));
-                let status = seen.ok().and_then(|response| shared.classifier.status(response));
-                let end = End::of(shared.classifier.classify(seen).outcome, status.as_ref(), seen.err());
-                record.end(&shared.observers, &end);
-            }
-            Poll::Ready(result)
-        })
+        }
+        let result = ready!(this.inner.poll(cx)).map_err(Into::into);
+        if let Some(Listener { record, shared, .. }) = this.listener
+            && let Some(record) = record.take()
+        {
+            let seen = result.as_ref().map_err(|error| &**error as &(dyn Error + 'static));
+            let status = seen.ok().and_then(|response| shared.classifier.status(response));
+            let end = End::of(shared.classifier.classify(seen).outcome, status.as_ref(), seen.err());
+            record.end(&shared.observers, &end);
+        }
+        Poll::Ready(result)
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     BoxError, Rejection,
     classify::{Classify, Http},
+    clock,
 };
 
 /// The service of [`RateLimitLayer`](super::RateLimitLayer).
@@ -197,7 +198,7 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>, L: Leases>(
 ) -> Poll<Result<(), Rejection>> {
     let mut turn = turn.project();
     loop {
-        let now = Instant::now();
+        let now = clock::read();
         let gate = guard.gate();
         let settings = gate.settings();
         let at = settings.nanos(now);

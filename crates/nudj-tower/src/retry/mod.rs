@@ -1,7 +1,7 @@
 //! Sends a request again when that may help, and never more than a failing server can bear.
 //!
-//! Policy, schedule, budget and service are ours: tower's service clones everything below it with every call, repeated or not, and its budget
-//! and backoff are not exact.
+//! Policy, schedule, budget and service are ours: tower's service clones everything below it with every call, repeated or not, its budget
+//! is not exact, and the clones of its backoff draw the same jitter.
 //!
 //! ```
 //! use http::{Request, Response};

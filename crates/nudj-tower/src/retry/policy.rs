@@ -87,6 +87,13 @@ impl<Req> Kept<Req> {
         self.repeats.as_ref().map_or(0, |repeats| repeats.count)
     }
 
+    /// The repeat that was planned is not sent.
+    pub(super) fn give_back(&mut self) {
+        if let Some(repeats) = &mut self.repeats {
+            repeats.reserved = None;
+        }
+    }
+
     fn context<'k, K: Keep<Req>>(&'k self, keep: &K) -> Option<&'k CallContext> {
         self.context.as_ref().or_else(|| keep.context(&self.copy))
     }
@@ -154,7 +161,7 @@ impl<C, K> Policy<C, K> {
             }
         };
         if !self.keep.claim(&kept.copy) {
-            // What was reserved returns with the call's end.
+            kept.give_back();
             self.tell_stop(kept, Stop::BodyGone, reason);
             return None;
         }
@@ -248,7 +255,7 @@ impl<C, K> fmt::Debug for Policy<C, K> {
 pin_project! {
     /// The wait before a repeat.
     #[derive(Debug)]
-    pub struct RetryWait {
+    pub(super) struct RetryWait {
         #[pin]
         sleep: Option<Sleep>,
     }

@@ -134,9 +134,13 @@ where
                     State::Readying { service: Box::new(this.shared.template.lock().clone()) }
                 }
                 StateProj::Readying { service } => {
-                    ready!(service.poll_ready(cx)).map_err(Into::into)?;
+                    let ready = ready!(service.poll_ready(cx)).map_err(Into::into);
                     // Whatever waits has kept its request.
-                    let Some(kept) = this.kept.take() else { return Poll::Pending };
+                    let Some(mut kept) = this.kept.take() else { return Poll::Ready(Err(polled_after_end())) };
+                    if let Err(error) = ready {
+                        kept.give_back();
+                        return Poll::Ready(Err(error));
+                    }
                     let (request, next) = policy.resend(kept);
                     *this.kept = next;
                     State::Called { future: service.call(request) }
@@ -145,6 +149,11 @@ where
             this.state.set(next);
         }
     }
+}
+
+/// What a future says that was polled after it had ended.
+fn polled_after_end() -> BoxError {
+    "a retry's future was polled after it had ended".into()
 }
 
 impl<S: Service<Req>, Req, C, K> fmt::Debug for RetryFuture<S, Req, C, K> {

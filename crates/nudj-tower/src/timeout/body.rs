@@ -56,7 +56,7 @@ where
         if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let deadline = end_of(*this.start.get_or_insert_with(clock::recent), *this.limit);
+        let deadline = end_of(*this.start.get_or_insert_with(clock::read), *this.limit);
         ready!(this.timer.poll_until(cx, deadline));
         *this.timed_out = true;
         Poll::Ready(Some(Err(Rejection::AttemptTimeout { limit: *this.limit }.into())))

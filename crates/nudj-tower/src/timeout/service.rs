@@ -110,7 +110,7 @@ where
         if let Poll::Ready(result) = this.inner.poll(cx) {
             return Poll::Ready(result.map_err(Into::into));
         }
-        let deadline = end_of(*this.start.get_or_insert_with(clock::recent), *this.limit);
+        let deadline = end_of(*this.start.get_or_insert_with(clock::read), *this.limit);
         ready!(this.timer.poll_until(cx, deadline));
         Poll::Ready(Err(Rejection::AttemptTimeout { limit: *this.limit }.into()))
     }

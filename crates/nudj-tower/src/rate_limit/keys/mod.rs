@@ -13,9 +13,9 @@ pub trait Limiters<Req>: Leases {
     fn of(&self, request: &Req) -> Self::Own;
 }
 
-/// What a call holds of its limiter.
+/// How a call reaches its limiter. Implemented by [`Single`] and [`Keyed`] only.
 pub trait Leases: sealed::Sealed {
-    /// Beyond its share in the layer's state.
+    /// What a call keeps besides the layer's shared state.
     #[doc(hidden)]
     type Own;
 

@@ -77,3 +77,42 @@ async fn it_is_shared_by_what_one_layer_makes_and_by_whom_it_is_given_to() {
     call(fresh.share_budget(shared), &server, get()).await.unwrap();
     assert_eq!(server.attempts(), 1);
 }
+
+/// Ready once: whoever is cloned from it never is.
+struct Spent {
+    inner: Below,
+    is_clone: bool,
+}
+
+impl Clone for Spent {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), is_clone: true }
+    }
+}
+
+impl Service<Request<String>> for Spent {
+    type Response = Response<&'static str>;
+    type Error = BoxError;
+    type Future = <Below as Service<Request<String>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(if self.is_clone { Err("closed".into()) } else { Ok(()) })
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_granted_is_back_when_the_service_below_is_closed_though_the_future_is_kept() {
+    let server = Server::new([Say::Status(500)]);
+    let layer =
+        RetryLayer::new(RetryConfig { budget: BudgetConfig { ratio: 0.0, min_per_second: 1 }, ..config() }).unwrap();
+    let mut service = layer.layer(Spent { inner: server.service(), is_clone: false });
+    let mut call = std::pin::pin!(service.ready().await.unwrap().call(get()));
+    assert_eq!(call.as_mut().await.unwrap_err().to_string(), "closed");
+    assert_eq!((server.attempts(), layer.handle().unwrap().left()), (1, 10));
+    let again = call.await.unwrap_err();
+    assert!(again.to_string().contains("after it had ended"), "{again}");
+}
