@@ -5,8 +5,8 @@
 //! those to whom a microsecond does not matter take that [`recent`] one. A rule that holds to the nanosecond reads anew, as a limiter's
 //! does, and so does what measures how long something took.
 //!
-//! The deadline layer makes a step of each `call` below it, the breaker of a call's first `poll`. A step within a step has readings of its
-//! own: of other calls that are made there it learns nothing, nor they of it. The clock is `tokio::time`'s, so that tests can stop it.
+//! The deadline layer makes a step of each `call` below it. A step within a step has readings of its own: of other calls that are made
+//! there it learns nothing, nor they of it. The clock is `tokio::time`'s, so that tests can stop it.
 //!
 //! ```
 //! use nudj_tower::clock;

@@ -20,7 +20,6 @@ use super::{
 use crate::{
     Availability, Available, BoxError, CallContext, Refused, Rejection, TryCall,
     classify::{Classify, Http, Outcome, Verdict},
-    clock,
     context::Mark,
 };
 
@@ -229,19 +228,10 @@ where
             }
         };
         let was = mem::replace(progress, Progress::Polling);
-        let polled = if was == Progress::Unpolled && shared.breaker.rules().needs_start() {
-            // The attempt's timeout below has most likely just read the clock.
-            clock::step(|| {
-                let polled = inner.poll(cx);
-                if polled.is_pending() {
-                    *started = shared.tick(clock::recent());
-                }
-                polled
-            })
-        } else {
-            inner.poll(cx)
-        };
-        let Poll::Ready(result) = polled else {
+        let Poll::Ready(result) = inner.poll(cx) else {
+            if *started == NEVER && shared.breaker.rules().needs_start() {
+                *started = shared.now();
+            }
             *progress = Progress::Pending;
             return Poll::Pending;
         };

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::service::end_of;
-use crate::{BoxError, Rejection, clock, timer::LazyTimer};
+use crate::{BoxError, Rejection, timer::LazyTimer};
 
 pin_project! {
     /// A body that ends in [`Rejection::AttemptTimeout`] when it has not ended by itself in time.
@@ -56,7 +56,7 @@ where
         if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let deadline = end_of(*this.start.get_or_insert_with(clock::read), *this.limit);
+        let deadline = end_of(*this.start.get_or_insert_with(Instant::now), *this.limit);
         ready!(this.timer.poll_until(cx, deadline));
         *this.timed_out = true;
         Poll::Ready(Some(Err(Rejection::AttemptTimeout { limit: *this.limit }.into())))

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::TimeoutBody;
-use crate::{BoxError, Rejection, clock, timer::LazyTimer};
+use crate::{BoxError, Rejection, timer::LazyTimer};
 
 /// A service whose calls each end within a time; see the [module's page](super).
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ where
         if let Poll::Ready(result) = this.inner.poll(cx) {
             return Poll::Ready(result.map_err(Into::into));
         }
-        let deadline = end_of(*this.start.get_or_insert_with(clock::read), *this.limit);
+        let deadline = end_of(*this.start.get_or_insert_with(Instant::now), *this.limit);
         ready!(this.timer.poll_until(cx, deadline));
         Poll::Ready(Err(Rejection::AttemptTimeout { limit: *this.limit }.into()))
     }
