@@ -18,6 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response};
 use nudj_tower::{
     BoxError, CallContext, Rejection, SpanId, TraceContext,
@@ -31,9 +32,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
 use crate::{Body, free_quota};
-
-/// Its own future in one box.
-pub type FusedFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
 /// All in one, around `S`.
 #[derive(Clone, Debug)]
@@ -90,13 +88,13 @@ where
 {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = FusedFuture;
+    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> FusedFuture {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let (shared, now) = (Arc::clone(&self.shared), Instant::now());
         let context = CallContext::new();
         context.limit_deadline(now + TOTAL);
@@ -173,22 +171,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        match this.inner.poll(cx) {
-            Poll::Ready(result) => {
-                let failed = result.as_ref().map_or(true, |answer| answer.status().is_server_error());
-                let outcome = if failed { Outcome::Failure } else { Outcome::Success };
-                this.shared.ended.fetch_add(1, Relaxed);
-                this.shared.breaker.settle(*this.permit, outcome.into(), || this.shared.tick(Instant::now()));
-                if let Ok(answer) = &result {
-                    this.context.set_last_status(answer.status());
-                    let limit =
-                        parse_rate_limit(answer.headers(), wall_clock).filter(|limit| limit.remaining == Some(0));
-                    if let Some(reset) = limit.and_then(|limit| limit.reset) {
-                        this.shared.quota.pause(reset);
-                    }
-                }
-                Poll::Ready(result)
-            }
+        let result = match this.inner.poll(cx) {
+            Poll::Ready(result) => result,
             Poll::Pending => {
                 if this.timer.is_none() {
                     this.timer.set(Some(sleep_until(Instant::now() + ATTEMPT)));
@@ -196,9 +180,20 @@ where
                 if let Some(timer) = this.timer.as_pin_mut() {
                     ready!(timer.poll(cx));
                 }
-                this.shared.breaker.settle(*this.permit, Outcome::Failure.into(), || this.shared.tick(Instant::now()));
-                Poll::Ready(Err(Rejection::AttemptTimeout { limit: ATTEMPT }.into()))
+                Err(Rejection::AttemptTimeout { limit: ATTEMPT }.into())
+            }
+        };
+        let failed = result.as_ref().map_or(true, |answer| answer.status().is_server_error());
+        let outcome = if failed { Outcome::Failure } else { Outcome::Success };
+        this.shared.ended.fetch_add(1, Relaxed);
+        this.shared.breaker.settle(*this.permit, outcome.into(), || this.shared.tick(Instant::now()));
+        if let Ok(answer) = &result {
+            this.context.set_last_status(answer.status());
+            let limit = parse_rate_limit(answer.headers(), wall_clock).filter(|limit| limit.remaining == Some(0));
+            if let Some(reset) = limit.and_then(|limit| limit.reset) {
+                this.shared.quota.pause(reset);
             }
         }
+        Poll::Ready(result)
     }
 }

@@ -9,7 +9,7 @@ mod watched;
 
 pub use self::{
     cases::{Cases, each, free_quota},
-    fused::{Fused, FusedFuture},
+    fused::Fused,
     immediate::{Body, Immediate, request},
     watched::Watch,
 };

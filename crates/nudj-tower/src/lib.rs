@@ -66,3 +66,9 @@ pub use self::{
 
 /// Any error, as tower boxes it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a layer's future says that was polled after it had ended.
+#[cfg(any(feature = "rate-limit", feature = "retry"))]
+fn polled_after_end(whose: &str) -> BoxError {
+    format!("{whose} future was polled after it had ended").into()
+}

@@ -15,25 +15,30 @@
 //! ```
 
 mod carrier;
+mod facts;
+mod mark;
 mod trace;
 mod tried;
 
 use std::{
     fmt,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use http::{Extensions, HeaderValue};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub use self::carrier::{Call, HttpRequest};
-pub use self::trace::{InvalidTraceparent, SpanId, TraceContext, TraceId};
+pub(crate) use self::mark::Mark;
 use self::tried::Tried;
+pub use self::{
+    carrier::{Call, HttpRequest},
+    facts::{CallFacts, CallSpan, Route},
+    trace::{InvalidTraceparent, SpanId, TraceContext, TraceId},
+};
 
 /// The shared record of one logical call: its deadline, its attempts, its endpoints, its ids.
 ///
@@ -80,68 +85,6 @@ struct Rest {
     trace: Option<TraceContext>,
     span: Option<CallSpan>,
     route: Option<Route>,
-}
-
-/// What deadlines are counted from. One that was over a day before the first was set is past all the same.
-static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
-    let now = Instant::now();
-    now.checked_sub(Duration::from_secs(86_400)).unwrap_or(now)
-});
-
-/// A deadline as the context keeps it: nanoseconds after [`EPOCH`]. Who may never need the time itself keeps this, and does no sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(u64);
-
-impl Mark {
-    pub(crate) const NEVER: Self = Self(u64::MAX);
-
-    fn of(deadline: Instant) -> Self {
-        let since = deadline.saturating_duration_since(*EPOCH);
-        Self(since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into()))
-    }
-
-    pub(crate) fn time(self) -> Option<Instant> {
-        if self == Self::NEVER { None } else { EPOCH.checked_add(Duration::from_nanos(self.0)) }
-    }
-}
-
-/// A call's own place in its trace: what its attempts are parts of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallSpan {
-    /// The call's own id.
-    pub id: SpanId,
-    /// What called it; `None` where the trace begins with this call.
-    pub parent: Option<SpanId>,
-    /// Whether the trace begins in this process: with this call, or with the one that is being served.
-    pub begins_here: bool,
-}
-
-/// What a call's end is told by.
-#[derive(Clone, Copy, Debug)]
-pub struct CallFacts<'a> {
-    /// As [`CallContext::route`].
-    pub route: Option<Route>,
-    /// As [`CallContext::endpoint`].
-    pub endpoint: Option<&'a Arc<str>>,
-    /// As [`CallContext::tries`].
-    pub tries: u32,
-    /// As [`CallContext::correlation_id`].
-    pub correlation_id: Option<&'a HeaderValue>,
-    /// As [`CallContext::trace`].
-    pub trace: Option<&'a TraceContext>,
-    /// As [`CallContext::span`].
-    pub span: Option<CallSpan>,
-}
-
-/// The low-cardinality name of what is called: `/users/{id}`, never `/users/42`.
-///
-/// Metrics and spans use it wherever a raw path would make one series per user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Route {
-    /// What the caller would say, in the seed's manner: `getUser`.
-    pub operation: &'static str,
-    /// The path's template.
-    pub template: &'static str,
 }
 
 impl Default for CallContext {
@@ -368,6 +311,8 @@ impl fmt::Debug for CallContext {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

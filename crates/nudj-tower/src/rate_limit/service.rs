@@ -18,8 +18,10 @@ use super::{
 use crate::{
     BoxError, Rejection,
     classify::{Classify, Http},
-    clock,
+    clock, polled_after_end,
 };
+
+const WHOSE: &str = "a rate limiter's";
 
 /// The service of [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug)]
@@ -162,7 +164,7 @@ where
                 }
                 StateProj::Unready { waiting } => {
                     let Some((inner, _)) = waiting.as_deref_mut() else {
-                        return Poll::Ready(Err(polled_after_ready()));
+                        return Poll::Ready(Err(polled_after_end(WHOSE)));
                     };
                     match ready!(inner.poll_ready(cx)) {
                         Err(error) => State::failed(error),
@@ -181,7 +183,7 @@ where
                     return Poll::Ready(result);
                 }
                 StateProj::Failed { error } => {
-                    return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_ready)));
+                    return Poll::Ready(Err(error.take().unwrap_or_else(|| polled_after_end(WHOSE))));
                 }
             };
             this.state.set(next);
@@ -257,11 +259,6 @@ fn refuse<C, L: Leases>(guard: &mut Guard<C, L>, rejection: Rejection) -> Reject
     guard.gate().count_refusal();
     guard.refund();
     rejection
-}
-
-/// What a future says that was polled after it had ended.
-fn polled_after_ready() -> BoxError {
-    "a rate limiter's future was polled after it had ended".into()
 }
 
 impl<S, Req, C, L> fmt::Debug for RateLimitFuture<S, Req, C, L>

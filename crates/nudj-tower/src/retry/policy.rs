@@ -3,20 +3,16 @@
 use std::{
     error::Error,
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use fastrand::Rng;
 use http::StatusCode;
-use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::{
     Keep, Reservation, RetryBudget,
@@ -116,7 +112,7 @@ impl<C, K> Policy<C, K> {
 
     /// How long to wait before the request is sent again; `None` when `result` stands.
     #[inline]
-    pub(super) fn retry<Req, Res>(&self, kept: &mut Kept<Req>, result: &Result<Res, BoxError>) -> Option<RetryWait>
+    pub(super) fn retry<Req, Res>(&self, kept: &mut Kept<Req>, result: &Result<Res, BoxError>) -> Option<Duration>
     where
         C: Classify<Req, Res>,
         K: Keep<Req>,
@@ -137,7 +133,7 @@ impl<C, K> Policy<C, K> {
     }
 
     #[cold]
-    fn wait<Req, Res>(&self, kept: &mut Kept<Req>, verdict: Verdict, reason: Option<&str>) -> Option<RetryWait>
+    fn wait<Req, Res>(&self, kept: &mut Kept<Req>, verdict: Verdict, reason: Option<&str>) -> Option<Duration>
     where
         C: Classify<Req, Res>,
         K: Keep<Req>,
@@ -169,7 +165,7 @@ impl<C, K> Policy<C, K> {
         if self.keep.context(&kept.copy).is_none() {
             self.keep.attach(&mut kept.copy, kept.context.get_or_insert_default());
         }
-        Some(RetryWait::new(plan.delay, now))
+        Some(plan.delay)
     }
 
     /// Grants the repeat, or says why there is none.
@@ -249,35 +245,5 @@ impl<C, K> Policy<C, K> {
 impl<C, K> fmt::Debug for Policy<C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy").field("rules", &self.rules).finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// The wait before a repeat.
-    #[derive(Debug)]
-    pub(super) struct RetryWait {
-        #[pin]
-        sleep: Option<Sleep>,
-    }
-}
-
-impl RetryWait {
-    fn new(delay: Duration, now: Instant) -> Self {
-        let sleep = (!delay.is_zero()).then(|| match now.checked_add(delay) {
-            Some(end) => tokio::time::sleep_until(end),
-            None => tokio::time::sleep(delay),
-        });
-        Self { sleep }
-    }
-}
-
-impl Future for RetryWait {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(sleep) = self.project().sleep.as_pin_mut() {
-            ready!(sleep.poll(cx));
-        }
-        Poll::Ready(())
     }
 }

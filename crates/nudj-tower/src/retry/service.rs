@@ -10,15 +10,17 @@ use http::Request;
 use http_body::Body;
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::{
     Keep, KeepHttp, KeepReplay, ReplayBody,
-    policy::{Kept, Policy, RetryWait},
+    policy::{Kept, Policy},
 };
 use crate::{
     BoxError,
     classify::{Classify, Http},
+    polled_after_end,
 };
 
 /// A service whose requests are sent again when that may help; see the [module's page](super).
@@ -103,7 +105,7 @@ pin_project! {
     enum State<F, S> {
         Called { #[pin] future: F },
         // Boxed: the layers above move this future, and most calls are not repeated.
-        Waiting { wait: Pin<Box<RetryWait>> },
+        Waiting { wait: Pin<Box<Sleep>> },
         Readying { service: Box<S> },
     }
 }
@@ -119,24 +121,27 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let policy = &this.shared.policy;
+        let Shared { policy, template } = &**this.shared;
+        let readying = || State::Readying { service: Box::new(template.lock().clone()) };
         loop {
             let next = match this.state.as_mut().project() {
                 StateProj::Called { future } => {
                     let result = ready!(future.poll(cx)).map_err(Into::into);
-                    let Some(wait) = this.kept.as_mut().and_then(|kept| policy.retry(kept, &result)) else {
+                    let Some(delay) = this.kept.as_mut().and_then(|kept| policy.retry(kept, &result)) else {
                         return Poll::Ready(result);
                     };
-                    State::Waiting { wait: Box::pin(wait) }
+                    if delay.is_zero() { readying() } else { State::Waiting { wait: Box::pin(sleep(delay)) } }
                 }
                 StateProj::Waiting { wait } => {
                     ready!(wait.as_mut().poll(cx));
-                    State::Readying { service: Box::new(this.shared.template.lock().clone()) }
+                    readying()
                 }
                 StateProj::Readying { service } => {
                     let ready = ready!(service.poll_ready(cx)).map_err(Into::into);
                     // Whatever waits has kept its request.
-                    let Some(mut kept) = this.kept.take() else { return Poll::Ready(Err(polled_after_end())) };
+                    let Some(mut kept) = this.kept.take() else {
+                        return Poll::Ready(Err(polled_after_end("a retry's")));
+                    };
                     if let Err(error) = ready {
                         kept.give_back();
                         return Poll::Ready(Err(error));
@@ -149,11 +154,6 @@ where
             this.state.set(next);
         }
     }
-}
-
-/// What a future says that was polled after it had ended.
-fn polled_after_end() -> BoxError {
-    "a retry's future was polled after it had ended".into()
 }
 
 impl<S: Service<Req>, Req, C, K> fmt::Debug for RetryFuture<S, Req, C, K> {

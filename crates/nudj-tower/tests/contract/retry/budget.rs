@@ -107,8 +107,7 @@ impl Service<Request<String>> for Spent {
 #[tokio::test(start_paused = true)]
 async fn what_was_granted_is_back_when_the_service_below_is_closed_though_the_future_is_kept() {
     let server = Server::new([Say::Status(500)]);
-    let layer =
-        RetryLayer::new(RetryConfig { budget: BudgetConfig { ratio: 0.0, min_per_second: 1 }, ..config() }).unwrap();
+    let layer = with_budget(0.0, 1);
     let mut service = layer.layer(Spent { inner: server.service(), is_clone: false });
     let mut call = std::pin::pin!(service.ready().await.unwrap().call(get()));
     assert_eq!(call.as_mut().await.unwrap_err().to_string(), "closed");
