@@ -68,7 +68,14 @@ pub use self::{
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a layer's future says that was polled after it had ended.
-#[cfg(any(feature = "rate-limit", feature = "retry"))]
+#[cfg(any(
+    feature = "circuit-breaker",
+    feature = "credentials",
+    feature = "idempotency",
+    feature = "rate-limit",
+    feature = "retry",
+    feature = "round-robin"
+))]
 fn polled_after_end(whose: &str) -> BoxError {
     format!("{whose} future was polled after it had ended").into()
 }

@@ -21,6 +21,7 @@ use crate::{
     Availability, Available, BoxError, CallContext, Refused, Rejection, TryCall,
     classify::{Classify, Http, Outcome, Verdict},
     context::Mark,
+    polled_after_end,
 };
 
 /// Not started yet. A plain number, because an `Option<Instant>` costs each call 5 ns more (its parts are written
@@ -223,8 +224,8 @@ where
                 (inner, shared, *permit, classifier, started, progress)
             }
             StageProj::Refused { rejection } => {
-                // A future is not polled after its end; if it is, this one stays silent.
-                return rejection.take().map_or(Poll::Pending, |rejection| Poll::Ready(Err(rejection.into())));
+                let error = rejection.take().map(BoxError::from);
+                return Poll::Ready(Err(error.unwrap_or_else(|| polled_after_end("a circuit breaker's"))));
             }
         };
         let was = mem::replace(progress, Progress::Polling);

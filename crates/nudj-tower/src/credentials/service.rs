@@ -15,7 +15,9 @@ use super::{
     CredentialError, Credentials,
     generation::{Generation, valid},
 };
-use crate::{BoxError, HttpRequest};
+use crate::{BoxError, HttpRequest, polled_after_end};
+
+const WHOSE: &str = "a credentials layer's";
 
 /// A service whose requests carry the current credential; made by [`CredentialsLayer`](super::CredentialsLayer).
 #[derive(Clone, Debug)]
@@ -181,9 +183,9 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProj::Fetching { fetching } => {
-                    let Some(waiting) = fetching else { return Poll::Ready(Err(polled_after_end())) };
+                    let Some(waiting) = fetching else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
                     let fetched = ready!(waiting.fetch.as_mut().poll(cx));
-                    let Some(ended) = fetching.take() else { return Poll::Ready(Err(polled_after_end())) };
+                    let Some(ended) = fetching.take() else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
                     let Fetching { request, refused, .. } = *ended;
                     let generation = match (fetched, refused) {
                         // The same secret again would be refused again.
@@ -196,9 +198,9 @@ where
                     this.state.set(State::Readying { sending: Some(Box::new((generation, request))) });
                 }
                 StateProj::Readying { sending } => {
-                    let Some(spare) = this.spare else { return Poll::Ready(Err(polled_after_end())) };
+                    let Some(spare) = this.spare else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
                     ready!(spare.inner.poll_ready(cx)).map_err(Into::into)?;
-                    let Some(sent) = sending.take() else { return Poll::Ready(Err(polled_after_end())) };
+                    let Some(sent) = sending.take() else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
                     let (generation, mut request) = *sent;
                     dress(&mut request, &spare.credentials, &generation);
                     let future = spare.inner.call(request);
@@ -230,15 +232,11 @@ where
                     this.state.set(State::Fetching { fetching: Some(Box::new(fetching)) });
                 }
                 StateProj::Failed { error } => {
-                    return Poll::Ready(Err(error.take().unwrap_or_else(polled_after_end)));
+                    return Poll::Ready(Err(error.take().unwrap_or_else(|| polled_after_end(WHOSE))));
                 }
             }
         }
     }
-}
-
-fn polled_after_end() -> BoxError {
-    "polled after completion".into()
 }
 
 impl<S: Service<Req>, Req> fmt::Debug for CredentialedFuture<S, Req> {

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{BusinessKey, Generated, Key, KeySource, Operation};
-use crate::{BoxError, HttpRequest, classify::IDEMPOTENCY_KEY};
+use crate::{BoxError, HttpRequest, classify::IDEMPOTENCY_KEY, polled_after_end};
 
 /// A service whose POST and PATCH requests carry a key. See the [module's page](super).
 #[derive(Clone, Debug)]
@@ -129,8 +129,8 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Called { inner } => return inner.poll(cx).map_err(Into::into),
                 StateProj::Refused { error } => {
-                    let error = error.take().unwrap_or_else(|| "polled after it was ready".into());
-                    return Poll::Ready(Err(KeyError(error).into()));
+                    let error = error.take().map(|error| KeyError(error).into());
+                    return Poll::Ready(Err(error.unwrap_or_else(|| polled_after_end("an idempotency layer's"))));
                 }
                 StateProj::Asking { key, inner, request } => match (ready!(key.poll(cx)), inner.take(), request.take())
                 {

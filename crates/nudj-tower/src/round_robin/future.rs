@@ -12,7 +12,10 @@ use super::{member::Member, search::Search, service::Shared};
 use crate::{
     BoxError, Refused, TryCall,
     classify::{Classify, Outcome},
+    polled_after_end,
 };
+
+const WHOSE: &str = "a balancer's";
 
 pin_project! {
     /// The future of [`RoundRobin`](super::RoundRobin). Dropping it gives back whatever it holds of the endpoint.
@@ -198,15 +201,14 @@ where
                     return Poll::Ready(result);
                 }
                 StageProj::Readying { readying } => {
-                    // A future is not polled after its end; if it is, this one stays silent.
-                    let Some(waiting) = readying else { return Poll::Pending };
+                    let Some(waiting) = readying else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
                     let readiness = Poll::Ready(ready!(waiting.chosen.service.poll_ready(cx)));
-                    let Some(waiting) = readying.take() else { return Poll::Pending };
+                    let Some(waiting) = readying.take() else { continue };
                     let Readying { shared, search, request, chosen } = *waiting;
                     this.stage.set(Stage::go(&shared, search, request, chosen, readiness, cx));
                 }
                 StageProj::Ended { error } => {
-                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                    return Poll::Ready(Err(error.take().unwrap_or_else(|| polled_after_end(WHOSE))));
                 }
             }
         }

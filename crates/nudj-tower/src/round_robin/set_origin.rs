@@ -10,7 +10,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Endpoint, Origin};
-use crate::{BoxError, HttpRequest, classify::TransportError};
+use crate::{BoxError, HttpRequest, classify::TransportError, polled_after_end};
 
 /// Sends every request to one origin: its scheme, host, port and prefix are put in front of the path. A `host` header of the
 /// request's own is taken out, since it names another.
@@ -121,10 +121,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Called { inner } => inner.poll(cx).map_err(Into::into),
-            StateProj::Refused { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(TransportError::InvalidRequest(error.into()).into())),
-                None => Poll::Pending,
-            },
+            StateProj::Refused { error } => {
+                let error = error.take().map(|error| TransportError::InvalidRequest(error.into()).into());
+                Poll::Ready(Err(error.unwrap_or_else(|| polled_after_end("an origin layer's"))))
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ mod correlation;
 mod credentials;
 #[cfg(feature = "deadline")]
 mod deadline;
+#[cfg(feature = "full")]
+mod ended;
 #[cfg(feature = "idempotency")]
 mod idempotency;
 #[cfg(any(feature = "metrics", feature = "retry"))]

@@ -54,6 +54,9 @@ pub(super) struct Sent {
     pub(super) tries: Tries,
 }
 
+/// To a caller who has a fault, and should see it, not wait for ever.
+const POLLED_AFTER_END: &str = "a request's future was polled after it had ended";
+
 impl<F> UnderWay<F> {
     pub(super) fn new(answer: F, sent: Sent, limit: usize) -> Self {
         Self { stage: Stage::Sent { answer, sent: Some(sent) }, limit }
@@ -73,8 +76,7 @@ where
             let next = match this.stage.as_mut().project() {
                 StageProj::Sent { answer, sent } => {
                     let answer = ready!(answer.poll(cx));
-                    // A future is not polled after its end; if it is, this one stays silent.
-                    let Some(sent) = sent.take() else { return Poll::Pending };
+                    let Some(sent) = sent.take() else { return Poll::Ready(Err(POLLED_AFTER_END.into())) };
                     match answer {
                         Ok(response) => {
                             let (head, body) = response.into_parts();
@@ -100,7 +102,7 @@ where
                 }
                 StageProj::Reading { head, body } => {
                     let body = ready!(body.poll(cx))?;
-                    let Some(head) = head.take() else { return Poll::Pending };
+                    let Some(head) = head.take() else { return Poll::Ready(Err(POLLED_AFTER_END.into())) };
                     return Poll::Ready(Ok(whole(head, body)));
                 }
                 StageProj::Other { rest } => return rest.as_mut().poll(cx),
