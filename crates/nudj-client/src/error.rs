@@ -20,6 +20,7 @@ struct Inner {
     kind: ErrorKind,
     endpoint: Option<Arc<str>>,
     attempts: u32,
+    in_doubt: bool,
     correlation_id: Option<HeaderValue>,
     last_status: Option<StatusCode>,
     retry_after: Option<Duration>,
@@ -124,6 +125,7 @@ impl Error {
             kind,
             endpoint: None,
             attempts: 0,
+            in_doubt: false,
             correlation_id: None,
             last_status: None,
             retry_after: None,
@@ -189,6 +191,7 @@ impl Error {
     fn in_context(mut self, context: &CallContext) -> Self {
         self.0.endpoint = context.endpoint();
         self.0.attempts = context.tries();
+        self.0.in_doubt = context.is_in_doubt();
         self.0.correlation_id = context.correlation_id();
         if self.0.last_status.is_none() {
             self.0.last_status = context.last_status().and_then(|status| StatusCode::from_u16(status).ok());
@@ -265,9 +268,19 @@ impl Error {
         }
     }
 
-    /// Whether the request may have reached a server, so that its effect may exist.
+    /// Whether an attempt before the last one may have taken effect: it was sent, and its answer never came or was a 5xx. Whatever the last
+    /// attempt ended in, a refusal or an answer that says no, the call may then have been done.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.0.in_doubt
+    }
+
+    /// Whether the request may have reached a server, by any of its attempts, so that its effect may exist.
     #[must_use]
     pub fn was_sent(&self) -> bool {
+        if self.0.in_doubt {
+            return true;
+        }
         let source = self.0.source.as_deref();
         match &self.0.kind {
             ErrorKind::CircuitOpen | ErrorKind::RateLimited | ErrorKind::Config { .. } => false,

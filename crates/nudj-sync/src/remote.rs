@@ -93,6 +93,13 @@ impl From<nudj_client::Error> for RemoteError {
             _ if !error.was_sent() => RemoteErrorKind::NotDone,
             _ => RemoteErrorKind::Unknown,
         };
+        let kind = match kind {
+            // What is there, or is not, was found by the last attempt.
+            RemoteErrorKind::NotFound | RemoteErrorKind::Conflict => kind,
+            // The last attempt's end says nothing of the ones before it.
+            _ if error.is_in_doubt() => RemoteErrorKind::Unknown,
+            kind => kind,
+        };
         Self { kind, retry_after: error.retry_after(), source: error.into() }
     }
 }

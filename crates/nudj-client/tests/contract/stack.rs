@@ -124,6 +124,25 @@ async fn a_key_makes_a_post_retryable_and_stays_the_same() {
 }
 
 #[tokio::test]
+async fn a_call_whose_repeat_never_left_says_that_an_earlier_attempt_was_sent() {
+    let mock = MockNudj::builder().idempotency(true).start().await.unwrap();
+    let mut config = quick(&mock);
+    config.endpoints.push("http://127.0.0.1:1".parse().unwrap());
+    config.retry.idempotency_keys = true;
+    config.retry.max_retries = 1;
+    let client = client_over(&mock, config);
+    mock.inject(Fault::lost_answer().on(Method::POST, "/api/v2/admin/users"));
+    let new = nudj_client::model::NewUser { email: Some("a@example.org".into()), ..Default::default() };
+    let error = client.admin().users().create(&new).await.unwrap_err();
+    assert_eq!((error.kind().name(), error.attempts(), mock.users_count()), ("connect", 2, 1));
+    assert!(error.was_sent() && error.is_in_doubt());
+
+    mock.inject(Fault::status(400).on(Method::PATCH, "/api/v2/admin/users/1"));
+    let refused = client.request(Method::PATCH, "/api/v2/admin/users/1").send().await.unwrap_err();
+    assert!(!refused.is_in_doubt(), "one attempt, and its answer says no: {refused}");
+}
+
+#[tokio::test]
 async fn the_service_itself_is_a_tower_service() {
     let (mock, client) = start().await;
     let request = Request::get(ME).body(Full::default()).unwrap();

@@ -24,7 +24,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -52,6 +52,7 @@ struct Inner {
     /// A [`Mark`].
     deadline: AtomicU64,
     resends: AtomicU32,
+    in_doubt: AtomicBool,
     /// Written under the lock.
     tries: AtomicU32,
     untried: AtomicU32,
@@ -68,6 +69,7 @@ impl Default for Inner {
         Self {
             deadline: AtomicU64::new(Mark::NEVER.0),
             resends: AtomicU32::new(0),
+            in_doubt: AtomicBool::new(false),
             tries: AtomicU32::new(0),
             untried: AtomicU32::new(0),
             last_status: AtomicU16::new(0),
@@ -142,6 +144,18 @@ impl CallContext {
     /// Counts one more resend and returns its number, 1 for the first. Called by whoever repeats the request.
     pub fn count_resend(&self) -> u32 {
         self.0.resends.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// Whether the request was sent again after an attempt that may have taken effect: its answer never came, or did not say. However the
+    /// last attempt ended, then, be it refused before it was sent, the call may have been done.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.0.in_doubt.load(Relaxed)
+    }
+
+    /// Notes that an attempt which may have taken effect does not stand. Called by whoever repeats the request.
+    pub fn set_in_doubt(&self) {
+        self.0.in_doubt.store(true, Relaxed);
     }
 
     /// How many times an endpoint was tried, failed connects included; 0 when the call was refused at once.

@@ -165,6 +165,11 @@ impl<C, K> Policy<C, K> {
         if self.keep.context(&kept.copy).is_none() {
             self.keep.attach(&mut kept.copy, kept.context.get_or_insert_default());
         }
+        if verdict.resend == Resend::IfIdempotent
+            && let Some(context) = kept.context(&self.keep)
+        {
+            context.set_in_doubt();
+        }
         Some(plan.delay)
     }
 

@@ -8,7 +8,7 @@ use nudj_sync::{
 };
 
 use super::*;
-use crate::nudj::client;
+use crate::nudj::{client, client_with};
 
 const USERS: &str = "/api/v2/admin/users";
 
@@ -100,6 +100,19 @@ async fn while_it_is_not_known_nothing_is_rolled_back_and_a_later_resume_decides
     assert_eq!((world.mock.users_count(), world.unfinished().await), (1, 0));
     assert!(world.local.nudj_id("1").is_some());
     assert_eq!(sync.resume().await.unwrap(), Resumed::default());
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_repeat_does_not_undo_what_an_earlier_attempt_may_have_done() {
+    let world = World::new().await;
+    // With keys the client repeats a POST by itself; only the repeat is refused.
+    let client = client_with(&world.mock, |config| config.retry.idempotency_keys = true);
+    let sync = UserSync::new(client, world.local.clone(), world.journal.clone());
+    world.mock.inject(Fault::lost_answer().on(Method::POST, USERS).times(1));
+    world.mock.inject(Fault::status(403).on(Method::POST, USERS).times(1));
+    let nudj_id = sync.create("1", &user("1")).await.unwrap();
+    assert_eq!((world.mock.users_count(), world.mock.received().on(Method::POST, USERS).len()), (1, 2));
+    assert_eq!(world.local.nudj_id("1"), Some(nudj_id));
 }
 
 #[tokio::test]
