@@ -40,9 +40,12 @@ pub enum ErrorKind {
     /// An attempt, or the whole call with its waits, took longer than it may.
     #[error("timed out")]
     Timeout,
-    /// No connection could be made.
+    /// No connection could be made, or none took the request.
     #[error("could not connect")]
     Connect,
+    /// All connections to the endpoint were in use, and too many calls waited for one or none came free in time; nothing was sent.
+    #[error("no connection was free; raise http.pool_max_per_host or send less at once")]
+    Busy,
     /// The exchange broke off.
     #[error("transport failed")]
     Transport,
@@ -87,7 +90,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The kind in one word, as `--json` prints it: `circuit_open`, `rate_limited`, `timeout`, `connect`, `transport`, `status`,
+    /// The kind in one word, as `--json` prints it: `circuit_open`, `rate_limited`, `timeout`, `connect`, `busy`, `transport`, `status`,
     /// `body_too_large`, `decode`, `auth`, `config`.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -96,6 +99,7 @@ impl ErrorKind {
             Self::RateLimited => "rate_limited",
             Self::Timeout => "timeout",
             Self::Connect => "connect",
+            Self::Busy => "busy",
             Self::Transport => "transport",
             Self::Status { .. } => "status",
             Self::BodyTooLarge { .. } => "body_too_large",
@@ -257,6 +261,7 @@ impl Error {
             | ErrorKind::RateLimited
             | ErrorKind::Timeout
             | ErrorKind::Connect
+            | ErrorKind::Busy
             | ErrorKind::Transport => true,
             ErrorKind::Status { status, .. } => {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
@@ -284,7 +289,7 @@ impl Error {
         let source = self.0.source.as_deref();
         match &self.0.kind {
             ErrorKind::CircuitOpen | ErrorKind::RateLimited | ErrorKind::Config { .. } => false,
-            ErrorKind::Connect => false,
+            ErrorKind::Connect | ErrorKind::Busy => false,
             _ => source
                 .and_then(|source| find_in_chain::<TransportError>(source))
                 .map(TransportError::was_sent)
@@ -350,7 +355,8 @@ fn kind_of(error: &(dyn StdError + 'static)) -> ErrorKind {
         return ErrorKind::Auth { problem: error.to_string() };
     }
     match find_in_chain::<TransportError>(error) {
-        Some(TransportError::Connect(_)) => ErrorKind::Connect,
+        Some(TransportError::Connect(_) | TransportError::Unsent(_) | TransportError::Closed(_)) => ErrorKind::Connect,
+        Some(TransportError::Busy(_)) => ErrorKind::Busy,
         Some(TransportError::BodyTooLarge { limit }) => ErrorKind::BodyTooLarge { limit: *limit },
         _ => ErrorKind::Transport,
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::{Method, Request};
 use http_body_util::Full;
 use nudj_client::{Client, Config};
@@ -140,6 +141,24 @@ async fn a_call_whose_repeat_never_left_says_that_an_earlier_attempt_was_sent() 
     mock.inject(Fault::status(400).on(Method::PATCH, "/api/v2/admin/users/1"));
     let refused = client.request(Method::PATCH, "/api/v2/admin/users/1").send().await.unwrap_err();
     assert!(!refused.is_in_doubt(), "one attempt, and its answer says no: {refused}");
+}
+
+#[tokio::test]
+async fn calls_that_find_no_connection_free_say_nothing_of_the_endpoint() {
+    let mock = MockNudj::start().await.unwrap();
+    let mut config = quick(&mock);
+    config.http.pool_max_per_host = 1;
+    config.http.pool_max_waiting = 1;
+    let client = client_over(&mock, config);
+    mock.inject(Fault::hang());
+    let mut calls: FuturesUnordered<_> = (0..12).map(|_| client.request(Method::GET, ME).send()).collect();
+    // One is under way and one waits.
+    for _ in 0..10 {
+        let error = calls.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind().name(), error.was_sent(), error.is_retryable()), ("busy", false, true));
+        assert_eq!(error.attempts(), 1, "there is no other endpoint to try");
+    }
+    assert_eq!(client.handles().breakers()[0].state(), nudj_tower::circuit_breaker::State::Closed);
 }
 
 #[tokio::test]

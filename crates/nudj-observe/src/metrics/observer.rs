@@ -260,12 +260,14 @@ fn how_it_ended(outcome: Option<Outcome>, status: Option<u16>, error: Option<&st
 
 /// The names of [`error_kind`](nudj_tower::classify::error_kind()); anything else is free text.
 fn known(error: &str) -> &'static str {
-    const KINDS: [&str; 8] = [
+    const KINDS: [&str; 10] = [
         "timeout",
         "circuit_open",
         "rate_limited",
         "no_endpoint",
         "connect",
+        "busy",
+        "closed",
         "transport",
         "body_too_large",
         "invalid_request",

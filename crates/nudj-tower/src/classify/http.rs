@@ -173,8 +173,11 @@ pub(super) fn rejection_verdict(rejection: Option<&Rejection>) -> Option<Verdict
 pub(super) fn transport_verdict(error: Option<&TransportError>) -> Option<Verdict> {
     Some(match error? {
         TransportError::Connect(_) | TransportError::Unsent(_) => Verdict::failure().resend(Resend::NotSent),
+        TransportError::Busy(_) => Verdict::ignored().resend(Resend::Elsewhere),
         TransportError::Exchange(_) => Verdict::failure(),
-        TransportError::BodyTooLarge { .. } | TransportError::InvalidRequest(_) => Verdict::ignored(),
+        TransportError::BodyTooLarge { .. } | TransportError::InvalidRequest(_) | TransportError::Closed(_) => {
+            Verdict::ignored()
+        }
     })
 }
 
@@ -264,6 +267,10 @@ mod tests {
         assert_eq!(verdict(Err(&connect)), Verdict::failure().resend(Resend::NotSent));
         let unsent = Outer(TransportError::Unsent("the connection was dead".into()).into());
         assert_eq!(verdict(Err(&unsent)), Verdict::failure().resend(Resend::NotSent));
+        let busy = Outer(TransportError::Busy("256 calls wait".into()).into());
+        assert_eq!(verdict(Err(&busy)), Verdict::ignored().resend(Resend::Elsewhere));
+        let closed = Outer(TransportError::Closed("shut down".into()).into());
+        assert_eq!(verdict(Err(&closed)), Verdict::ignored());
         let invalid = Outer(TransportError::InvalidRequest("no path".into()).into());
         assert_eq!(verdict(Err(&invalid)), Verdict::ignored());
         let too_large = Outer(TransportError::BodyTooLarge { limit: 1 }.into());

@@ -10,10 +10,16 @@ pub enum TransportError {
     /// No connection could be made: the request never left. Safe to send again whatever its method.
     #[error("could not connect; check the endpoint's address, DNS and TLS settings")]
     Connect(#[source] BoxError),
-    /// No connection took the request: a kept one was closed before it went out, or none came free in time. Safe to send again whatever
-    /// its method.
+    /// No connection took the request: a kept one was closed before it went out. Safe to send again whatever its method.
     #[error("the request was not sent: no connection took it")]
     Unsent(#[source] BoxError),
+    /// The transport's own bounds: all connections were in use, and none came free in time or too many waited. It says nothing of the
+    /// endpoint, so it is nobody's failure; another endpoint may have room.
+    #[error("the request was not sent: no connection was free")]
+    Busy(#[source] BoxError),
+    /// The transport was shut down and takes no more requests.
+    #[error("the request was not sent: the client was shut down")]
+    Closed(#[source] BoxError),
     /// The exchange broke off. The server may have acted on the request.
     #[error("the connection broke before the answer was complete")]
     Exchange(#[source] BoxError),
@@ -33,7 +39,7 @@ impl TransportError {
     #[must_use]
     pub fn was_sent(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Unsent(_) | Self::InvalidRequest(_) => false,
+            Self::Connect(_) | Self::Unsent(_) | Self::Busy(_) | Self::Closed(_) | Self::InvalidRequest(_) => false,
             Self::Exchange(_) | Self::BodyTooLarge { .. } => true,
         }
     }

@@ -110,7 +110,7 @@ impl Credentials {
         self.renewed(number).await.map(drop)
     }
 
-    /// Uses `credential` from now on and keeps the one before at hand until this one has been accepted once: the step of a rotation
+    /// Uses `credential` from now on and keeps the one before at hand until an answer of 2xx has come to this one: the step of a rotation
     /// that comes after the new key was stored. Calls under way keep what they have.
     ///
     /// # Errors

@@ -213,7 +213,10 @@ where
                     let response = ready!(future.poll(cx)).map_err(Into::into)?;
                     let Some(generation) = &spare.sent else { return Poll::Ready(Ok(response)) };
                     if response.status() != StatusCode::UNAUTHORIZED {
-                        spare.credentials.accepted(generation);
+                        // Whoever sheds load, redirects or fails may not have looked at the credential.
+                        if response.status().is_success() {
+                            spare.credentials.accepted(generation);
+                        }
                         return Poll::Ready(Ok(response));
                     }
                     let refused = generation.number;

@@ -62,7 +62,11 @@ where
                 put(&mut request, key);
                 State::Called { inner: self.inner.call(request) }
             }
-            Ok(Key::Later(key)) => State::Asking { key, inner: Some(self.inner.clone()), request: Some(request) },
+            Ok(Key::Later(key)) => {
+                // The instance that was polled ready goes, and what it holds with it: the key may take long.
+                self.inner = self.inner.clone();
+                State::Asking { key, inner: Some(self.inner.clone()), request: Some(request) }
+            }
             Err(error) => State::Refused { error: Some(error) },
         };
         IdempotencyFuture { state }

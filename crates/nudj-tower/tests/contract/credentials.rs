@@ -279,6 +279,35 @@ async fn a_rotated_key_that_is_refused_gives_way_to_the_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_of_one_who_did_not_look_at_the_key_does_not_make_the_old_one_go() {
+    let credentials =
+        Credentials::new(StaticCredential::new("token-1".to_owned()), Scheme::Bearer, CredentialsConfig::default())
+            .unwrap();
+    let server = Server::accepting(1);
+    let gateway = Arc::new(AtomicU64::new(0));
+    let service = {
+        let (gateway, behind) = (Arc::clone(&gateway), server.service());
+        CredentialsLayer::new(credentials.clone()).layer(service_fn(move |request: Request<String>| {
+            let (status, behind) = (gateway.load(SeqCst), behind.clone());
+            async move {
+                match u16::try_from(status)? {
+                    0 => behind.oneshot(request).await,
+                    status => Ok::<_, BoxError>(Response::builder().status(status).body(String::new())?),
+                }
+            }
+        }))
+    };
+    call(&service).await.unwrap();
+    credentials.rotate_to(&Credential::new("token-2".to_owned())).unwrap();
+    for status in [503, 429, 502, 302, 404] {
+        gateway.store(status, SeqCst);
+        assert_eq!(u64::from(call(&service).await.unwrap().status().as_u16()), status);
+    }
+    gateway.store(0, SeqCst);
+    assert_eq!(call(&service).await.unwrap().status(), StatusCode::OK, "the new key is bad, the old one still there");
+}
+
+#[tokio::test(start_paused = true)]
 async fn rotating_under_load_fails_no_call() {
     let credentials = Credentials::new(
         StaticCredential::new("token-0".to_owned()),

@@ -200,6 +200,27 @@ async fn a_call_dropped_while_it_waits_for_the_service_below_gives_its_place_to_
 }
 
 #[tokio::test]
+async fn the_instance_that_was_ready_holds_nothing_while_a_key_is_asked_for() {
+    #[derive(Clone)]
+    struct Slow;
+    impl KeySource for Slow {
+        type Future = std::pin::Pin<Box<dyn Future<Output = Result<HeaderValue, BoxError>> + Send>>;
+        fn key(&self, _: &Operation<'_>) -> Result<Key<Self::Future>, BoxError> {
+            Ok(Key::Later(Box::pin(async {
+                tokio::task::yield_now().await;
+                Ok(HeaderValue::from_static("order-42"))
+            })))
+        }
+    }
+    let mut service = IdempotencyLayer::on().source(Slow).layer(ConcurrencyLimit::new(echo(), 1));
+    let call = service.ready().await.unwrap().call(request(Method::POST));
+    // The service lives on, as in a program that keeps it.
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), call).await;
+    assert!(answer.expect("waits for its own slot").is_ok());
+    assert!(service.ready().await.is_ok());
+}
+
+#[tokio::test]
 async fn a_source_of_one_s_own_is_asked_and_may_refuse() {
     #[derive(Clone)]
     struct Picky;

@@ -32,7 +32,9 @@ impl PoolError {
     pub(super) fn into_transport(self) -> BoxError {
         Box::new(match self {
             Self::Connect(_) | Self::ConnectTimeout { .. } => TransportError::Connect(Box::new(self)),
-            _ => TransportError::Unsent(Box::new(self)),
+            Self::Full { .. } | Self::Busy { .. } => TransportError::Busy(Box::new(self)),
+            Self::Closed => TransportError::Closed(Box::new(self)),
+            Self::RuntimeGone | Self::ClosedEarly | Self::Refused => TransportError::Unsent(Box::new(self)),
         })
     }
 }

@@ -1,8 +1,9 @@
 //! Shutting down, and being dropped.
 
 use http::Method;
+use nudj_tower::classify::TransportError;
 
-use super::{Server, call, hyper, is_unsent, says, spawned, transport_error};
+use super::{Server, call, hyper, says, spawned, transport_error};
 
 #[tokio::test]
 async fn a_shutdown_lets_the_last_answer_come_and_refuses_the_next_call() {
@@ -25,7 +26,7 @@ async fn a_shutdown_lets_the_last_answer_come_and_refuses_the_next_call() {
     });
     b.closed().await;
     let error = transport_error(call(&hyper, Method::GET, &server.url).await);
-    assert!(is_unsent(&error) && says(&error, "shut down"), "{error:?}");
+    assert!(matches!(error, TransportError::Closed(_)) && says(&error, "shut down"), "{error:?}");
     let error = transport_error(call(&hyper, Method::GET, "http://127.0.0.1:1/").await);
     assert!(says(&error, "shut down"), "{error:?}");
     assert!(!shutdown.is_finished());

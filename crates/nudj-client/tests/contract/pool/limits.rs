@@ -6,7 +6,7 @@ use futures_util::future::{FutureExt, join_all};
 use http::Method;
 use nudj_tower::classify::TransportError;
 
-use super::{Server, call, hyper, is_unsent, says, spawned, transport_error};
+use super::{Server, call, hyper, says, spawned, transport_error};
 
 #[tokio::test]
 async fn no_more_connections_are_opened_than_may_be_and_those_who_wait_are_served_in_their_order() {
@@ -67,7 +67,7 @@ async fn a_call_too_many_is_refused_and_a_cancelled_one_makes_room() {
     let mut waits = Box::pin(call(&hyper, Method::GET, &server.url));
     assert!((&mut waits).now_or_never().is_none());
     let error = transport_error(call(&hyper, Method::GET, &server.url).await);
-    assert!(is_unsent(&error) && says(&error, "1 calls wait"), "{error:?}");
+    assert!(matches!(error, TransportError::Busy(_)) && says(&error, "1 calls wait"), "{error:?}");
     drop(waits);
     let waits = spawned(&hyper, Method::GET, &server.url);
     peer.answer().await;
@@ -88,7 +88,7 @@ async fn waiting_ends_in_time() {
     let mut peer = server.accept().await;
     peer.request().await;
     let error = transport_error(call(&hyper, Method::GET, &server.url).await);
-    assert!(is_unsent(&error) && says(&error, "busy for 30ms"), "{error:?}");
+    assert!(matches!(error, TransportError::Busy(_)) && says(&error, "busy for 30ms"), "{error:?}");
 }
 
 #[tokio::test]
