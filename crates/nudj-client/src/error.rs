@@ -2,10 +2,10 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
 use nudj_tower::{
     BoxError, CallContext, Rejection,
-    classify::{TransportError, find_in_chain, parse_retry_after},
+    classify::{TransportError, find_in_chain, retry_after},
     credentials::CredentialError,
 };
 use serde::Deserialize;
@@ -181,8 +181,7 @@ impl Error {
         };
         let mut built = Self::new(kind);
         built.0.last_status = Some(status);
-        built.0.retry_after =
-            answer.headers().get(RETRY_AFTER).and_then(|value| parse_retry_after(value, wall_clock()));
+        built.0.retry_after = retry_after(answer.headers(), wall_clock);
         built.in_context(context)
     }
 

@@ -24,7 +24,7 @@ use http_body_util::Full;
 use nudj_tower::{
     BoxError,
     attempt::AttemptLayer,
-    circuit_breaker::{BreakerHandle, CircuitBreakerLayer},
+    circuit_breaker::{BreakerHandle, CircuitBreakerLayer, WeakBreakerHandle},
     correlation::CorrelationLayer,
     credentials::{Credentials, CredentialsLayer},
     deadline::{DeadlineConfig, DeadlineLayer},
@@ -61,10 +61,13 @@ pub(crate) struct Parts {
 /// What stands between the balancer and the transport, for each endpoint; `L` sends to that endpoint.
 type PerEndpoint<L> = Stack<L, Stack<AttemptTimeoutLayer, CircuitBreakerLayer>>;
 
+/// The endpoints' circuits. One whose endpoint was taken out goes with its last call.
+type Breakers = Arc<Mutex<Vec<WeakBreakerHandle>>>;
+
 /// Handles on the layers: to read their state without a call, and to drive them.
 #[derive(Clone, Debug)]
 pub struct Handles {
-    breakers: Arc<Mutex<Vec<BreakerHandle>>>,
+    breakers: Breakers,
     endpoints: RoundRobinHandle,
     rate_limit: RateLimitHandle,
     retry_budget: Option<RetryBudget>,
@@ -75,7 +78,7 @@ impl Handles {
     /// The circuit breakers of the endpoints that are in the list, in its order.
     #[must_use]
     pub fn breakers(&self) -> Vec<BreakerHandle> {
-        let known = self.breakers.lock();
+        let known: Vec<_> = self.breakers.lock().iter().filter_map(WeakBreakerHandle::upgrade).collect();
         let of = |name: &str| known.iter().rev().find(|breaker| breaker.name() == name).cloned();
         self.endpoints.endpoints().iter().filter_map(|endpoint| of(&endpoint.name)).collect()
     }
@@ -216,7 +219,7 @@ fn per_endpoint<L: 'static>(
     config: &Config,
     observers: &Observers,
     seed: Option<u64>,
-    breakers: &Arc<Mutex<Vec<BreakerHandle>>>,
+    breakers: &Breakers,
     at: fn(&Endpoint) -> L,
 ) -> Result<impl Fn(&Endpoint) -> PerEndpoint<L> + Send + Sync + 'static + use<L>, Error> {
     let mut breaker =
@@ -230,8 +233,8 @@ fn per_endpoint<L: 'static>(
     Ok(move |endpoint: &Endpoint| {
         let breaker = breaker.fresh().named(Arc::clone(endpoint.name()));
         let mut known = breakers.lock();
-        known.retain(|known: &BreakerHandle| known.name() != &**endpoint.name());
-        known.push(breaker.handle());
+        known.retain(|breaker| !breaker.is_gone());
+        known.push(breaker.handle().downgrade());
         Stack::new(at(endpoint), Stack::new(timeout, breaker))
     })
 }

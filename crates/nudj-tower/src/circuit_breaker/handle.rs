@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::{
     breaker::Breaker,
     state::{Admission, Cause, Counts, End, Permit, State, Tick, View},
+    weak::WeakBreakerHandle,
 };
 use crate::{
     Availability, Available, Rejection,
@@ -144,6 +145,12 @@ impl BreakerHandle {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
+    }
+
+    /// A handle that does not keep the circuit.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakBreakerHandle {
+        WeakBreakerHandle::of(&self.0)
     }
 
     /// The state now.

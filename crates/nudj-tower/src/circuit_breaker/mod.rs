@@ -108,6 +108,7 @@ mod rules;
 mod service;
 mod slices;
 mod state;
+mod weak;
 mod window;
 
 pub use self::{
@@ -118,4 +119,5 @@ pub use self::{
     layer::CircuitBreakerLayer,
     service::{CircuitBreaker, CircuitBreakerFuture},
     state::{Admission, Cause, Change, Counts, End, Permit, State, Tick, View},
+    weak::WeakBreakerHandle,
 };

@@ -1,6 +1,6 @@
 use std::{error::Error, time::SystemTime};
 
-use http::{HeaderMap, Method, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::{Classify, Resend, TransportError, Verdict, find_in_chain, retry_after};
 use crate::{CallContext, HttpRequest, Rejection};
@@ -93,7 +93,7 @@ impl<R> Http<R> {
     }
 
     fn status_verdict(&self, head: Head<'_>) -> Verdict {
-        let asked = || head.headers.get(RETRY_AFTER).and_then(|value| retry_after::parse(value, (self.wall_clock)()));
+        let asked = || retry_after::find(head.headers, self.wall_clock);
         match head.status.as_u16() {
             408 => Verdict::failure(),
             425 => Verdict::success().resend(Resend::IfIdempotent),
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_503_that_names_a_time_did_nothing() {
-        let response = Response::builder().status(503).header(RETRY_AFTER, "9").body(()).unwrap();
+        let response = Response::builder().status(503).header("retry-after", "9").body(()).unwrap();
         let seen = verdict(Ok(&response));
         assert_eq!((seen.resend, seen.retry_after), (Resend::Refused, Some(Duration::from_secs(9))));
     }

@@ -34,7 +34,7 @@ pub use self::{
     error_kind::error_kind,
     http::{Head, Http, IDEMPOTENCY_KEY, NoRule, Rule},
     rate_limit_headers::{ServerLimit, parse as parse_rate_limit},
-    retry_after::parse as parse_retry_after,
+    retry_after::{find as retry_after, parse as parse_retry_after},
     transport::TransportError,
     verdict::{Outcome, Resend, Verdict},
 };

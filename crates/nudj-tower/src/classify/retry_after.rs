@@ -1,6 +1,9 @@
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
+use http::{
+    HeaderMap, HeaderValue,
+    header::{DATE, RETRY_AFTER},
+};
 
 /// Reads a `Retry-After`: seconds, or an HTTP-date (RFC 9110, section 10.2.3) seen from `now`.
 ///
@@ -14,6 +17,15 @@ pub fn parse(header: &HeaderValue, now: SystemTime) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+/// Reads an answer's `Retry-After`. A date is seen from the answer's own `Date`, so that it does not matter how this machine's clock and the
+/// server's differ, and from `now` where it has none.
+#[must_use]
+pub fn find(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    let asked = headers.get(RETRY_AFTER)?;
+    let sent = || httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok();
+    parse(asked, sent().unwrap_or_else(now))
 }
 
 #[cfg(test)]
@@ -46,6 +58,20 @@ mod tests {
         ] {
             assert_eq!(parse(&HeaderValue::from_static(text), now), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_date_is_seen_from_the_servers_clock_where_the_answer_tells_it() {
+        let date = |text| httpdate::parse_http_date(text).unwrap();
+        let fast = || date("Sun, 06 Nov 1994 09:00:00 GMT");
+        let mut headers = HeaderMap::new();
+        assert_eq!(find(&headers, fast), None);
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(find(&headers, fast), Some(Duration::ZERO));
+        headers.insert(DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:00 GMT"));
+        assert_eq!(find(&headers, fast), Some(Duration::from_secs(37)));
+        headers.insert(DATE, HeaderValue::from_static("today"));
+        assert_eq!(find(&headers, fast), Some(Duration::ZERO));
     }
 
     proptest! {

@@ -271,17 +271,32 @@ impl Shared {
     /// Starts the background renewal, once.
     fn keep_renewing(self: &Arc<Self>) {
         if self.provider.renews() && !self.renewing.swap(true, Ordering::Relaxed) {
-            tokio::spawn(renew_in_background(Arc::downgrade(self), Arc::clone(&self.provider)));
+            let renewing = Renewing(Arc::downgrade(self));
+            tokio::spawn(renew_in_background(renewing, Arc::clone(&self.provider)));
+        }
+    }
+}
+
+/// Says that the task runs. However that ends, also with its runtime or by a panic of the provider's, the next fetch starts another.
+struct Renewing(Weak<Shared>);
+
+impl Drop for Renewing {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.renewing.store(false, Ordering::Relaxed);
         }
     }
 }
 
 /// Renews ahead of expiry, and whenever the source says that it changed, as long as anybody holds the credentials.
-async fn renew_in_background(shared: Weak<Shared>, provider: Arc<dyn CredentialProvider>) {
+async fn renew_in_background(renewing: Renewing, provider: Arc<dyn CredentialProvider>) {
+    let Renewing(shared) = &renewing;
     /// How often a credential that does not expire is looked at, to end when nobody needs it any more.
     const LOOK: Duration = Duration::from_secs(60);
+    /// No wait ends beyond what the clock can tell.
+    const LONGEST: Duration = Duration::from_secs(365 * 86_400);
     let mut rng = fastrand::Rng::new();
-    let mut failures = 0;
+    let mut failures = 0u32;
     let mut planned = None;
     loop {
         let Some(alive) = shared.upgrade() else { return };
@@ -310,9 +325,10 @@ async fn renew_in_background(shared: Weak<Shared>, provider: Arc<dyn CredentialP
         match Credentials(alive).renewed(number).await {
             Ok(_) => failures = 0,
             Err(_) => {
-                failures += 1;
+                failures = failures.saturating_add(1);
                 let Some(alive) = shared.upgrade() else { return };
-                planned = Some((number, Instant::now() + renewal::back_off(failures, &alive.config, rng.f64())));
+                let wait = renewal::back_off(failures, &alive.config, rng.f64());
+                planned = Some((number, Instant::now() + wait.min(LONGEST)));
             }
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn renew_after(lifetime: Duration, config: &CredentialsConfig, draw: 
 pub(super) fn back_off(failures: u32, config: &CredentialsConfig, draw: f64) -> Duration {
     let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
     let full = config.backoff.saturating_mul(doubled).min(config.max_backoff);
-    full.mul_f64(0.5 + 0.5 * draw.clamp(0.0, 1.0))
+    full / 2 + (full / 2).mul_f64(draw.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

@@ -102,7 +102,8 @@ pub(super) fn decide(rules: &Rules, seen: &Situation) -> Result<Again, Stop> {
         return Ok(Again::Failover);
     }
     match seen.verdict.retry_after {
-        None => Ok(Again::Backoff),
+        // To come at once is no reason to hammer: it may be a date that has gone by on one of two clocks.
+        None | Some(Duration::ZERO) => Ok(Again::Backoff),
         Some(asked) if asked > rules.max_retry_after => Err(Stop::RetryAfterTooLong),
         Some(asked) if !fits(asked, seen.time_left) => Err(Stop::Deadline),
         Some(asked) => Ok(Again::Asked(asked)),

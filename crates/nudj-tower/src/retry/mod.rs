@@ -48,7 +48,7 @@
 //! equal         d/2 ..= d                      (default)
 //! full          0 ..= d
 //! decorrelated  base_delay ..= 3 * last wait   at most max_delay
-//! Retry-After   asked ..= asked * 1.25         instead of the above
+//! Retry-After   asked ..= asked * 1.25         instead of the above, unless it is 0 or a date gone by
 //! ```
 //!
 //! Each call draws from randomness of its own, whichever clone it is made on. [`Backoff`] takes other sources of waits.

@@ -190,6 +190,20 @@ async fn is_renewed_in_the_background_five_minutes_early() {
     assert!(credentials.snapshot().expires_in.unwrap() > Duration::from_secs(3400));
 }
 
+#[test]
+fn the_background_renewal_starts_again_where_its_runtime_ended() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (issuer, credentials) = issuer(HOUR);
+    runtime().block_on(credentials.load()).unwrap();
+    runtime().block_on(async {
+        sleep(HOUR).await;
+        credentials.load().await.unwrap();
+        assert_eq!(issuer.issued.load(SeqCst), 2, "nobody renewed it early");
+        sleep(Duration::from_secs(3310)).await;
+        assert_eq!(issuer.issued.load(SeqCst), 3);
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_early_renewal_keeps_the_valid_credential_and_backs_off() {
     let (issuer, credentials) = issuer(HOUR);

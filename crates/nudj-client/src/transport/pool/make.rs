@@ -57,6 +57,9 @@ pub(super) struct Maker {
     limits: Limits,
 }
 
+/// Longer than anything runs, and never beyond what the clock can tell: a sweep always has a next time.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 impl Maker {
     pub(super) fn new(config: &HttpConfig) -> Result<Self, crate::Error> {
         Ok(Self {
@@ -68,7 +71,7 @@ impl Maker {
                 max_open: config.pool_max_per_host,
                 max_idle: config.pool_max_idle_per_host,
                 max_waiting: config.pool_max_waiting,
-                idle_timeout: config.pool_idle_timeout,
+                idle_timeout: config.pool_idle_timeout.min(LONGEST),
                 max_age: (!config.pool_max_age.is_zero()).then_some(config.pool_max_age),
             },
         })

@@ -192,7 +192,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         self.protocol = Protocol::Http2;
         let id = self.fresh_id();
         let waiters = self.drain();
-        if self.mode == Mode::Open || !waiters.is_empty() {
+        if self.keeps() || !waiters.is_empty() {
             self.shared = Some(Shared { connection, id, made: now, since: now, users: waiters.len() });
         }
         (id, waiters)
@@ -206,7 +206,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         if let Some((_, waiter)) = self.waiting.pop_front() {
             return Put::For(waiter, kept);
         }
-        if self.mode != Mode::Open || self.idle.len() >= self.limits.max_idle || self.limits.idle_timeout.is_zero() {
+        if !self.keeps() || self.idle.len() >= self.limits.max_idle {
             return Put::Surplus(kept);
         }
         self.idle.push(Kept { since: now, ..kept });
@@ -219,7 +219,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         shared.users = shared.users.saturating_sub(1);
         if shared.users == 0 {
             shared.since = now;
-            if self.mode != Mode::Open {
+            if !self.keeps() {
                 self.shared = None;
             }
         }
@@ -263,6 +263,9 @@ impl<C, S: Clone, W> Slots<C, S, W> {
     /// the earliest. So one look in `idle_timeout` is enough, however busy the endpoint is.
     pub(super) fn sweep(&mut self, now: Instant) -> Option<Instant> {
         let timeout = self.limits.idle_timeout;
+        if !self.keeps() {
+            return None;
+        }
         let stale = self.idle.partition_point(|kept| is_past(kept.since, timeout, now));
         self.idle.drain(..stale);
         self.shared.take_if(|shared| shared.users == 0 && is_past(shared.since, timeout, now));
@@ -286,6 +289,11 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         self.drain_off();
         self.mode = Mode::Closed;
         self.drain()
+    }
+
+    /// Whether a connection that nobody uses is kept at all.
+    fn keeps(&self) -> bool {
+        self.mode == Mode::Open && !self.limits.idle_timeout.is_zero()
     }
 
     /// How many connections are open or being made.

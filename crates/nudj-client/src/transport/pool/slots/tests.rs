@@ -96,6 +96,20 @@ fn while_a_connection_is_in_use_the_next_look_is_when_it_could_be_stale_at_the_e
 }
 
 #[test]
+fn where_nothing_is_kept_there_is_nothing_to_look_for() {
+    let now = Instant::now();
+    let limits = Limits { idle_timeout: Duration::ZERO, ..limits() };
+    let mut slots = Numbers::new(limits, Protocol::Http2);
+    slots.enqueue(1).unwrap();
+    assert_eq!(slots.reserve(), 1);
+    let (id, waiters) = slots.made_shared(7, now);
+    assert_eq!(waiters, [1]);
+    assert_eq!(slots.sweep(now), None, "one is in use: a look would come at once, and again at once");
+    slots.release(id, now);
+    assert!(take(&mut slots, now).is_none(), "the last user was the last");
+}
+
+#[test]
 fn as_many_connections_are_made_as_the_protocol_needs() {
     for (protocol, made) in [(Protocol::Unknown, 1), (Protocol::Http2, 1), (Protocol::Http1, 3)] {
         let mut slots = Numbers::new(limits(), protocol);
