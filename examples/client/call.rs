@@ -68,12 +68,12 @@ pub(crate) async fn run(global: &Global, args: &Call) -> Result<bool, Error> {
     };
     let drained = async { while running.join_next().await.is_some() {} };
     if interrupted {
-        eprintln!("interrupted: {started} of {} calls begun; waiting for those under way", args.repeat);
+        tell!("interrupted: {started} of {} calls begun; waiting for those under way", args.repeat);
         let _ = tokio::time::timeout(Duration::from_secs(10), drained).await;
     } else {
         tokio::select! {
             () = drained => {}
-            _ = &mut stop => eprintln!("interrupted: dropping the calls under way"),
+            _ = &mut stop => tell!("interrupted: dropping the calls under way"),
         }
     }
     Ok(!interrupted && failed.load(Ordering::Relaxed) == 0)

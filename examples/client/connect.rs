@@ -11,8 +11,8 @@ use crate::{args::Global, vaults};
 /// The configuration that arguments, file and environment give together.
 pub(crate) fn config(global: &Global) -> Result<Config, Error> {
     let loaded = Config::load(global.config.as_deref())?;
-    for name in &loaded.unknown_variables {
-        eprintln!("warning: {name} is no setting; is it misspelt?");
+    for name in loaded.unknown_variables.iter().filter(|name| !vaults::VARIABLES.contains(&name.as_str())) {
+        tell!("warning: {name} is no setting; is it misspelt?");
     }
     let mut config = loaded.config;
     if !global.endpoints.is_empty() {

@@ -73,7 +73,7 @@ impl Board {
         dashboard.cache("catalogue", move || cache.stats());
         let router = dashboard.router().merge(prometheus.router()).merge(health.router());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        println!("dashboard at http://{address}/, beside it /metrics, /health, /livez, /readyz");
+        say!("dashboard at http://{address}/, beside it /metrics, /health, /livez, /readyz");
         Ok(Served { dashboard, metrics: prometheus.observer().clone() })
     }
 }

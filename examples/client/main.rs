@@ -4,6 +4,9 @@
 //!
 //! Exit code: 0 all calls succeeded, 1 some failed, 2 bad arguments or configuration, before the first call.
 
+#[macro_use]
+mod say;
+
 mod args;
 mod call;
 mod connect;
@@ -40,7 +43,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(refusal) => {
-            eprintln!("error: {refusal}");
+            tell!("error: {refusal}");
             ExitCode::from(2)
         }
     }

@@ -14,6 +14,9 @@ use nudj::client::{
     credentials::{AwsKeys, AwsSecret, Chain, CredentialProvider, EnvironmentCredential, VaultSecret},
 };
 
+/// What this program reads from the environment beside the configuration and the token.
+pub(crate) const VARIABLES: [&str; 3] = ["NUDJ_AWS_SECRET", "NUDJ_VAULT_PATH", "NUDJ_SCREENSHOTS"];
+
 /// A vault, and its provider or why there can be none.
 pub(crate) type Named = (&'static str, Result<Arc<dyn CredentialProvider>, Error>);
 

@@ -42,7 +42,7 @@ pub(crate) async fn listen(args: &Listen) -> Result<bool, Error> {
     let address = listener.local_addr().map_err(|error| Error::usage("--bind", error.to_string()))?;
     let mut terminate = unix::signal(unix::SignalKind::terminate())
         .map_err(|error| Error::usage("SIGTERM", format!("cannot be waited for: {error}")))?;
-    eprintln!("listening on http://{address}{}", args.path);
+    tell!("listening on http://{address}{}", args.path);
     let stop = async {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
@@ -51,7 +51,7 @@ pub(crate) async fn listen(args: &Listen) -> Result<bool, Error> {
     };
     let report = receiver.serve(listener, stop, DRAIN).await;
     let counts = receiver.snapshot();
-    eprintln!("stopped: {report:?}");
+    tell!("stopped: {report:?}");
     tracing::info!(?counts, "webhooks received");
     Ok(true)
 }

@@ -12,7 +12,7 @@ use nudj_mock::{Fault, MockNudj};
 use serde_json::Value;
 
 /// The example, as `cargo build` makes it.
-fn client() -> &'static Path {
+pub(crate) fn client() -> &'static Path {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
     CLIENT.get_or_init(|| {
         // One that is there already, or a release build for figures.

@@ -5,6 +5,8 @@ mod cancellation;
 #[cfg(test)]
 mod cardinality;
 #[cfg(test)]
+mod closed_pipe;
+#[cfg(test)]
 mod config_table;
 #[cfg(test)]
 mod duplicates;

@@ -37,6 +37,9 @@ pub struct ClientBuilder {
     keys: Keys,
 }
 
+const NO_TOKEN: &str = "no token given; call `token(…)`, or `credentials(EnvironmentCredential::new([\"NUDJ_API_TOKEN\"]))` to have it read \
+                        from that variable";
+
 impl ClientBuilder {
     /// Uses this configuration in place of the defaults.
     pub fn config(mut self, config: Config) -> Self {
@@ -143,7 +146,7 @@ impl ClientBuilder {
                 scheme.check(&token).map_err(|problem| Error::auth(format!("the token is not usable: {problem}")))?;
                 Arc::new(StaticCredential::new(token))
             }
-            (None, None) => return Err(Error::auth("no token given; set NUDJ_API_TOKEN")),
+            (None, None) => return Err(Error::auth(NO_TOKEN)),
         };
         let credentials =
             Credentials::shared(provider, scheme, self.config.auth.renewal.clone(), self.observers.clone())

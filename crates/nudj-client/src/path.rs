@@ -67,7 +67,7 @@ pub(crate) fn segments(field: &str, path: &str) -> Result<String, Error> {
 pub(crate) fn append_query<'p>(path: &mut String, pairs: impl IntoIterator<Item = (&'p str, String)>) {
     for (name, value) in pairs {
         path.push(if path.contains('?') { '&' } else { '?' });
-        path.push_str(name);
+        path.extend(utf8_percent_encode(name, QUERY));
         path.push('=');
         path.extend(utf8_percent_encode(&value, QUERY));
     }
@@ -107,9 +107,9 @@ mod tests {
         }
 
         #[test]
-        fn any_query_value_stays_one_value(value in "\\PC{0,40}") {
+        fn any_query_name_and_value_stay_one(value in "\\PC{0,40}") {
             let mut path = "/x".to_owned();
-            append_query(&mut path, [("search", value), ("limit", "1".to_owned())]);
+            append_query(&mut path, [(&*value.clone(), value), ("limit", "1".to_owned())]);
             let uri: http::Uri = path.parse().unwrap();
             prop_assert_eq!(uri.query().unwrap().matches('&').count(), 1);
             prop_assert_eq!(uri.query().unwrap().matches('=').count(), 2);

@@ -1,5 +1,7 @@
 //! One request on its way through the stack, typed or raw.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -19,7 +21,6 @@ const HEADERS: usize = 12;
 ///     client.request(http::Method::GET, "/api/v2/admin/themes").query("limit", 5).json().await?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     client: Client,
@@ -33,7 +34,7 @@ pub struct RequestBuilder {
 }
 
 /// An answer of 2xx, with what the call knows of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     response: Response<Bytes>,
     context: CallContext,
@@ -53,7 +54,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Adds `name=value` to the query, encoded.
+    /// Adds `name=value` to the query, both encoded.
     #[expect(clippy::needless_pass_by_value, reason = "`query(\"limit\", 5)` reads better than with a reference")]
     pub fn query(mut self, name: &str, value: impl ToString) -> Self {
         if let Ok(path) = &mut self.path {
@@ -205,6 +206,39 @@ impl Answer {
                 Ok(()) => Ok(value),
                 Err(error) => Err(Error::decode(problem(".", &error), self.status(), &self.context)),
             })
+    }
+}
+
+// By hand, both: headers may hold a caller's own secret, bodies and queries personal data.
+
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBuilder")
+            .field("method", &self.method)
+            .field("route", &self.route)
+            .field("headers", &Names(&self.headers))
+            .field("body_bytes", &self.body.len())
+            .field("problem", &self.problem)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status())
+            .field("headers", &Names(self.headers()))
+            .field("body_bytes", &self.body().len())
+            .field("context", &self.context)
+            .finish()
+    }
+}
+
+struct Names<'h>(&'h HeaderMap);
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
     }
 }
 

@@ -19,7 +19,7 @@ use tower_service::Service;
 /// How many headers the layers write: correlation id, traceparent, credential, idempotency key, accept-encoding.
 pub(crate) const WRITTEN: usize = 5;
 
-/// The future of a [`NudjService`]: one box per call, the only one in the stack.
+/// The future of a [`NudjService`]: one box for all layers. The transport has one of its own, and a cache one for what is below it.
 pub type NudjFuture = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>>;
 
 /// The stack as a `tower::Service`, for those who want it without the typed API.

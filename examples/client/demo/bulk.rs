@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Scenario<'_> {
     /// Many users are created, one documented call each, as fast as the limiter lets them through.
     pub(crate) async fn import(&mut self, count: usize, served: Option<&Served>) {
-        println!("import of {count} users");
+        say!("import of {count} users");
         let bar = ProgressBar::new(count as u64);
         if let Ok(style) = ProgressStyle::with_template("  {bar:40} {pos}/{len}  {per_sec}  {eta} left") {
             bar.set_style(style);
@@ -45,7 +45,7 @@ impl Scenario<'_> {
                     bar.inc(1);
                     match report.outcome {
                         Outcome::Created { id } | Outcome::Found { id } => created.push(id.clone()),
-                        failed => bar.suspend(|| eprintln!("  {failed}")),
+                        failed => bar.suspend(|| tell!("  {failed}")),
                     }
                     Ok(())
                 });
@@ -55,22 +55,22 @@ impl Scenario<'_> {
         };
         bar.finish();
         if let Err(error) = ended {
-            eprintln!("  the import ended early: {error}");
+            tell!("  the import ended early: {error}");
         }
         let failures = count - created.len();
-        println!("  {} created, {failures} failed", created.len());
+        say!("  {} created, {failures} failed", created.len());
         self.created(created);
         self.count_failures(failures as u64);
     }
 
     /// Users register here; each comes to be at Nudj by events, in the background.
     pub(crate) async fn registrations(&mut self, count: usize, served: Option<&Served>) {
-        println!("{count} users register, and come to Nudj by an event bus");
+        say!("{count} users register, and come to Nudj by an event bus");
         let ids = self.register(count, served).await.unwrap_or_else(|error| {
-            eprintln!("  failed: {error}");
+            tell!("  failed: {error}");
             Vec::new()
         });
-        println!("  {} are there", ids.len());
+        say!("  {} are there", ids.len());
         self.count_failures((count - ids.len()) as u64);
         self.created(ids);
     }

@@ -24,7 +24,7 @@ const DEAD: Duration = Duration::from_secs(8);
 
 /// Only reads. Calls that fail here are something to look at, and no failure of the demo.
 pub(super) async fn until_interrupted(client: &Client, mock: Option<&MockNudj>, dashboard: &Dashboard) {
-    println!("calling on; Ctrl-C ends it");
+    say!("calling on; Ctrl-C ends it");
     let pace = if mock.is_some() { PACE } else { REAL_PACE };
     let callers = stream::iter(0..CALLERS).for_each_concurrent(None, |caller| call(client, caller, pace));
     tokio::select! {

@@ -31,7 +31,7 @@ const RECOVERY: Duration = Duration::from_secs(6);
 
 pub(crate) async fn kill_and_revive(scenario: &mut Scenario<'_>, mock: &MockNudj, tally: &Tally) {
     let victim = 1;
-    println!("{CALLERS} callers while {} is killed and revived", mock.urls()[victim]);
+    say!("{CALLERS} callers while {} is killed and revived", mock.urls()[victim]);
     let (stop, done, failed) =
         (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut callers = JoinSet::new();
@@ -43,7 +43,7 @@ pub(crate) async fn kill_and_revive(scenario: &mut Scenario<'_>, mock: &MockNudj
                 match client.integration().me().get().await {
                     Ok(_) => done.fetch_add(1, Relaxed),
                     Err(error) => {
-                        eprintln!("  failed: {error}");
+                        tell!("  failed: {error}");
                         failed.fetch_add(1, Relaxed)
                     }
                 };
@@ -54,24 +54,24 @@ pub(crate) async fn kill_and_revive(scenario: &mut Scenario<'_>, mock: &MockNudj
     sleep(WELL).await;
     let before = (read(&tally.breaker_opened), read(&tally.breaker_closed));
     if let Err(error) = mock.kill(victim).await {
-        println!("  not killed: {error}");
+        say!("  not killed: {error}");
     }
-    println!("  killed after {} calls", done.load(Relaxed));
+    say!("  killed after {} calls", done.load(Relaxed));
     sleep(DEAD).await;
-    println!("  dead for {DEAD:?}: circuit opened {} time(s)", read(&tally.breaker_opened) - before.0);
+    say!("  dead for {DEAD:?}: circuit opened {} time(s)", read(&tally.breaker_opened) - before.0);
     if let Err(error) = mock.revive(victim).await {
-        println!("  not revived: {error}");
+        say!("  not revived: {error}");
     }
     let revived = Instant::now();
     while read(&tally.breaker_closed) == before.1 && revived.elapsed() < RECOVERY {
         sleep(Duration::from_millis(20)).await;
     }
     match read(&tally.breaker_closed) - before.1 {
-        0 => println!("  the circuit has not closed again within {RECOVERY:?}"),
-        _ => println!("  revived: circuit closed again after {:.1} s", revived.elapsed().as_secs_f64()),
+        0 => say!("  the circuit has not closed again within {RECOVERY:?}"),
+        _ => say!("  revived: circuit closed again after {:.1} s", revived.elapsed().as_secs_f64()),
     }
     stop.store(true, Relaxed);
     while callers.join_next().await.is_some() {}
-    println!("  {} calls succeeded, {} failed", done.load(Relaxed), failed.load(Relaxed));
+    say!("  {} calls succeeded, {} failed", done.load(Relaxed), failed.load(Relaxed));
     scenario.count_failures(failed.load(Relaxed));
 }

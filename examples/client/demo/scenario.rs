@@ -39,45 +39,45 @@ impl<'c> Scenario<'c> {
 
     /// A user is created, read, changed and deleted, and is then not found.
     pub(crate) async fn users(&mut self) {
-        println!("users");
+        say!("users");
         let users = self.client.admin().users();
         let Some(user) = self.step("create", users.create(&self.new_user("ada")).await) else { return };
         self.step("read", users.get(&user.id).await);
         let update = UserUpdate { display_name: Some("Ada Lovelace".to_owned()), ..UserUpdate::default() };
         if let Some(user) = self.step("update", users.update(&user.id, &update).await) {
-            println!("    now called {}", user.display_name.as_deref().unwrap_or("(nothing)"));
+            say!("    now called {}", user.display_name.as_deref().unwrap_or("(nothing)"));
         }
         self.step("delete", users.delete(&user.id).await);
         match users.get(&user.id).await {
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => println!("  read again: {error}"),
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => say!("  read again: {error}"),
             // The public reference promises only that the personal data is gone.
-            Ok(user) => println!("  read again: the record {} stays, anonymised", user.id),
+            Ok(user) => say!("  read again: the record {} stays, anonymised", user.id),
             Err(error) => drop(self.step::<User>("read again", Err(error))),
         }
     }
 
     /// A challenge is created, started and completed with a score of 100.
     pub(crate) async fn challenge(&mut self) {
-        println!("challenge");
+        say!("challenge");
         let (admin, mine) = (self.client.admin().challenges(), self.client.integration().challenges());
         let new = NewChallenge::titled("First steps", "test-community");
         let Some(challenge) = self.step("create", admin.create(&new).await) else { return };
         self.step("start", mine.start(&challenge.id, None).await);
         if let Some(completion) = self.step("complete", mine.complete(&challenge.id, None, 100.0).await) {
-            println!("    completed: {:?}, score: {:?}", completion.completed, completion.score);
+            say!("    completed: {:?}, score: {:?}", completion.completed, completion.score);
         }
     }
 
     /// Many read the same catalogue at once, and again: one call to the API.
     pub(crate) async fn rewards(&mut self) {
-        println!("catalogue of rewards, read {READERS} times at once and {READERS} times after");
+        say!("catalogue of rewards, read {READERS} times at once and {READERS} times after");
         let client = self.client;
         let mut failures = 0;
         for _ in 0..2 {
             let pages = join_all((0..READERS).map(|_| async { client.integration().rewards().list().page().await }));
             failures += pages.await.iter().filter(|page| page.is_err()).count();
         }
-        println!("  {} answered, {failures} failed", 2 * READERS - failures);
+        say!("  {} answered, {failures} failed", 2 * READERS - failures);
         self.failed += failures as u64;
     }
 
@@ -91,7 +91,7 @@ impl<'c> Scenario<'c> {
             .filter(|result| std::future::ready(result.is_err()))
             .count()
             .await;
-        println!("clean-up\n  {} imported users deleted, {failures} failed", ids.len() - failures);
+        say!("clean-up\n  {} imported users deleted, {failures} failed", ids.len() - failures);
         self.failed += failures as u64;
     }
 
@@ -112,11 +112,11 @@ impl<'c> Scenario<'c> {
     fn step<T>(&mut self, name: &str, result: Result<T, Error>) -> Option<T> {
         match result {
             Ok(value) => {
-                println!("  {name}: ok");
+                say!("  {name}: ok");
                 Some(value)
             }
             Err(error) => {
-                println!("  {name}: failed ({}): {error}", error.kind().name());
+                say!("  {name}: failed ({}): {error}", error.kind().name());
                 self.failed += 1;
                 None
             }

@@ -39,9 +39,9 @@ pub(crate) fn print(client: &Client, tally: &Tally, cache: &CacheStats, failed: 
     for endpoint in client.handles().endpoints().endpoints() {
         table.add_row(["endpoint".to_owned(), endpoint.name.to_string(), endpoint.calls.to_string()]);
     }
-    println!("{table}");
+    say!("{table}");
     if json {
-        println!(
+        say!(
             "{}",
             serde_json::json!({
                 "calls": read(&tally.calls),

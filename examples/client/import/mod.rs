@@ -36,7 +36,7 @@ pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
         ended = import(batch.stop(stop), input, &show) => ended,
         () = interrupted => {
             show.note("interrupted twice: the calls under way are dropped");
-            eprintln!("{}", how_to_resume(args));
+            tell!("{}", how_to_resume(args));
             return Ok(false);
         }
     }?;
@@ -44,7 +44,7 @@ pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
         Ok(summary) => {
             show.totals(&summary);
             if !summary.finished {
-                eprintln!("interrupted after {} rows; {}", summary.totals.records(), how_to_resume(args));
+                tell!("interrupted after {} rows; {}", summary.totals.records(), how_to_resume(args));
             }
             Ok(summary.finished && summary.totals.failed == 0 && summary.totals.invalid == 0)
         }
@@ -52,7 +52,7 @@ pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
         Err(error @ nudj::sync::Error::Corrupt { .. }) => Err(Error::usage("--checkpoint", describe(&error))),
         Err(error) => {
             show.note(&format!("error: {}", describe(&error)));
-            eprintln!("the import ended early; {}", how_to_resume(args));
+            tell!("the import ended early; {}", how_to_resume(args));
             Ok(false)
         }
     }

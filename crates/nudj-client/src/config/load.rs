@@ -12,12 +12,12 @@ use crate::Error;
 pub struct Loaded {
     /// The configuration, not yet validated: endpoints may still come from arguments.
     pub config: Config,
-    /// Names of `NUDJ_…` variables that are no field: probably misspelt.
+    /// Names of `NUDJ_…` variables that are no field: probably misspelt, unless the program has variables of its own.
     pub unknown_variables: Vec<String>,
 }
 
 /// Variables that begin with `NUDJ_` and are no field of the configuration.
-const OTHER_VARIABLES: [&str; 4] = ["NUDJ_API_TOKEN", "NUDJ_API_KEY", "NUDJ_AWS_SECRET", "NUDJ_VAULT_PATH"];
+const OTHER_VARIABLES: [&str; 2] = ["NUDJ_API_TOKEN", "NUDJ_API_KEY"];
 
 impl Config {
     /// Reads a TOML text over the defaults.

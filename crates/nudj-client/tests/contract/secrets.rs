@@ -10,7 +10,7 @@ use nudj_client::{Client, config::AuthHeader};
 use nudj_mock::{Fault, MockNudj};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::quick;
+use super::{client_over, quick};
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -79,7 +79,11 @@ async fn the_token_is_in_no_log_error_or_debug_output() {
                 );
             }
         }
-        let request = client.request(Method::GET, "/api/v2/integration/me");
+        let request = client
+            .request(Method::POST, "/api/v2/integration/me")
+            .query("search", CANARY)
+            .header("x-own-secret".parse().unwrap(), CANARY.parse().unwrap())
+            .body(CANARY);
         printed += &format!("{client:?} {request:?} {:?} {:?}", client.service(), client.config());
         let seen = mock.requests()[0].clone();
         let (name, value) = match header {
@@ -88,6 +92,11 @@ async fn the_token_is_in_no_log_error_or_debug_output() {
         };
         assert_eq!(seen.header(name), Some(value.as_str()), "it was sent");
     }
+    let mock = MockNudj::start().await.unwrap();
+    mock.add_user(&serde_json::json!({"email": "ada@example.org", "displayName": CANARY})).unwrap();
+    let answer = client_over(&mock, quick(&mock)).request(Method::GET, "/api/v2/admin/users").send().await.unwrap();
+    assert!(String::from_utf8_lossy(answer.body()).contains(CANARY), "there is something to show");
+    printed += &format!("{answer:?}");
     let log = String::from_utf8(captured.bytes()).unwrap();
     assert!(log.contains("correlation_id"), "the log was captured: {log}");
     assert!(!log.contains(CANARY), "{log}");
