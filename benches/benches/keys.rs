@@ -19,7 +19,7 @@ use nudj_tower::{
     BoxError,
     circuit_breaker::{CircuitBreakerConfig, KeyedBreakers, KeyedCircuitBreakerLayer},
     observe::Observers,
-    rate_limit::RateLimitLayer,
+    rate_limit::{RateLimitConfig, RateLimitLayer},
 };
 use tokio::time::Instant;
 use tower::{Layer, Service, service_fn};
@@ -71,8 +71,10 @@ fn main() -> Result<(), BoxError> {
     let mut csv = String::from("what,keys,ns,bytes_per_key\n");
     println!("{:30} {:>9} {:>9} {:>12}", "", "keys", "ns/call", "bytes/key");
     for keys in KEYS {
-        let limited = RateLimitLayer::keyed(&free_quota(), |key: &u64| *key)?.for_any().layer(echo());
         let room = usize::try_from(keys)?;
+        // Each key its own quota: beyond `max_keys` they would share one.
+        let quota = RateLimitConfig { max_keys: room, ..free_quota() };
+        let limited = RateLimitLayer::keyed(&quota, |key: &u64| *key)?.for_any().layer(echo());
         let circuits = KeyedBreakers::new(&CircuitBreakerConfig::default(), room, "keys", Observers::default())?;
         let guarded = KeyedCircuitBreakerLayer::new(circuits, |key: &u64| *key).for_any().layer(echo());
         let governor = NonZeroU32::new(u32::MAX).map(|quota| RateLimiter::keyed(Quota::per_second(quota)));

@@ -29,7 +29,7 @@ struct Args {
     #[arg(long, default_value_t = 100)]
     rounds: usize,
     /// Calls per contender and round.
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 1600)]
     calls: usize,
     /// Only contenders with this in their name, beside raw and its control; may be given several times.
     #[arg(long)]

@@ -204,7 +204,8 @@ impl Credentials {
                 let shared = Arc::clone(&self.0);
                 tokio::spawn(async move {
                     let fetched = shared.fetch().await;
-                    shared.flight.land(&sender, || shared.take_in(fetched));
+                    let renewed = shared.flight.land(&sender, || shared.take_in(fetched));
+                    shared.tell(&renewed);
                 });
                 end
             }
@@ -226,25 +227,26 @@ impl Shared {
     }
 
     fn take_in(&self, fetched: Result<Credential, CredentialError>) -> Renewed {
-        let result = fetched.and_then(|credential| {
-            if credential.lifetime().is_some_and(|lifetime| lifetime.is_zero()) {
-                return Err(self.unusable("it has expired already; is this machine's clock or the issuer's right?"));
-            }
-            self.install(&credential, false)
-        });
-        match &result {
+        let credential = fetched?;
+        if credential.lifetime().is_some_and(|lifetime| lifetime.is_zero()) {
+            return Err(self.unusable("it has expired already; is this machine's clock or the issuer's right?"));
+        }
+        self.install(&credential, false)
+    }
+
+    fn tell(&self, renewed: &Renewed) {
+        match renewed {
             Ok(_) => tracing::debug!(provider = %self.name, "credential renewed"),
             Err(error) => tracing::warn!(provider = %self.name, %error, "credential not renewed"),
         }
         self.observers.tell(|| Event::CredentialRefreshed {
             provider: &self.name,
-            renewed: result.is_ok(),
-            valid_for: result
+            renewed: renewed.is_ok(),
+            valid_for: renewed
                 .as_ref()
                 .ok()
                 .and_then(|new| Some(new.expires?.saturating_duration_since(Instant::now()))),
         });
-        result
     }
 
     fn install(&self, credential: &Credential, keep_old: bool) -> Renewed {

@@ -41,11 +41,12 @@ impl<T: Clone> SingleFlight<T> {
         Err(Boarding::First(sender, receiver))
     }
 
-    /// Ends the flight: `arrive` makes its result visible before anybody can board anew.
-    pub(super) fn land(&self, sender: &watch::Sender<Option<T>>, arrive: impl FnOnce() -> T) {
+    /// Ends the flight: `arrive` makes its result visible before anybody can board anew. It runs under a lock, and tells nobody.
+    pub(super) fn land(&self, sender: &watch::Sender<Option<T>>, arrive: impl FnOnce() -> T) -> T {
         let mut flight = self.flight.lock();
         let result = arrive();
         *flight = None;
-        sender.send_replace(Some(result));
+        sender.send_replace(Some(result.clone()));
+        result
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::Method;
-use nudj_client::transport::Hyper;
+use nudj_client::{config::Transport, transport::Hyper};
 use nudj_tower::classify::TransportError;
 use socket2::SockRef;
 
@@ -82,6 +82,17 @@ async fn a_request_that_crosses_the_servers_end_is_told_and_not_sent_again() {
     println!("{} of {} crossed the server's end", errors.len(), WORKERS * CALLS);
     // Whether the server has seen one of these nobody knows here, so the caller must be told just that.
     assert!(errors.iter().all(TransportError::was_sent), "{errors:?}");
+    let seen = seen.lock().unwrap();
+    assert!(seen.values().all(|times| *times == 1), "sent twice");
+    assert!(seen.len() + errors.len() >= WORKERS * CALLS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_it_sent_again_by_the_legacy_transport() {
+    let server = Server::start().await;
+    let (hyper, url) = (hyper(|config| config.transport = Transport::Legacy), server.url.clone());
+    let seen = closing(server, false);
+    let errors = calls(&hyper, &url).await;
     let seen = seen.lock().unwrap();
     assert!(seen.values().all(|times| *times == 1), "sent twice");
     assert!(seen.len() + errors.len() >= WORKERS * CALLS);
