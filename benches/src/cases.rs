@@ -94,6 +94,8 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
     let beside = ServiceBuilder::new().map_request(Call::new).service(five()?);
     cases.case("five layers, context beside the request", &plain, beside);
 
+    cases.case("five layers' work, fused by hand", &plain, Fused::five(Immediate)?);
+
     let mut with_context = request();
     CallContext::get_or_insert(with_context.extensions_mut());
     with_context.headers_mut().insert("x-correlation-id", HeaderValue::from_static("bench"));

@@ -51,8 +51,8 @@ struct Shared {
     turn: AtomicUsize,
     started: AtomicU64,
     ended: AtomicU64,
-    name: HeaderName,
-    token: HeaderValue,
+    /// The header and the credential of the whole stack; the five layers have none, nor a deadline or timer.
+    whole: Option<(HeaderName, HeaderValue)>,
 }
 
 const TOTAL: Duration = Duration::from_secs(30);
@@ -64,6 +64,19 @@ impl<S> Fused<S> {
     /// # Errors
     /// When a part refuses its configuration.
     pub fn new(inner: S) -> Result<Self, BoxError> {
+        let token = (HeaderName::from_static("x-api-token"), HeaderValue::from_static("token"));
+        Self::of(inner, Some(token))
+    }
+
+    /// What correlation, retry, rate limit, round robin and circuit breaker do, and no more.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn five(inner: S) -> Result<Self, BoxError> {
+        Self::of(inner, None)
+    }
+
+    fn of(inner: S, whole: Option<(HeaderName, HeaderValue)>) -> Result<Self, BoxError> {
         let shared = Shared {
             quota: RateLimitLayer::new(&free_quota())?.handle(),
             budget: RetryBudget::new(BudgetConfig::default())?,
@@ -74,8 +87,7 @@ impl<S> Fused<S> {
             turn: AtomicUsize::new(0),
             started: AtomicU64::new(0),
             ended: AtomicU64::new(0),
-            name: HeaderName::from_static("x-api-token"),
-            token: HeaderValue::from_static("token"),
+            whole,
         };
         Ok(Self { inner, shared: Arc::new(shared) })
     }
@@ -97,10 +109,14 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let (shared, now) = (Arc::clone(&self.shared), Instant::now());
         let context = CallContext::new();
-        context.limit_deadline(now + TOTAL);
+        if shared.whole.is_some() {
+            context.limit_deadline(now + TOTAL);
+        }
         dress(&mut request, &context);
         let copy = request.clone();
-        request.headers_mut().insert(&shared.name, shared.token.clone());
+        if let Some((name, token)) = &shared.whole {
+            request.headers_mut().insert(name, token.clone());
+        }
         shared.budget.count_call();
         if !shared.quota.try_acquire() {
             return Box::pin(async { Err(Rejection::RateLimited { retry_after: None }.into()) });
@@ -174,6 +190,9 @@ where
         let result = match this.inner.poll(cx) {
             Poll::Ready(result) => result,
             Poll::Pending => {
+                if this.shared.whole.is_none() {
+                    return Poll::Pending;
+                }
                 if this.timer.is_none() {
                     this.timer.set(Some(sleep_until(Instant::now() + ATTEMPT)));
                 }
