@@ -125,6 +125,13 @@ impl UserMapping {
         Ok(found.map(|user| user.id))
     }
 
+    /// Whether the user of this id is there and not erased: an erased one may still be shown, without its external id.
+    async fn is_own(&self, attempt: &Attempt<'_>, id: &str) -> Result<bool, MappingError> {
+        let Some(external) = self.external(attempt.change)? else { return Ok(false) };
+        let found = attempt.remote.get_user(id).await?;
+        Ok(found.is_some_and(|user| user.external_user_id == Some(external)))
+    }
+
     async fn upsert(&self, attempt: &Attempt<'_>) -> Result<Applied, MappingError> {
         let mut id = attempt.known.remote_id.clone();
         if id.is_none() && (attempt.known.in_doubt || attempt.change.operation != Operation::Insert) {
@@ -134,13 +141,19 @@ impl UserMapping {
         if let Some(id) = id {
             match attempt.remote.update_user(&id, &update).await {
                 Ok(_) => return Ok(Applied::Linked(id)),
-                // Somebody erased it at Nudj; here it is still wanted. An attempt before this one may have made it anew.
-                Err(error) if error.kind() == RemoteErrorKind::NotFound => {
-                    if let Some(id) = self.look_up(attempt).await?.filter(|other| *other != id) {
-                        attempt.remote.update_user(&id, &update).await?;
-                        return Ok(Applied::Linked(id));
+                Err(error) if error.kind() == RemoteErrorKind::NotFound => match self.look_up(attempt).await? {
+                    // An attempt before this one made it anew.
+                    Some(other) if other != id => {
+                        attempt.remote.update_user(&other, &update).await?;
+                        return Ok(Applied::Linked(other));
                     }
-                }
+                    // It is there, so it is the call that was not found.
+                    Some(_) => return Err(error.into()),
+                    // A list may be behind.
+                    None if self.is_own(attempt, &id).await? => return Err(error.into()),
+                    // Somebody erased it at Nudj; here it is still wanted.
+                    None => {}
+                },
                 Err(error) => return Err(error.into()),
             }
         }

@@ -1,0 +1,87 @@
+//! What a change comes to at Nudj, where Nudj's answer leaves room for more than one meaning.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use nudj_mock::{Fault, MockNudj, Records};
+use nudj_sync::cdc::{CdcConfig, Change, MemoryState, Operation, Position, RecordKey, Row, Status};
+use serde_json::{Value, json};
+
+use super::{
+    again::Script,
+    fixture::{builder, caught_up, config},
+};
+
+const USERS: &str = "/api/v2/admin/users";
+const USER: &str = "/api/v2/admin/users/{id}";
+const CHALLENGE: &str = "/api/v2/admin/challenges/{id}";
+
+fn change(table: &str, operation: Operation, row: Value) -> Change {
+    let row: Row = serde_json::from_value(row).unwrap();
+    let record = RecordKey { table: table.into(), key: row["id"].as_str().unwrap().into() };
+    let (old, new) = if operation == Operation::Delete { (Some(row), None) } else { (None, Some(row)) };
+    Change { record, operation, old, new, position: Some(Position::new("1")) }
+}
+
+fn user(operation: Operation, name: &str) -> Change {
+    change("users", operation, json!({"id": "1", "email": "u1@example.org", "display_name": name}))
+}
+
+fn inserted_and_updated() -> Vec<Change> {
+    vec![user(Operation::Insert, "first"), user(Operation::Update, "second")]
+}
+
+/// A mock that takes two users of one external id: what keeps them apart is ours.
+async fn mock() -> MockNudj {
+    MockNudj::builder().duplicate_users(true).start().await.unwrap()
+}
+
+/// Makes these changes, each of which is given up after a few tries where it may be its own fault.
+async fn made(mock: &MockNudj, changes: Vec<Change>) -> Status {
+    let source = Script { changes, next: 0 };
+    let give_up = CdcConfig { max_attempts: 3, give_up_after: Duration::ZERO, ..config() };
+    let pipeline = builder(source, MemoryState::default(), mock).config(give_up).start().unwrap();
+    caught_up(&pipeline).await;
+    pipeline.status()
+}
+
+/// The real API shows no call that updates a user; one that it does not know may be answered as a user that it does not know.
+#[tokio::test]
+async fn user_whose_update_is_not_found_though_it_is_there_is_not_created_again() {
+    let mock = mock().await;
+    mock.inject(Fault::status(404).on(Method::PATCH, USER));
+    let status = made(&mock, inserted_and_updated()).await;
+    assert_eq!((mock.users_count(), status.applied, status.buried), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn user_that_the_list_does_not_show_yet_is_not_created_again() {
+    let mock = mock().await;
+    mock.inject(Fault::status(404).on(Method::PATCH, USER));
+    let json = HeaderValue::from_static("application/json");
+    mock.inject(Fault::answer(200, json, r#"{"totalCount":0,"edges":[]}"#).on(Method::GET, USERS));
+    let status = made(&mock, inserted_and_updated()).await;
+    assert_eq!((mock.users_count(), status.applied, status.buried), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn user_that_is_nowhere_to_be_found_is_created_again() {
+    let mock = mock().await;
+    mock.inject(Fault::status(404).on(Method::PATCH, USER));
+    mock.inject(Fault::status(404).on(Method::GET, USER));
+    let json = HeaderValue::from_static("application/json");
+    mock.inject(Fault::answer(200, json, r#"{"totalCount":0,"edges":[]}"#).on(Method::GET, USERS));
+    let status = made(&mock, inserted_and_updated()).await;
+    assert_eq!((mock.users_count(), status.applied, status.buried), (2, 2, 0));
+}
+
+#[tokio::test]
+async fn challenge_whose_update_is_not_found_though_it_is_there_is_not_created_again() {
+    let mock = mock().await;
+    mock.inject(Fault::status(404).on(Method::POST, CHALLENGE));
+    let row = |title: &str| json!({"id": "a", "title": title});
+    let changes = [(Operation::Insert, "Alpha"), (Operation::Update, "Beta")];
+    let changes = changes.map(|(operation, title)| change("challenges", operation, row(title)));
+    let status = made(&mock, changes.to_vec()).await;
+    assert_eq!((mock.records_count(Records::Challenges), status.applied, status.buried), (1, 1, 1));
+}
