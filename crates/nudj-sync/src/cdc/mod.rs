@@ -47,7 +47,7 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! - Changes behind the last position are made again after a crash; a record may be taken back to an older state until they are
 //!   all made. That is at-least-once, with an effect as if once.
 //! - Nudj being down, slow or over quota is waited out, with backoff, for as long as it lasts. A row that Nudj refuses (4xx), that
-//!   cannot be mapped (a required column was renamed), or that alone ends in 500, becomes a dead letter and the stream goes on.
+//!   cannot be mapped (a required column was renamed), or that alone ends in 404 or 500, becomes a dead letter and the stream goes on.
 //! - A record has at most one dead letter. Its later changes are made, since each shows the whole row, and one that gets through
 //!   removes it. [`CdcState::replay`] asks the running pipeline to try it again.
 //!

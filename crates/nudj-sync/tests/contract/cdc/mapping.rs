@@ -1,6 +1,6 @@
 //! What a change comes to at Nudj, where Nudj's answer leaves room for more than one meaning.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderValue, Method};
 use nudj_mock::{Fault, MockNudj, Records};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     again::Script,
-    fixture::{builder, caught_up, config},
+    fixture::{builder, caught_up, challenges, config},
 };
 
 const USERS: &str = "/api/v2/admin/users";
@@ -43,6 +43,35 @@ async fn made(mock: &MockNudj, changes: Vec<Change>) -> Status {
     let pipeline = builder(source, MemoryState::default(), mock).config(give_up).start().unwrap();
     caught_up(&pipeline).await;
     pipeline.status()
+}
+
+/// Else its personal data would stay at Nudj for good: the record is unlinked, and nothing names it any more.
+#[tokio::test]
+async fn page_of_a_proxy_is_not_taken_for_a_user_that_is_erased_already() {
+    let mock = mock().await;
+    for code in [404, 410] {
+        mock.inject(Fault::html(code).on(Method::DELETE, USER).times(1));
+    }
+    let status = made(&mock, vec![user(Operation::Insert, "first"), user(Operation::Delete, "first")]).await;
+    assert_eq!((mock.users_count(), status.applied, status.buried), (0, 2, 0));
+}
+
+#[tokio::test]
+async fn page_of_a_proxy_is_not_taken_for_a_challenge_that_is_gone() {
+    let mock = mock().await;
+    mock.inject(Fault::html(404).on(Method::POST, CHALLENGE).times(1));
+    let row = json!({"id": "a", "title": "Alpha"});
+    let life = [Operation::Insert, Operation::Delete].map(|operation| change("challenges", operation, row.clone()));
+    made(&mock, life.to_vec()).await;
+    assert_eq!(challenges(&mock).await, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn user_that_is_erased_already_need_not_be_erased() {
+    let mock = mock().await;
+    mock.inject(Fault::status(404).on(Method::DELETE, USER));
+    let status = made(&mock, vec![user(Operation::Insert, "first"), user(Operation::Delete, "first")]).await;
+    assert_eq!((status.applied, status.buried), (2, 0));
 }
 
 /// The real API shows no call that updates a user; one that it does not know may be answered as a user that it does not know.
