@@ -15,6 +15,8 @@ use crate::{
 /// | updated | the seed's `PATCH /users/{id}`: display name, bio, picture |
 /// | deleted | `DELETE /users/{id}`: Nudj erases the personal data |
 ///
+/// A column that is NULL empties its field at Nudj; a field whose column is not there stays as it is.
+///
 /// Email and username are sent when a user is created; neither the documentation nor the seed shows a call that changes them.
 #[derive(Clone, Debug)]
 pub struct UserMapping {
@@ -113,9 +115,9 @@ impl UserMapping {
 
     fn update(&self, change: &Change) -> Result<UserUpdate, MappingError> {
         Ok(UserUpdate {
-            display_name: columns::text(change, &self.display_name)?,
-            bio: columns::text(change, &self.bio)?,
-            profile_picture_url: columns::text(change, &self.picture)?,
+            display_name: columns::to_set(change, &self.display_name)?,
+            bio: columns::to_set(change, &self.bio)?,
+            profile_picture_url: columns::to_set(change, &self.picture)?,
         })
     }
 
@@ -160,7 +162,7 @@ impl UserMapping {
         let new = self.new_user(attempt.change)?;
         match attempt.remote.create_user(&new).await {
             // What a creation does not take.
-            Ok(user) if update.bio.is_some() => {
+            Ok(user) if update.bio.as_ref().is_some_and(|bio| !bio.is_empty()) => {
                 attempt.created(&user.id);
                 attempt.remote.update_user(&user.id, &update).await?;
                 Ok(Applied::Linked(user.id))

@@ -114,3 +114,28 @@ async fn challenge_whose_update_is_not_found_though_it_is_there_is_not_created_a
     let status = made(&mock, changes.to_vec()).await;
     assert_eq!((mock.records_count(Records::Challenges), status.applied, status.buried), (1, 1, 1));
 }
+
+/// Also where somebody wants it gone: a text about oneself that was taken back here stayed at Nudj for ever.
+#[tokio::test]
+async fn column_that_became_null_empties_its_field_and_one_that_is_missing_leaves_it() {
+    let mock = mock().await;
+    let row = |bio: Value, picture: Value| json!({"id": "1", "email": "u1@example.org", "bio": bio, "display_name": "Ada", "profile_picture_url": picture});
+    let mut without = row(Value::Null, json!("https://example.org/2.png"));
+    without.as_object_mut().unwrap().remove("display_name");
+    let changes = vec![
+        change("users", Operation::Insert, row(json!("a text"), json!("https://example.org/1.png"))),
+        change("users", Operation::Update, without),
+    ];
+    made(&mock, changes).await;
+    let user = &mock.users()[0];
+    assert_eq!((&user["bio"], &user["displayName"]), (&json!(""), &json!("Ada")));
+    assert_eq!(user["profilePictureUrl"], "https://example.org/2.png");
+}
+
+#[tokio::test]
+async fn row_of_nulls_is_created_by_one_call() {
+    let mock = mock().await;
+    let row = json!({"id": "1", "email": "u1@example.org", "bio": null, "display_name": null});
+    made(&mock, vec![change("users", Operation::Insert, row)]).await;
+    assert_eq!((mock.users_count(), mock.request_count()), (1, 1));
+}
