@@ -77,6 +77,7 @@ mod source;
 #[cfg(feature = "cdc-sqlite")]
 mod sqlite;
 mod state;
+mod until;
 mod verdict;
 mod window;
 mod worker;

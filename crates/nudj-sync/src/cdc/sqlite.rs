@@ -10,12 +10,12 @@ use sqlx::{
     Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqlitePool},
 };
-use tokio::time::Instant;
 
 use self::schema::Table;
 use super::{
     change::{Change, Operation, Position, RecordKey, Row, key_text},
     source::{Batch, ChangeSource, Lag, Resumed},
+    until::from_now,
 };
 use crate::Error;
 
@@ -188,7 +188,7 @@ impl ChangeSource for SqliteSource {
     }
 
     async fn next(&mut self, limit: usize) -> Result<Batch, Error> {
-        let until = Instant::now() + self.poll_interval;
+        let until = from_now(self.poll_interval);
         let batch = self.read(limit).await?;
         if batch.position.is_some() {
             return Ok(batch);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nudj_mock::{Fault, MockNudj};
-use nudj_sync::cdc::{CdcState as _, MemoryState, Pipeline, SqliteSource, SqliteState};
+use nudj_sync::cdc::{CdcState as _, ChangeSource as _, MemoryState, Pipeline, SqliteSource, SqliteState};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use super::{
@@ -134,6 +134,16 @@ async fn what_happens_while_no_pipeline_runs_is_made_up_for() {
     settled(&database, &pipeline).await;
     assert_eq!(users(&mock), named(&[("1", "second"), ("2", "first 2")]));
     assert_eq!(mock.request_count() - calls, 2, "resumed, not begun again");
+}
+
+#[tokio::test]
+async fn source_that_is_to_wait_for_ever_hands_out_what_is_there() {
+    let database = Database::new().await;
+    database.user(1).await;
+    let mut source = database.source().await.poll_interval(Duration::MAX);
+    source.begin_snapshot().await.unwrap();
+    let batch = source.next(10).await.unwrap();
+    assert!(batch.changes.len() == 1 && batch.snapshot_complete, "{batch:?}");
 }
 
 #[tokio::test]
