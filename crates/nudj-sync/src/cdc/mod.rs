@@ -60,6 +60,8 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! - Two pipelines on one stream: they overtake each other. Run one, and another when it is gone.
 //! - A replication slot that nobody reads from: it keeps the server's log until the disk is full. Set `max_slot_wal_keep_size`, watch
 //!   [`Lag::bytes`], and call `LogicalSource::remove` when the stream is not wanted any more.
+//! - `REPLACE` in SQLite without `PRAGMA recursive_triggers = ON`: rows that it removes because of a UNIQUE column are removed
+//!   unseen. The page of `SqliteSource` says more.
 //! - A window smaller than the number of records that may be stuck at once: the stream waits for them.
 
 mod apply;

@@ -146,6 +146,30 @@ async fn source_that_is_to_wait_for_ever_hands_out_what_is_there() {
     assert!(batch.changes.len() == 1 && batch.snapshot_complete, "{batch:?}");
 }
 
+/// The ways that the source's page names.
+#[tokio::test]
+async fn row_that_replace_removes_is_deleted_where_triggers_are_recursive_and_an_upsert_needs_nothing() {
+    let (database, mock) = (Database::new().await, mock().await);
+    database.run("CREATE UNIQUE INDEX users_email ON users (email)").await;
+    database.user(1).await;
+    database.user(2).await;
+    let pipeline = database.start(&mock).await;
+    caught_up(&pipeline).await;
+    // In one go: the setting belongs to the connection.
+    let replaced = "INSERT OR REPLACE INTO users VALUES (3, 'u1@example.org', 'third')";
+    database.run(format!("PRAGMA recursive_triggers = ON; {replaced}; PRAGMA recursive_triggers = OFF")).await;
+    settled(&database, &pipeline).await;
+    assert_eq!(users(&mock), named(&[("2", "first 2"), ("3", "third")]));
+
+    let ids = || mock.users().iter().map(|user| user["id"].to_string()).collect::<Vec<_>>();
+    let before = ids();
+    let upsert = "ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name";
+    database.run(format!("INSERT INTO users VALUES (2, 'u2@example.org', 'second') {upsert}")).await;
+    settled(&database, &pipeline).await;
+    assert_eq!(users(&mock), named(&[("2", "second"), ("3", "third")]));
+    assert_eq!(ids(), before, "changed, not made anew");
+}
+
 #[tokio::test]
 async fn rolled_back_transaction_is_never_seen() {
     let (database, mock) = (Database::new().await, mock().await);
