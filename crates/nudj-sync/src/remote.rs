@@ -20,11 +20,12 @@ pub enum RemoteErrorKind {
     NotDone,
     /// It was not done because there is no quota for it now: our own limiter, 429.
     Throttled,
-    /// It may or may not have been done: a lost answer, a timeout, 5xx. Look before something is created again.
+    /// It may or may not have been done: a lost answer, a timeout, 5xx, a 404 or 410 that is not the API's own. Look before
+    /// something is created again.
     Unknown,
     /// Something unique is taken: 409.
     Conflict,
-    /// There is no such record: 404, 410.
+    /// There is no such record: 404 with the API's own code `NOT_FOUND`.
     NotFound,
     /// No call can succeed before a person has changed something: a token that is refused, a setting.
     Unauthorized,
@@ -80,7 +81,9 @@ impl From<nudj_client::Error> for RemoteError {
             ErrorKind::CircuitOpen | ErrorKind::Connect => RemoteErrorKind::NotDone,
             ErrorKind::RateLimited => RemoteErrorKind::Throttled,
             ErrorKind::Status { status, .. } => match status.as_u16() {
-                404 | 410 => RemoteErrorKind::NotFound,
+                404 | 410 if error.code() == Some("NOT_FOUND") => RemoteErrorKind::NotFound,
+                // Of a proxy that does not know the way: nothing is said of the record, so nobody is to take it for erased.
+                404 | 410 => RemoteErrorKind::Unknown,
                 408 | 425 => RemoteErrorKind::NotDone,
                 429 => RemoteErrorKind::Throttled,
                 409 => RemoteErrorKind::Conflict,
@@ -246,5 +249,39 @@ fn found<T>(answer: Result<T, nudj_client::Error>) -> Result<Option<T>, RemoteEr
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use nudj_mock::{Fault, MockNudj};
+
+    use super::*;
+
+    async fn answered(fault: Fault) -> RemoteError {
+        let mock = MockNudj::start().await.unwrap();
+        mock.inject(fault);
+        let config = nudj_client::Config { endpoints: vec![mock.url()], ..nudj_client::Config::default() };
+        let client = Client::builder().config(config).token(mock.token()).build().unwrap();
+        client.update_user("1", &UserUpdate::default()).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn only_the_apis_own_answer_says_that_a_record_is_not_there() {
+        let json = |code, body: &'static str| Fault::answer(code, HeaderValue::from_static("application/json"), body);
+        let rows = [
+            (Fault::status(404), RemoteErrorKind::NotFound),
+            (json(410, r#"{"message":"gone","code":"NOT_FOUND"}"#), RemoteErrorKind::NotFound),
+            (Fault::html(404), RemoteErrorKind::Unknown),
+            (Fault::html(410), RemoteErrorKind::Unknown),
+            (json(404, ""), RemoteErrorKind::Unknown),
+            (json(404, r#"{"code":"DEPLOYMENT_NOT_FOUND","message":"no such deployment"}"#), RemoteErrorKind::Unknown),
+            (json(404, r#"{"error":{"code":"NOT_FOUND"}}"#), RemoteErrorKind::Unknown),
+        ];
+        for (fault, kind) in rows {
+            let text = format!("{fault:?}");
+            assert_eq!(answered(fault).await.kind(), kind, "{text}");
+        }
     }
 }

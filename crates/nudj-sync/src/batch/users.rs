@@ -73,8 +73,9 @@ impl<N: Remote> Target for Users<N> {
 }
 
 fn unknown_endpoint(error: &RemoteError) -> bool {
-    let status = error.client_error().and_then(|error| error.status()).map(|status| status.as_u16());
-    error.kind() == RemoteErrorKind::NotFound || status == Some(405)
+    let Some(client) = error.client_error() else { return error.kind() == RemoteErrorKind::NotFound };
+    // A way that is not known is answered by whoever does not know it, also by a proxy. After a lost answer it is known.
+    !client.is_in_doubt() && client.status().is_some_and(|status| matches!(status.as_u16(), 404 | 405))
 }
 
 /// The API's codes are tRPC's.

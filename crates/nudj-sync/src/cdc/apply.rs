@@ -143,7 +143,9 @@ fn blame_remote(error: &RemoteError) -> Blame {
         RemoteErrorKind::Unknown => {
             let Some(client) = error.client_error() else { return Blame::Unclear };
             match client.kind() {
-                nudj_client::ErrorKind::Status { status, .. } if status.as_u16() == 500 => Blame::Unclear,
+                nudj_client::ErrorKind::Status { status, .. } if matches!(status.as_u16(), 404 | 410 | 500) => {
+                    Blame::Unclear
+                }
                 nudj_client::ErrorKind::Decode { .. } | nudj_client::ErrorKind::BodyTooLarge { .. } => Blame::Unclear,
                 _ => Blame::Nudj,
             }

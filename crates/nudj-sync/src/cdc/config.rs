@@ -22,7 +22,7 @@ pub struct CdcConfig {
     /// How often the lag is measured, and dead letters that are to be replayed are looked for. More than 0. Default 1 s.
     #[serde(with = "humantime_serde")]
     pub look_every: Duration,
-    /// After so many failures that are about this record (500, an answer that cannot be read) it becomes a dead letter, if others
+    /// After so many failures that are about this record (404, 500, an answer that cannot be read) it becomes a dead letter, if others
     /// succeeded meanwhile or `give_up_after` is over. Failures that are about Nudj as a whole are waited out. 1 or more.
     /// Default 8.
     pub max_attempts: u32,

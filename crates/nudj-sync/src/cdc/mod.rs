@@ -47,7 +47,7 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! - Changes behind the last position are made again after a crash; a record may be taken back to an older state until they are
 //!   all made. That is at-least-once, with an effect as if once.
 //! - Nudj being down, slow or over quota is waited out, with backoff, for as long as it lasts. A row that Nudj refuses (4xx), that
-//!   cannot be mapped (a required column was renamed), or that alone ends in 500, becomes a dead letter and the stream goes on.
+//!   cannot be mapped (a required column was renamed), or that alone ends in 404 or 500, becomes a dead letter and the stream goes on.
 //! - A record has at most one dead letter. Its later changes are made, since each shows the whole row, and one that gets through
 //!   removes it. [`CdcState::replay`] asks the running pipeline to try it again.
 //!
@@ -60,6 +60,8 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! - Two pipelines on one stream: they overtake each other. Run one, and another when it is gone.
 //! - A replication slot that nobody reads from: it keeps the server's log until the disk is full. Set `max_slot_wal_keep_size`, watch
 //!   [`Lag::bytes`], and call `LogicalSource::remove` when the stream is not wanted any more.
+//! - `REPLACE` in SQLite without `PRAGMA recursive_triggers = ON`: rows that it removes because of a UNIQUE column are removed
+//!   unseen. The page of `SqliteSource` says more.
 //! - A window smaller than the number of records that may be stuck at once: the stream waits for them.
 
 mod apply;
@@ -77,6 +79,7 @@ mod source;
 #[cfg(feature = "cdc-sqlite")]
 mod sqlite;
 mod state;
+mod until;
 mod verdict;
 mod window;
 mod worker;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
-use tokio::time::Instant;
 
 use super::{
     change::{Change, Operation, Position, RecordKey, Row, key_text},
     source::{Batch, ChangeSource, Lag, Resumed},
+    until::from_now,
 };
 use crate::Error;
 
@@ -258,7 +258,7 @@ impl ChangeSource for PostgresSource {
     }
 
     async fn next(&mut self, limit: usize) -> Result<Batch, Error> {
-        let until = Instant::now() + self.poll_interval;
+        let until = from_now(self.poll_interval);
         // The second look is into the next stretch.
         for _ in 0..2 {
             let batch = self.read(limit).await?;

@@ -10,12 +10,12 @@ use sqlx::{
     Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqlitePool},
 };
-use tokio::time::Instant;
 
 use self::schema::Table;
 use super::{
     change::{Change, Operation, Position, RecordKey, Row, key_text},
     source::{Batch, ChangeSource, Lag, Resumed},
+    until::from_now,
 };
 use crate::Error;
 
@@ -28,7 +28,15 @@ use crate::Error;
 /// exist yet is taken in with all its rows when it appears.
 ///
 /// A snapshot is a note for each row, made in one transaction with the triggers: without gap or double, and a process that dies in
-/// the middle goes on there. Keys must be text or numbers; a table without a primary key, and one whose key is a BLOB, is refused.
+/// the middle goes on there.
+///
+/// A row that `REPLACE` removes because another has its value in a UNIQUE column or index fires no trigger unless the connection that
+/// writes has `PRAGMA recursive_triggers = ON`, which SQLite leaves off and no other connection can set for it: its record stays at
+/// Nudj. Set it wherever you write by `INSERT OR REPLACE`, `UPDATE OR REPLACE` or into a table with `ON CONFLICT REPLACE`. With it a
+/// REPLACE over a row of the same key is a deletion and an insertion at Nudj too, so that its user is erased and made anew. Better
+/// is `INSERT .. ON CONFLICT .. DO UPDATE`, which needs neither, and a DELETE for the row that is in the way.
+///
+/// Keys must be text or numbers; a table without a primary key, and one whose key is a BLOB, is refused.
 #[derive(Debug)]
 pub struct SqliteSource {
     pool: SqlitePool,
@@ -188,7 +196,7 @@ impl ChangeSource for SqliteSource {
     }
 
     async fn next(&mut self, limit: usize) -> Result<Batch, Error> {
-        let until = Instant::now() + self.poll_interval;
+        let until = from_now(self.poll_interval);
         let batch = self.read(limit).await?;
         if batch.position.is_some() {
             return Ok(batch);

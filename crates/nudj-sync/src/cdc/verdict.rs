@@ -57,7 +57,8 @@ const LONGEST_ASKED: Duration = Duration::from_secs(60);
 pub(super) fn backoff(failures: u32, draw: f64, config: &CdcConfig) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     let full = config.base_delay.saturating_mul(1_u32 << doublings).min(config.max_delay);
-    full.mul_f64((0.5 + draw / 2.0).clamp(0.5, 1.0))
+    // Rounded, the longest of all would be longer than there is.
+    Duration::try_from_secs_f64(full.as_secs_f64() * (0.5 + draw / 2.0).clamp(0.5, 1.0)).unwrap_or(full)
 }
 
 #[cfg(test)]
@@ -89,6 +90,12 @@ mod tests {
         let wait = |asked| verdict(Blame::Nudj, tries(1, false, 0), Some(Duration::from_secs(asked)), 0.0, &config);
         assert_eq!(wait(5), Verdict::RetryIn(Duration::from_secs(5)));
         assert_eq!(wait(u64::MAX), Verdict::RetryIn(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn longest_wait_of_all_can_be_had() {
+        let config = CdcConfig { base_delay: Duration::MAX, max_delay: Duration::MAX, ..CdcConfig::default() };
+        assert_eq!(backoff(1, 1.0, &config), Duration::MAX);
     }
 
     proptest! {

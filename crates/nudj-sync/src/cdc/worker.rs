@@ -12,6 +12,7 @@ use super::{
     mapping::Applied,
     pipeline::Status,
     state::Progress,
+    until::from_now,
     verdict::backoff,
     window::{Ticket, Window},
 };
@@ -87,7 +88,7 @@ impl Worker {
                 () = told(&mut stopping), if !is_stopping => {}
             }
             if commit_at.is_none() && !self.progress.is_empty() {
-                commit_at = Some(Instant::now() + self.shared.config.commit_every);
+                commit_at = Some(from_now(self.shared.config.commit_every));
             }
             if !self.unlinked.is_empty() && !self.commit_failed {
                 commit_at = commit_at.map(|at| at.min(Instant::now()));

@@ -2,7 +2,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pgwire_replication::PgWireError;
-use tokio::time::Instant;
 
 use super::{
     address::Address,
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::{
     Error,
-    cdc::{Batch, Change, ChangeSource, Lag, Position, Resumed},
+    cdc::{Batch, Change, ChangeSource, Lag, Position, Resumed, until::from_now},
 };
 
 /// Reads the changes of tables in PostgreSQL 14 or later by logical replication. The server needs `wal_level = logical`, the role
@@ -228,7 +227,7 @@ impl LogicalSource {
             Stage::Streaming(stream) => {
                 // Asked before the look, as others may go on writing; while there is much to read, not at all.
                 let begun_at = if stream.is_idle { Some(self.catalog.end().await?) } else { None };
-                let filled = stream.fill(limit, Instant::now() + self.poll_interval).await;
+                let filled = stream.fill(limit, from_now(self.poll_interval)).await;
                 self.is_lost |= matches!(filled, Err(LogicalError::Broken { .. }));
                 filled?;
                 let (mut batch, gaps) = stream.assembler.give(limit);

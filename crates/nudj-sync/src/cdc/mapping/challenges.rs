@@ -154,9 +154,15 @@ impl Mapping for ChallengeMapping {
             };
             match attempt.remote.update_challenge(&id, &update).await {
                 Ok(_) => return Ok(Applied::Linked(id)),
-                // Gone at Nudj; an attempt before this one may have made it anew.
                 Err(error) if error.kind() == RemoteErrorKind::NotFound => {
-                    if let Some(id) = self.look_up(&attempt).await?.filter(|other| *other != id) {
+                    // By its id, as its title may have been changed at Nudj.
+                    let is_it = |challenge: &Challenge| challenge.id == id;
+                    if attempt.remote.find_challenge(&is_it).await?.is_some() {
+                        // It is there, so it is the call that was not found.
+                        return Err(error.into());
+                    }
+                    // Gone at Nudj; an attempt before this one may have made it anew.
+                    if let Some(id) = self.look_up(&attempt).await? {
                         attempt.remote.update_challenge(&id, &update).await?;
                         return Ok(Applied::Linked(id));
                     }

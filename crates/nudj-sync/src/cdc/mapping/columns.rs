@@ -14,6 +14,14 @@ pub(super) fn text(change: &Change, column: &str) -> Result<Option<String>, Mapp
     }
 }
 
+/// A column as the text that a field becomes. `None`, which leaves the field as it is, where it is missing; null empties it.
+pub(super) fn to_set(change: &Change, column: &str) -> Result<Option<String>, MappingError> {
+    match change.column(column) {
+        Some(Value::Null) => Ok(Some(String::new())),
+        _ => text(change, column),
+    }
+}
+
 pub(super) fn required(change: &Change, column: &str) -> Result<String, MappingError> {
     if let Some(text) = text(change, column)?.filter(|text| !text.is_empty()) {
         return Ok(text);

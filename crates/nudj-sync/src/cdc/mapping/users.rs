@@ -15,6 +15,8 @@ use crate::{
 /// | updated | the seed's `PATCH /users/{id}`: display name, bio, picture |
 /// | deleted | `DELETE /users/{id}`: Nudj erases the personal data |
 ///
+/// A column that is NULL empties its field at Nudj; a field whose column is not there stays as it is.
+///
 /// Email and username are sent when a user is created; neither the documentation nor the seed shows a call that changes them.
 #[derive(Clone, Debug)]
 pub struct UserMapping {
@@ -113,9 +115,9 @@ impl UserMapping {
 
     fn update(&self, change: &Change) -> Result<UserUpdate, MappingError> {
         Ok(UserUpdate {
-            display_name: columns::text(change, &self.display_name)?,
-            bio: columns::text(change, &self.bio)?,
-            profile_picture_url: columns::text(change, &self.picture)?,
+            display_name: columns::to_set(change, &self.display_name)?,
+            bio: columns::to_set(change, &self.bio)?,
+            profile_picture_url: columns::to_set(change, &self.picture)?,
         })
     }
 
@@ -123,6 +125,13 @@ impl UserMapping {
         let Some(external) = self.external(attempt.change)? else { return Ok(None) };
         let found = attempt.remote.find_user_by_external_id(&external).await?;
         Ok(found.map(|user| user.id))
+    }
+
+    /// Whether the user of this id is there and not erased: an erased one may still be shown, without its external id.
+    async fn is_own(&self, attempt: &Attempt<'_>, id: &str) -> Result<bool, MappingError> {
+        let Some(external) = self.external(attempt.change)? else { return Ok(false) };
+        let found = attempt.remote.get_user(id).await?;
+        Ok(found.is_some_and(|user| user.external_user_id == Some(external)))
     }
 
     async fn upsert(&self, attempt: &Attempt<'_>) -> Result<Applied, MappingError> {
@@ -134,20 +143,26 @@ impl UserMapping {
         if let Some(id) = id {
             match attempt.remote.update_user(&id, &update).await {
                 Ok(_) => return Ok(Applied::Linked(id)),
-                // Somebody erased it at Nudj; here it is still wanted. An attempt before this one may have made it anew.
-                Err(error) if error.kind() == RemoteErrorKind::NotFound => {
-                    if let Some(id) = self.look_up(attempt).await?.filter(|other| *other != id) {
-                        attempt.remote.update_user(&id, &update).await?;
-                        return Ok(Applied::Linked(id));
+                Err(error) if error.kind() == RemoteErrorKind::NotFound => match self.look_up(attempt).await? {
+                    // An attempt before this one made it anew.
+                    Some(other) if other != id => {
+                        attempt.remote.update_user(&other, &update).await?;
+                        return Ok(Applied::Linked(other));
                     }
-                }
+                    // It is there, so it is the call that was not found.
+                    Some(_) => return Err(error.into()),
+                    // A list may be behind.
+                    None if self.is_own(attempt, &id).await? => return Err(error.into()),
+                    // Somebody erased it at Nudj; here it is still wanted.
+                    None => {}
+                },
                 Err(error) => return Err(error.into()),
             }
         }
         let new = self.new_user(attempt.change)?;
         match attempt.remote.create_user(&new).await {
             // What a creation does not take.
-            Ok(user) if update.bio.is_some() => {
+            Ok(user) if update.bio.as_ref().is_some_and(|bio| !bio.is_empty()) => {
                 attempt.created(&user.id);
                 attempt.remote.update_user(&user.id, &update).await?;
                 Ok(Applied::Linked(user.id))

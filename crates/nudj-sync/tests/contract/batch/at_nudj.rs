@@ -68,10 +68,11 @@ async fn bulk_sends_a_chunk_in_one_call_and_single_one_post_per_user() {
 
 #[tokio::test]
 async fn an_api_without_bulk_gets_a_post_per_user() {
-    for status in [404, 405] {
+    for answer in [Fault::status(404), Fault::status(405), Fault::html(404)] {
         let mock = MockNudj::start().await.unwrap();
-        mock.inject(Fault::status(status).on(Method::POST, BULK));
-        assert_eq!(import(Users::bulk(client(&mock)), 1_000).await.created, 1_000, "{status}");
+        let text = format!("{answer:?}");
+        mock.inject(answer.on(Method::POST, BULK));
+        assert_eq!(import(Users::bulk(client(&mock)), 1_000).await.created, 1_000, "{text}");
         assert!(mock.received().count(Method::POST, BULK) <= 8, "those in flight before the first answer");
     }
 }

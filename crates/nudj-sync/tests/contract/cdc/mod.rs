@@ -5,6 +5,7 @@ mod child;
 mod fixture;
 #[cfg(feature = "cdc-logical")]
 mod logical;
+mod mapping;
 mod outage;
 #[cfg(feature = "cdc-postgres")]
 mod postgres;

@@ -295,3 +295,14 @@ async fn every_record_is_there_once_after_kill_nine_with_a_sick_nudj() {
     assert_eq!(state.dead_letter_count().await.unwrap(), 0);
     database.remove().await;
 }
+
+#[tokio::test]
+async fn source_that_is_to_wait_for_ever_hands_out_what_is_there() {
+    let Some(database) = Database::new("cdc::postgres::source_that_is_to_wait_for_ever").await else { return };
+    database.user(1).await;
+    let mut source = cursor(&database.url).await.0.poll_interval(Duration::MAX);
+    source.begin_snapshot().await.unwrap();
+    assert_eq!(source.next(10).await.unwrap().changes.len(), 1);
+    drop(source);
+    database.remove().await;
+}

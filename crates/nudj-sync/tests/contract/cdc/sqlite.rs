@@ -7,7 +7,7 @@ use std::{
 };
 
 use nudj_mock::{Fault, MockNudj};
-use nudj_sync::cdc::{CdcState as _, MemoryState, Pipeline, SqliteSource, SqliteState};
+use nudj_sync::cdc::{CdcState as _, ChangeSource as _, MemoryState, Pipeline, SqliteSource, SqliteState};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use super::{
@@ -134,6 +134,40 @@ async fn what_happens_while_no_pipeline_runs_is_made_up_for() {
     settled(&database, &pipeline).await;
     assert_eq!(users(&mock), named(&[("1", "second"), ("2", "first 2")]));
     assert_eq!(mock.request_count() - calls, 2, "resumed, not begun again");
+}
+
+#[tokio::test]
+async fn source_that_is_to_wait_for_ever_hands_out_what_is_there() {
+    let database = Database::new().await;
+    database.user(1).await;
+    let mut source = database.source().await.poll_interval(Duration::MAX);
+    source.begin_snapshot().await.unwrap();
+    let batch = source.next(10).await.unwrap();
+    assert!(batch.changes.len() == 1 && batch.snapshot_complete, "{batch:?}");
+}
+
+/// The ways that the source's page names.
+#[tokio::test]
+async fn row_that_replace_removes_is_deleted_where_triggers_are_recursive_and_an_upsert_needs_nothing() {
+    let (database, mock) = (Database::new().await, mock().await);
+    database.run("CREATE UNIQUE INDEX users_email ON users (email)").await;
+    database.user(1).await;
+    database.user(2).await;
+    let pipeline = database.start(&mock).await;
+    caught_up(&pipeline).await;
+    // In one go: the setting belongs to the connection.
+    let replaced = "INSERT OR REPLACE INTO users VALUES (3, 'u1@example.org', 'third')";
+    database.run(format!("PRAGMA recursive_triggers = ON; {replaced}; PRAGMA recursive_triggers = OFF")).await;
+    settled(&database, &pipeline).await;
+    assert_eq!(users(&mock), named(&[("2", "first 2"), ("3", "third")]));
+
+    let ids = || mock.users().iter().map(|user| user["id"].to_string()).collect::<Vec<_>>();
+    let before = ids();
+    let upsert = "ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name";
+    database.run(format!("INSERT INTO users VALUES (2, 'u2@example.org', 'second') {upsert}")).await;
+    settled(&database, &pipeline).await;
+    assert_eq!(users(&mock), named(&[("2", "second"), ("3", "third")]));
+    assert_eq!(ids(), before, "changed, not made anew");
 }
 
 #[tokio::test]

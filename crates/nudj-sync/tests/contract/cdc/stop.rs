@@ -90,3 +90,17 @@ async fn read_under_way_does_not_hold_up_what_a_stop_writes() {
     assert!(writes.is_ok(), "{:?}", pipeline.status());
     assert!(pipeline.stop(Duration::from_secs(5)).await);
 }
+
+/// Deletions are written at once all the same: what comes next of their record waits for that.
+#[tokio::test]
+async fn position_that_is_never_written_by_itself_is_written_by_the_stop() {
+    let mock = MockNudj::start().await.unwrap();
+    let row = |operation| challenge(operation, json!({"id": "a", "title": "Alpha"}));
+    let changes = [Operation::Insert, Operation::Delete, Operation::Insert].map(row).to_vec();
+    let seldom = CdcConfig { commit_every: Duration::MAX, ..config() };
+    let source = Script { changes, next: 0 };
+    let pipeline = builder(source, MemoryState::default(), &mock).config(seldom).start().unwrap();
+    let made = pipeline.wait_for(|status| status.applied == 3);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(60), made).await, Ok(true), "{:?}", pipeline.status());
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+}

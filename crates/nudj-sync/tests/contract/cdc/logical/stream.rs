@@ -238,3 +238,14 @@ async fn table_that_comes_later_is_taken_in_with_its_rows() {
     drop((one, two));
     replicated.remove().await;
 }
+
+#[tokio::test]
+async fn source_that_is_to_wait_for_ever_hands_out_what_comes() {
+    let Some(replicated) = Replicated::new("source_that_is_to_wait_for_ever").await else { return };
+    let mut source = replicated.source().await.poll_interval(Duration::MAX);
+    snapshot(&mut source).await;
+    replicated.database.user(1).await;
+    assert_eq!(read(&mut source, 10, |changes, _| !changes.is_empty()).await.len(), 1);
+    drop(source);
+    replicated.remove().await;
+}
