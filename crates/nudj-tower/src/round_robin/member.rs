@@ -138,7 +138,7 @@ impl Member {
         let until = {
             // One at a time, or two would both take the last room.
             let _judging = registry.judging.lock();
-            let has_room = || registry.has_room(rules.max_ejected_share, &mut now);
+            let has_room = || registry.has_room(rules.max_ejected_share, at);
             let until = self.record.lock().failed(rules, counts, at, has_room);
             if let Some(until) = until {
                 self.consecutive.store(0, Relaxed);
@@ -157,6 +157,11 @@ impl Member {
     #[inline]
     pub(super) fn is_out(&self, now: &mut Now) -> bool {
         self.down.load(Relaxed) || self.is_ejected(now)
+    }
+
+    /// As [`is_out`](Self::is_out), for who holds a lock: whoever looks next puts it back and tells observers, who may use the handle.
+    pub(super) fn is_out_at(&self, now: Duration) -> bool {
+        self.down.load(Relaxed) || nanos(now) < self.out_until.load(Relaxed)
     }
 
     #[inline]

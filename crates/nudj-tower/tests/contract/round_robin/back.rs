@@ -1,11 +1,14 @@
 //! Endpoints that come back, and start anew.
 
-use std::future::pending;
+use std::{future::pending, sync::OnceLock};
 
-use nudj_tower::round_robin::{OutlierConfig, Plain};
+use nudj_tower::{
+    observe::{Event, Observers},
+    round_robin::{Endpoint, Origin, OriginLayer, OutlierConfig, Plain, PlainLayer, RoundRobinHandle, RoundRobinLayer},
+};
 use tokio::time::{Instant, advance};
 use tokio_test::task;
-use tower::service_fn;
+use tower::{Layer, service_fn};
 
 use super::{
     ejection::{ejected, ejecting},
@@ -41,16 +44,23 @@ async fn time_out<S>(service: &S, calls: usize)
 where
     S: Service<Request<()>, Response = Response<&'static str>, Error = BoxError> + Clone,
 {
+    time_out_after(SECOND, service, calls).await;
+}
+
+async fn time_out_after<S>(wait: Duration, service: &S, calls: usize)
+where
+    S: Service<Request<()>, Response = Response<&'static str>, Error = BoxError> + Clone,
+{
     let calls: Vec<_> = (0..2 * calls)
         .map(|_| {
             let (request, context) = request();
-            context.limit_deadline(Instant::now() + SECOND);
+            context.limit_deadline(Instant::now() + wait);
             let mut call = task::spawn(service.clone().call(request));
             let _ = call.poll();
             call
         })
         .collect();
-    advance(SECOND).await;
+    advance(wait).await;
     drop(calls);
 }
 
@@ -105,4 +115,39 @@ async fn a_check_that_finds_it_up_again_and_again_hides_no_failure() {
         time_out(&service, 1).await;
         assert_eq!(ejected(&handle), [Some(30 * SECOND), None]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_may_use_the_handle() {
+    let (handle, told) = (Arc::new(OnceLock::<RoundRobinHandle>::new()), Arc::new(Mutex::new(vec![])));
+    let (own, log) = (Arc::clone(&handle), Arc::clone(&told));
+    let observers = Observers::new(move |event: &Event<'_>| {
+        if let Event::EndpointEjected { endpoint, until } = event {
+            log.lock().push((endpoint.to_string(), until.is_some()));
+            if *endpoint == "http://b" && until.is_none() {
+                let handle = own.get().unwrap();
+                assert!(handle.mark_down("http://a") && handle.mark_up("http://a"));
+            }
+        }
+    });
+    let sick = service_fn(|request: Request<()>| async move {
+        if request.uri().host() == Some("a") {
+            pending::<()>().await;
+        }
+        Ok::<_, BoxError>(Response::builder().status(500).body("").unwrap())
+    });
+    let endpoints = ["http://a", "http://b"].map(|text| Endpoint::at(Origin::parse(text).unwrap()));
+    let layers = |endpoint: &Endpoint| (PlainLayer, OriginLayer::of(endpoint));
+    let layer = RoundRobinLayer::new(&ejecting(OutlierConfig::default()), endpoints, layers).unwrap();
+    let layer = layer.observers(observers);
+    assert!(handle.set(layer.handle()).is_ok());
+    let service = layer.layer(sick);
+
+    // b fails at once, and its time is over when a's calls end: so there is room for a, which whoever judges a sees first.
+    time_out_after(30 * SECOND, &service, 5).await;
+    let name = |name: &str, out| (format!("http://{name}"), out);
+    assert_eq!(*told.lock(), [name("b", true), name("a", true)]);
+    ejected(&layer.handle());
+    assert_eq!(ejected(&layer.handle()), [None; 2]);
+    assert_eq!(told.lock()[2..], [name("b", false), name("a", false)], "b is back, which the observer says of a too");
 }
