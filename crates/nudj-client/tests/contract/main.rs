@@ -16,6 +16,7 @@ macro_rules! over_both {
 mod answers;
 mod config;
 mod credentials;
+mod failover;
 mod hostile;
 mod keys;
 #[cfg(all(feature = "keys-postgres", feature = "keys-redis", feature = "keys-sqlite"))]

@@ -95,27 +95,35 @@ impl Shared {
         }
     }
 
-    /// Tells every change once and in order, whoever made it. Whoever finds somebody telling leaves its own to them: they look
-    /// once more after they have let go. An observer may use the handle.
+    /// Tells every change once and in order, whoever made it. An observer may use the handle.
     #[cold]
     pub(super) fn tell_changes(&self) {
-        while let Some(mut told) = self.told.try_lock() {
-            let mut any = false;
-            while let Some(change) = self.breaker.next_untold() {
-                any = true;
-                let (from, to, retry_after) = (told.as_str(), change.to.as_str(), change.open_for);
-                *told = change.to;
-                let (name, cause) = (self.name(), change.cause);
-                if matches!(change.to, State::Open | State::ForcedOpen) {
-                    tracing::warn!(name, from, to, ?cause, ?retry_after, "circuit breaker changed its state");
-                } else {
-                    tracing::info!(name, from, to, ?cause, "circuit breaker changed its state");
-                }
-                self.around.observers.tell(|| Event::BreakerChanged { name, from, to, retry_after });
+        one_at_a_time(&self.told, |told| self.tell_untold(told), || self.breaker.has_untold());
+    }
+
+    fn tell_untold(&self, told: &mut State) {
+        while let Some(change) = self.breaker.next_untold() {
+            let (from, to, retry_after) = (told.as_str(), change.to.as_str(), change.open_for);
+            *told = change.to;
+            let (name, cause) = (self.name(), change.cause);
+            if matches!(change.to, State::Open | State::ForcedOpen) {
+                tracing::warn!(name, from, to, ?cause, ?retry_after, "circuit breaker changed its state");
+            } else {
+                tracing::info!(name, from, to, ?cause, "circuit breaker changed its state");
             }
-            if !any {
-                return;
-            }
+            self.around.observers.tell(|| Event::BreakerChanged { name, from, to, retry_after });
+        }
+    }
+}
+
+/// Does all the `work` there is. Whoever finds somebody at it leaves its own to them: they look whether something `is_left` once they
+/// have let go, since what came after their last look found the lock taken.
+fn one_at_a_time<T>(lock: &Mutex<T>, mut work: impl FnMut(&mut T), is_left: impl Fn() -> bool) {
+    while let Some(mut held) = lock.try_lock() {
+        work(&mut held);
+        drop(held);
+        if !is_left() {
+            return;
         }
     }
 }
@@ -218,5 +226,34 @@ impl BreakerHandle {
 impl Available for BreakerHandle {
     fn availability(&self) -> Availability {
         self.0.availability()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::CircuitBreakerConfig, *};
+
+    #[test]
+    fn a_change_that_comes_after_the_tellers_last_look_is_told_by_it() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&told);
+        let observers = Observers::new(move |event: &Event<'_>| {
+            if let Event::BreakerChanged { to, .. } = event {
+                log.lock().push(*to);
+            }
+        });
+        let breaker = Breaker::new(&CircuitBreakerConfig::default(), 1).unwrap();
+        let shared = Shared::new(breaker, Surroundings::new(None, observers));
+        let mut late = Some(|| {
+            shared.breaker.force_open(shared.now());
+            // Finds the lock taken, and leaves.
+            shared.tell_changes();
+        });
+        let work = |last: &mut State| {
+            shared.tell_untold(last);
+            late.take().into_iter().for_each(|change| change());
+        };
+        one_at_a_time(&shared.told, work, || shared.breaker.has_untold());
+        assert_eq!(*told.lock(), ["forced_open"]);
     }
 }

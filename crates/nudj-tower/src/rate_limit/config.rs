@@ -36,8 +36,8 @@ pub struct RateLimitConfig {
     /// ask for. Default: 60 s.
     #[serde(with = "humantime_serde")]
     pub max_retry_after: Duration,
-    /// How many keys a keyed limiter keeps; at least 1. Keys beyond it share one quota until others fall idle. About 250 bytes
-    /// a key and 8 for each of its calls in the last window. Default: 100 000.
+    /// How many keys a keyed limiter keeps; at least 1. Keys beyond it share one quota until others fall idle. Default:
+    /// 100 000. What a key takes stands on the [module's page](super#memory).
     pub max_keys: usize,
 }
 
@@ -50,7 +50,7 @@ pub enum Algorithm {
     #[default]
     SlidingWindow,
     /// The generic cell rate algorithm of the `governor` crate: a burst of `max_requests`, then one each
-    /// `window / max_requests`. Smooth and 8 bytes a key, but a window that holds a burst holds up to twice `max_requests`.
+    /// `window / max_requests`. Smooth, and without memory for the calls, but a window that holds a burst holds up to twice `max_requests`.
     Gcra,
 }
 

@@ -70,8 +70,9 @@
 //!
 //! # Memory
 //!
-//! 8 bytes for each call in the last window, at most 1024 of them; above that quota 256 bytes whatever it is; GCRA none. A key of a keyed
-//! limiter takes about 250 bytes more. A key that is idle, its window empty and no call using it, is let go when the map is three
+//! By the sliding window 8 bytes for each request of the quota, up to 1024 of them; above that quota 256 bytes whatever it is. By GCRA none.
+//! A key of a keyed limiter takes about 210 bytes more, and its room for calls grows with them: by 8 to 16 bytes for each call of its fullest
+//! window. A key that is idle, its window empty and no call using it, is let go when the map is three
 //! quarters full and new keys come; that loses nothing. Known keys never pay for it.
 
 mod config;

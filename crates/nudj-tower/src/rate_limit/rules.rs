@@ -33,10 +33,17 @@ impl<C> Rules<C> {
         Rules { classifier, observers, endpoints, wall_clock }
     }
 
-    /// Whether there is somebody to send to.
-    pub(super) fn ask(&self) -> Result<(), Rejection> {
+    /// Whether there is somebody to send `request` to.
+    pub(super) fn ask<Req, Res>(&self, request: Option<&Req>) -> Result<(), Rejection>
+    where
+        C: Classify<Req, Res>,
+    {
         match self.endpoints.as_ref().map(|endpoints| endpoints.availability()) {
             Some(Availability::Unavailable { retry_after }) => {
+                // The balancer is not asked, so this says in its place that a repeat would find no endpoint either.
+                if let Some(context) = request.and_then(|request| self.classifier.context(request)) {
+                    context.set_untried_endpoints(0);
+                }
                 Err(Rejection::CircuitOpen { endpoint: None, retry_after })
             }
             Some(Availability::Available) | None => Ok(()),

@@ -59,7 +59,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let mut guard = Guard::new(&self.shared, self.shared.limiters.of(&request));
-        let state = match self.shared.rules.ask() {
+        let state = match self.shared.rules.ask::<Req, S::Response>(Some(&request)) {
             Err(rejection) => {
                 guard.gate().count_refusal();
                 State::failed(rejection)
@@ -199,6 +199,7 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>, L: Leases>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Rejection>> {
     let mut turn = turn.project();
+    let request = waiting.map(|(_, request)| request);
     loop {
         let now = clock::read();
         let gate = guard.gate();
@@ -207,7 +208,7 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>, L: Leases>(
         let admission = match guard.place() {
             Some(ticket) => gate.check(ticket, at, cx),
             None => {
-                let context = waiting.and_then(|(_, request)| guard.rules().classifier.context(request));
+                let context = request.and_then(|request| guard.rules().classifier.context(request));
                 let deadline = context.and_then(|context| context.deadline()).map(|deadline| settings.nanos(deadline));
                 gate.admit(at, deadline, cx)
             }
@@ -225,7 +226,7 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>, L: Leases>(
             Admission::Granted(_) => {
                 if let Some(since) = turn.since {
                     // The endpoints may have gone while it waited; the quota then goes to the next at once.
-                    if let Err(rejection) = guard.rules().ask() {
+                    if let Err(rejection) = guard.rules().ask(request) {
                         return Poll::Ready(Err(refuse(guard, rejection)));
                     }
                     guard.rules().tell_waited(now.saturating_duration_since(*since));
@@ -236,7 +237,7 @@ fn poll_quota<S, Req, Res, C: Classify<Req, Res>, L: Leases>(
         }
         turn.since.get_or_insert(now);
         let Some(alarm) = alarm else { return Poll::Pending };
-        if let Err(rejection) = guard.rules().ask() {
+        if let Err(rejection) = guard.rules().ask(request) {
             return Poll::Ready(Err(refuse(guard, rejection)));
         }
         match alarm {

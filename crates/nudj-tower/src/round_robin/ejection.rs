@@ -70,7 +70,7 @@ impl Record {
         self.back
     }
 
-    /// It was put back early.
+    /// It was put back early, or is no longer marked down: what it did before is forgotten.
     pub(super) fn returned(&mut self, now: Duration) {
         self.back = self.back.min(now);
         self.window = None;

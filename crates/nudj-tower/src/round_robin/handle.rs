@@ -102,8 +102,8 @@ impl RoundRobinHandle {
         })
     }
 
-    /// Says that an endpoint is up, which ends an ejection too. Its breaker decides for itself. Returns whether there is an
-    /// endpoint of this name.
+    /// Says that an endpoint is up, which ends an ejection too; if it was out, its failures are counted anew. Its breaker decides for
+    /// itself. Returns whether there is an endpoint of this name.
     pub fn mark_up(&self, name: &str) -> bool {
         self.registry.find(name).is_some_and(|member| {
             member.mark_up();

@@ -110,9 +110,7 @@ impl Member {
         if failed {
             let failures = self.failures.fetch_add(1, Relaxed) + 1;
             if let Some(rules) = &self.common.outlier {
-                let consecutive = self.consecutive.fetch_add(1, Relaxed).saturating_add(1);
-                let calls = ended.saturating_sub(self.unjudged.load(Relaxed));
-                self.judge(rules, Counts { consecutive, calls, failures });
+                self.judge(rules, ended, failures);
             }
         } else if outcome == Some(Outcome::Success) {
             if self.consecutive.load(Relaxed) != 0 {
@@ -124,15 +122,23 @@ impl Member {
         self.common.observers.tell(|| Event::AttemptEnded { endpoint: &self.name, outcome });
     }
 
+    /// Counts one more failure. While it is out none counts: those calls were sent before, or for want of a better place, and say
+    /// nothing of how it does once it is back.
     #[cold]
-    fn judge(&self, rules: &OutlierConfig, counts: Counts) {
-        let Some(registry) = self.common.registry.upgrade() else { return };
+    fn judge(&self, rules: &OutlierConfig, ended: u64, failures: u64) {
         let mut now = Now::unread();
+        if self.is_out(&mut now) {
+            return;
+        }
+        let consecutive = self.consecutive.fetch_add(1, Relaxed).saturating_add(1);
+        let calls = ended.saturating_sub(self.unjudged.load(Relaxed));
+        let counts = Counts { consecutive, calls, failures };
+        let Some(registry) = self.common.registry.upgrade() else { return };
         let at = now.get(&self.common);
         let until = {
             // One at a time, or two would both take the last room.
             let _judging = registry.judging.lock();
-            let has_room = || registry.has_room(rules.max_ejected_share, &mut now);
+            let has_room = || registry.has_room(rules.max_ejected_share, at);
             let until = self.record.lock().failed(rules, counts, at, has_room);
             if let Some(until) = until {
                 self.consecutive.store(0, Relaxed);
@@ -153,6 +159,11 @@ impl Member {
         self.down.load(Relaxed) || self.is_ejected(now)
     }
 
+    /// As [`is_out`](Self::is_out), for who holds a lock: whoever looks next puts it back and tells observers, who may use the handle.
+    pub(super) fn is_out_at(&self, now: Duration) -> bool {
+        self.down.load(Relaxed) || nanos(now) < self.out_until.load(Relaxed)
+    }
+
     #[inline]
     fn is_ejected(&self, now: &mut Now) -> bool {
         let until = self.out_until.load(Relaxed);
@@ -168,9 +179,10 @@ impl Member {
         false
     }
 
-    /// Puts it back; of many who see that its time is over one tells.
+    /// Puts it back with no failure counted; of many who see that its time is over one does, and tells.
     fn take_back(&self, until: u64) {
         if self.out_until.compare_exchange(until, 0, Relaxed, Relaxed).is_ok() {
+            self.consecutive.store(0, Relaxed);
             tracing::info!(endpoint = &*self.name, "endpoint is back");
             self.common.observers.tell(|| Event::EndpointEjected { endpoint: &self.name, until: None });
         }
@@ -182,14 +194,19 @@ impl Member {
         }
     }
 
-    /// Ends an ejection as well: whoever says that it is up knows more than its past.
+    /// Ends an ejection as well: whoever says that it is up knows more than its past, which is forgotten. Of one that is in nothing is:
+    /// a check that finds it up again and again must not hide that its calls fail.
     pub(super) fn mark_up(&self) {
-        if self.down.swap(false, Relaxed) {
+        let was_down = self.down.swap(false, Relaxed);
+        let until = self.out_until.load(Relaxed);
+        if was_down || until != 0 {
+            self.record.lock().returned(Now::unread().get(&self.common));
+            self.consecutive.store(0, Relaxed);
+        }
+        if was_down {
             tracing::info!(endpoint = &*self.name, "endpoint marked up");
         }
-        let until = self.out_until.load(Relaxed);
         if until != 0 {
-            self.record.lock().returned(Now::unread().get(&self.common));
             self.take_back(until);
         }
     }

@@ -42,7 +42,7 @@
 //!
 //! An endpoint that fails fast gets its share of calls, never more. With [`OutlierConfig`] it is ejected for a while: after
 //! `consecutive_failures` in a row, or a `failure_rate` in the window, for `base_ejection` x (times out in a row), where each
-//! `base_ejection` of healthy time takes one time off.
+//! `base_ejection` of healthy time takes one time off. What fails while it is out does not count; once it is back it starts anew.
 //!
 //! A search costs a look at each endpoint: a few nanoseconds; up to 64 endpoints it allocates nothing.
 //!

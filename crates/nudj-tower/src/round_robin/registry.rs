@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -16,7 +17,7 @@ use super::{
     config::RoundRobinConfig,
     ejection,
     endpoint::{self, Endpoint},
-    member::{Common, Member, Now},
+    member::{Common, Member},
     pick::Picker,
 };
 use crate::{ConfigError, observe::Observers};
@@ -130,9 +131,9 @@ impl Registry {
         set.slots.iter().find(|slot| &**slot.endpoint.name() == name).map(|slot| Arc::clone(&slot.member))
     }
 
-    pub(super) fn has_room(&self, share: f64, now: &mut Now) -> bool {
+    pub(super) fn has_room(&self, share: f64, now: Duration) -> bool {
         let set = self.set();
-        let out = set.slots.iter().filter(|slot| slot.member.is_out(now)).count();
+        let out = set.slots.iter().filter(|slot| slot.member.is_out_at(now)).count();
         ejection::has_room(set.slots.len(), out, share)
     }
 }

@@ -74,6 +74,10 @@ impl History {
         self.untold -= 1;
         Some(change)
     }
+
+    pub(super) fn has_untold(&self) -> bool {
+        self.untold > 0
+    }
 }
 
 impl Inner {

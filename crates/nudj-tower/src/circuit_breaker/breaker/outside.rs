@@ -72,6 +72,11 @@ impl Breaker {
         self.inner.lock().history.as_mut()?.next_untold()
     }
 
+    /// Whether [`next_untold`](Self::next_untold) would return one.
+    pub(in super::super) fn has_untold(&self) -> bool {
+        self.inner.lock().history.as_ref().is_some_and(|history| history.has_untold())
+    }
+
     /// Whether nothing is lost when this breaker is forgotten and made anew: it is closed, and no command put it so.
     pub(in super::super) fn is_forgettable(&self) -> bool {
         matches!(self.inner.lock().mode, Mode::Closed)

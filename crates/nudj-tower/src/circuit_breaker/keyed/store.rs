@@ -30,8 +30,8 @@ const SPARE: usize = 16;
 ///
 /// Looking a key up costs the same for one key and for a million. When there is no more room a new key takes the place of one that
 /// is closed and was not called for a while. Run [`sweeper`](Self::sweeper), and it finds room already made; without it
-/// the new key's call makes it, by looking at no more than eight others. A key costs about 250 bytes, and with
-/// `window_calls` a quarter byte for each of them more; room for the index (40 bytes a key) is taken at the start.
+/// the new key's call makes it, by looking at no more than eight others. A key costs about 170 bytes, and with
+/// `window_calls` a quarter byte for each of them more; room for the index (60 to 80 bytes a key) is taken at the start.
 ///
 /// A clone shares the circuits.
 pub struct KeyedBreakers<K>(Arc<Inner<K>>);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use nudj_tower::{Availability, Available};
+use nudj_tower::{Availability, Available, CallContext};
 
 use super::*;
 
@@ -55,4 +55,33 @@ async fn while_no_endpoint_is_there_nobody_waits_or_pays() {
     drop(head);
     assert!(next.is_woken());
     assert_eq!(refused(assert_ready!(next.poll())), open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_refused_for_want_of_endpoints_has_none_left_to_go_to() {
+    let endpoints = Arc::new(Endpoints::default());
+    let asks = Arc::clone(&endpoints);
+    let layer = RateLimitLayer::new(&config(1)).unwrap().asks(asks);
+    let mut service = layer.layer(answer(200, &[]));
+    // A call that was tried at one of two endpoints, and is sent again.
+    let again = || {
+        let mut request = Request::new(());
+        let context = CallContext::get_or_insert(request.extensions_mut());
+        context.record_try(1, &"a".into(), 1);
+        (request, context)
+    };
+
+    let (request, waits) = again();
+    service.call(again().0).await.unwrap();
+    let mut waiting = task::spawn(service.call(request));
+    assert_pending!(waiting.poll());
+    assert_eq!(waits.untried_endpoints(), 1, "nothing was said yet");
+    endpoints.away.store(true, Ordering::Relaxed);
+    let (request, at_once) = again();
+    assert!(service.call(request).await.is_err());
+    assert_eq!(at_once.untried_endpoints(), 0);
+
+    advance(SECOND).await;
+    assert!(assert_ready!(waiting.poll()).is_err());
+    assert_eq!(waits.untried_endpoints(), 0, "asked at the head of the queue");
 }

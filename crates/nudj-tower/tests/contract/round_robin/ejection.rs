@@ -13,7 +13,7 @@ use tower::{Layer, service_fn};
 
 use super::*;
 
-fn ejecting(outlier: OutlierConfig) -> RoundRobinConfig {
+pub(super) fn ejecting(outlier: OutlierConfig) -> RoundRobinConfig {
     RoundRobinConfig { outlier: Some(outlier) }
 }
 
@@ -22,7 +22,7 @@ fn over_ejecting<const N: usize>(fakes: &[Fake; N]) -> RoundRobin<Fake> {
     RoundRobin::new(&config, fakes.iter().map(|fake| (fake.name, 1, fake.clone()))).unwrap()
 }
 
-fn ejected(handle: &RoundRobinHandle) -> Vec<Option<Duration>> {
+pub(super) fn ejected(handle: &RoundRobinHandle) -> Vec<Option<Duration>> {
     handle.endpoints().iter().map(|view| view.ejected_for).collect()
 }
 

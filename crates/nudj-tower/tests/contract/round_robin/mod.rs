@@ -1,5 +1,6 @@
 //! The balancer over endpoints that do as they are told.
 
+mod back;
 #[cfg(feature = "circuit-breaker")]
 mod breakers;
 mod changes;
