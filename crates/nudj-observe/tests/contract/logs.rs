@@ -116,6 +116,7 @@ fn what_other_code_writes_is_redacted_in_either_format() {
                 authorization = "canary-4",
                 pin_token = 99_887_766,
                 headers = ?["Bearer canary-5"],
+                request = r#"{"x-api-token":"canary-7"}"#,
                 user = "ada\nlevel=ERROR",
                 "fetched https://ada:canary-6@h/x"
             );
