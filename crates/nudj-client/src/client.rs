@@ -82,6 +82,7 @@ impl Client {
     }
 
     /// A client whose requests ask for content in `language` (`x-language`) and that shares everything else with this one.
+    /// A cache in the stack must keep languages apart; that of `nudj-cache` does.
     ///
     /// # Errors
     /// Of kind `config` when `language` cannot stand in a header.

@@ -48,7 +48,7 @@ impl<S, C> Exchange<S, C> {
         C: Carry<S::Body>,
     {
         let state = self.state;
-        let (rules, tags) = state.rules(request.uri().path());
+        let (rules, tags) = state.rules(&request);
         let headers = request.headers().clone();
         let (traits, wishes) = (Traits::of(&headers), Directives::read(&headers));
         let question = Question { names, headers, traits, wishes, rules, tags, as_of: AsOf::now() };
@@ -118,8 +118,8 @@ impl<S, C> Exchange<S, C> {
 }
 
 impl State {
-    /// What the configuration says for a path, and the tags of its answers.
-    fn rules(&self, path: &str) -> (Rules, Vec<String>) {
+    /// What the configuration says for a request, and the tags of its answer.
+    fn rules<A>(&self, request: &Request<A>) -> (Rules, Vec<String>) {
         let config = &self.config;
         let mut rules = Rules {
             ttl: None,
@@ -129,11 +129,19 @@ impl State {
             stale_if_error: config.stale_if_error,
             keep_for_revalidation: config.keep_for_revalidation,
         };
-        let Some((route, values)) = self.route(path) else { return (rules, Vec::new()) };
+        let matched = self.route(request.uri().path());
+        let mut tags = Vec::new();
+        let traits = Traits::of(request.headers());
+        if self.naming.selects(request.headers(), traits) {
+            // One of several answers: by its resource a change finds them all.
+            let route = matched.as_ref().map(|(route, values)| (*route, values));
+            tags.extend(self.naming.resource(request, traits, route));
+        }
+        let Some((route, values)) = matched else { return (rules, tags) };
         rules.ttl = Some(route.rule.ttl).filter(|ttl| !ttl.is_zero());
         rules.override_origin = route.rule.override_origin;
         rules.negative_ttl = route.rule.negative_ttl.unwrap_or(rules.negative_ttl);
-        let tags = route.rule.tags.iter().map(|template| route::tag(template, &values)).collect();
+        tags.extend(route.rule.tags.iter().map(|template| route::tag(template, &values)));
         (rules, tags)
     }
 

@@ -9,7 +9,6 @@ use super::{
     body::{Carry, Passed},
     exchange::Exchange,
     headers::Traits,
-    key,
     layer::State,
     origin::Origin,
     route,
@@ -28,14 +27,19 @@ impl<S, C> Exchange<S, C> {
         Ok(answer.map(|body| C::passed(Passed::untouched(body))))
     }
 
-    /// Past the cache, and after a success what it may have changed is gone. `key`: of what the URI itself names.
-    pub(super) async fn change<A>(self, request: Request<A>, key: Option<String>) -> Result<Response<C::Body>, BoxError>
+    /// Past the cache, and after a success what it may have changed is gone. `resource`: the key of what the URI names.
+    pub(super) async fn change<A>(
+        self,
+        request: Request<A>,
+        resource: Option<String>,
+    ) -> Result<Response<C::Body>, BoxError>
     where
         S: Origin<A>,
         C: Carry<S::Body>,
     {
         let state = Arc::clone(&self.state);
-        let mut gone = Invalidation { keys: key.into_iter().collect(), tags: Vec::new() };
+        // As a tag, which is also a key: every language of it.
+        let mut gone = Invalidation { keys: Vec::new(), tags: resource.into_iter().collect() };
         if let Some((route, values)) = state.route(request.uri().path()) {
             let templates = route.rule.tags.iter().chain(&route.rule.invalidates);
             gone.tags.extend(templates.map(|template| route::tag(template, &values)));
@@ -48,7 +52,7 @@ impl<S, C> Exchange<S, C> {
         let answer = self.pass(request).await?;
         if answer.status().is_success() || answer.status().is_redirection() {
             let locations = [header::LOCATION, header::CONTENT_LOCATION];
-            gone.keys.extend(locations.iter().filter_map(|name| state.key_in(answer.headers(), name, &asked)));
+            gone.tags.extend(locations.iter().filter_map(|name| state.resource_in(answer.headers(), name, &asked)));
             let cache = state.cache.clone();
             let invalidate = async move { cache.invalidate(&gone).await };
             // The change has happened: a caller that leaves now must not leave the old value behind.
@@ -64,13 +68,13 @@ impl<S, C> Exchange<S, C> {
 
 impl State {
     /// The key of what a Location header names, when it is of the same origin.
-    fn key_in(&self, answer: &HeaderMap, name: &HeaderName, asked: &Request<()>) -> Option<String> {
+    fn resource_in(&self, answer: &HeaderMap, name: &HeaderName, asked: &Request<()>) -> Option<String> {
         let target = same_origin(asked, answer.get(name)?.to_str().ok()?)?;
         let mut request = asked.clone();
         *request.uri_mut() = target;
         let route = self.route(request.uri().path());
         let route = route.as_ref().map(|(route, values)| (*route, values));
-        key::primary(&request, Traits::of(request.headers()), &self.partition, &self.credentials, route)
+        self.naming.resource(&request, Traits::of(request.headers()), route)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::route::RouteRule;
@@ -37,6 +38,9 @@ pub struct HttpCacheConfig {
     /// for others. Default 60 s.
     #[serde(with = "humantime_serde")]
     pub remember_uncacheable: Duration,
+    /// Request headers that select one of a resource's answers even where no `Vary` names them: answers to requests that
+    /// differ in one of them are kept apart. `x-language` always is one; these are further ones. Default none.
+    pub selecting_headers: Vec<String>,
     /// Rules for routes; the first whose path fits counts. Default none.
     pub routes: Vec<RouteRule>,
 }
@@ -52,6 +56,7 @@ impl Default for HttpCacheConfig {
             max_revalidations: 64,
             revalidation_timeout: Duration::from_secs(30),
             remember_uncacheable: Duration::from_secs(60),
+            selecting_headers: Vec::new(),
             routes: Vec::new(),
         }
     }
@@ -69,6 +74,9 @@ impl HttpCacheConfig {
         if self.max_revalidations > tokio::sync::Semaphore::MAX_PERMITS {
             return Err(CacheError::config("max_revalidations", "is too large"));
         }
+        if let Some(name) = self.selecting_headers.iter().find(|name| HeaderName::try_from(*name).is_err()) {
+            return Err(CacheError::config("selecting_headers", format!("{name:?} is not the name of a header")));
+        }
         self.routes.iter().try_for_each(RouteRule::validate)
     }
 }
@@ -83,6 +91,13 @@ mod tests {
         config.validate().unwrap();
         assert_eq!(toml::from_str::<HttpCacheConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
         assert!(toml::from_str::<HttpCacheConfig>("max_bdy = 1").is_err());
+    }
+
+    #[test]
+    fn header_that_is_none_is_refused_by_name() {
+        let config: HttpCacheConfig = toml::from_str("selecting_headers = ['x-region', 'a b']").unwrap();
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("selecting_headers") && error.contains("a b"), "{error}");
     }
 
     #[test]

@@ -150,6 +150,10 @@ pub(super) const CREDENTIALS: [HeaderName; 5] = [
     HeaderName::from_static("x-api-key"),
 ];
 
+/// Request headers that say which of a resource's answers is wanted, and that an origin does not name in Vary: Nudj says
+/// nothing of its own about `x-language`.
+pub(super) const SELECTING: [HeaderName; 1] = [HeaderName::from_static("x-language")];
+
 /// What a request's headers hold, found in one pass: a dozen lookups would cost as much as the rest of a hit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Traits {
@@ -161,6 +165,8 @@ pub(super) struct Traits {
     pub(super) partial: bool,
     /// One of [`CREDENTIALS`].
     pub(super) credential: bool,
+    /// One of [`SELECTING`].
+    pub(super) selecting: bool,
 }
 
 impl Traits {
@@ -174,6 +180,7 @@ impl Traits {
                 || *name == header::IF_MATCH
                 || *name == header::IF_UNMODIFIED_SINCE;
             traits.credential |= CREDENTIALS.contains(name);
+            traits.selecting |= SELECTING.contains(name);
         }
         traits
     }

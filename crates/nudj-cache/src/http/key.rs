@@ -4,6 +4,9 @@
 //! http|<length>:<partition>|<hash of the credentials in the request>|<URI, or the route's key and the query>
 //! ```
 //! Nothing a caller can put into a URI reaches the first two parts, and credentials that differ never share a key.
+//!
+//! A request that says which of a resource's answers it wants (its language) has `.<hash of what it says>` behind the
+//! credentials. What is stored so has the key without it, the resource's, as a tag: a change strikes every language.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -11,7 +14,7 @@ use http::{Extensions, HeaderMap, HeaderName, Request, header};
 use sha2::{Digest, Sha256};
 
 use super::{
-    headers::{CREDENTIALS, Traits},
+    headers::{self, CREDENTIALS, SELECTING, Traits},
     route::{self, Route, Values},
 };
 use crate::key;
@@ -45,30 +48,74 @@ impl fmt::Debug for Partition {
     }
 }
 
-/// The key of a request, or `None` when it has no partition and so must not meet the cache.
-pub(super) fn primary<B>(
-    request: &Request<B>,
-    traits: Traits,
-    partition: &Partition,
-    extra: &[HeaderName],
-    route: Option<(&Route, &Values<'_>)>,
-) -> Option<String> {
-    let partition = partition.of(request)?;
-    let mut out = prefix(&partition, request.headers(), traits, extra);
-    let uri = request.uri();
-    match route.and_then(|(route, values)| Some((route.rule.key.as_ref()?, values))) {
-        Some((template, values)) => {
-            // '=' cannot begin a URI: a route's key never meets another's URI.
-            out.push('=');
-            out.push_str(&route::key(template, values));
-            if let Some(query) = uri.query() {
-                out.push('?');
-                out.push_str(query);
-            }
-        }
-        None => push_uri(&mut out, request),
+/// What a layer's keys are made of besides the request's URI.
+#[derive(Clone)]
+pub(super) struct Naming {
+    pub(super) partition: Partition,
+    /// Headers that tell identities apart, besides [`CREDENTIALS`].
+    pub(super) credentials: Vec<HeaderName>,
+    /// Headers that select one of a resource's answers, [`SELECTING`] first.
+    selecting: Vec<HeaderName>,
+}
+
+/// The rule that a path fits, and what its names stand for.
+type Matched<'a> = Option<(&'a Route, &'a Values<'a>)>;
+
+impl Naming {
+    /// For one partition, and with `further` headers that select an answer. Names that are none are left out; the
+    /// configuration has checked them.
+    pub(super) fn new(partition: Partition, further: &[String]) -> Self {
+        let further = further.iter().filter_map(|name| HeaderName::try_from(name).ok());
+        Self { partition, credentials: Vec::new(), selecting: SELECTING.into_iter().chain(further).collect() }
     }
-    Some(finish(out))
+
+    /// The key of a request, or `None` when it has no partition and so must not meet the cache.
+    pub(super) fn primary<B>(&self, request: &Request<B>, traits: Traits, route: Matched<'_>) -> Option<String> {
+        let selects = self.selects(request.headers(), traits);
+        let selected = selects.then(|| headers::selecting(request.headers(), &self.selecting));
+        self.key(request, traits, selected, route)
+    }
+
+    /// The key of what a request's URI names, whichever of its answers is asked for.
+    pub(super) fn resource<B>(&self, request: &Request<B>, traits: Traits, route: Matched<'_>) -> Option<String> {
+        self.key(request, traits, None, route)
+    }
+
+    /// Whether the request says which of a resource's answers it wants.
+    pub(super) fn selects(&self, headers: &HeaderMap, traits: Traits) -> bool {
+        let further = self.selecting.get(SELECTING.len()..).unwrap_or_default();
+        traits.selecting || further.iter().any(|name| headers.contains_key(name))
+    }
+
+    fn key<B>(
+        &self,
+        request: &Request<B>,
+        traits: Traits,
+        selected: Option<[u8; 16]>,
+        route: Matched<'_>,
+    ) -> Option<String> {
+        let partition = self.partition.of(request)?;
+        let mut out = prefix(&partition, request.headers(), traits, &self.credentials);
+        if let Some(selected) = selected {
+            out.push('.');
+            key::push_hex(&mut out, &selected);
+        }
+        out.push('|');
+        let uri = request.uri();
+        match route.and_then(|(route, values)| Some((route.rule.key.as_ref()?, values))) {
+            Some((template, values)) => {
+                // '=' cannot begin a URI: a route's key never meets another's URI.
+                out.push('=');
+                out.push_str(&route::key(template, values));
+                if let Some(query) = uri.query() {
+                    out.push('?');
+                    out.push_str(query);
+                }
+            }
+            None => push_uri(&mut out, request),
+        }
+        Some(finish(out))
+    }
 }
 
 /// The key of the variant that a request selects.
@@ -104,7 +151,6 @@ fn prefix(partition: &str, headers: &HeaderMap, traits: Traits, extra: &[HeaderN
     if let Some(hash) = hash {
         key::push_hex(&mut out, &hash.finalize());
     }
-    out.push('|');
     out
 }
 
@@ -158,10 +204,11 @@ mod tests {
     fn primary_of(
         request: &Request<()>,
         partition: &Partition,
-        extra: &[HeaderName],
+        credentials: &[HeaderName],
         route: Option<(&Route, &Values<'_>)>,
     ) -> Option<String> {
-        primary(request, Traits::of(request.headers()), partition, extra, route)
+        let naming = Naming { credentials: credentials.into(), ..Naming::new(partition.clone(), &[]) };
+        naming.primary(request, Traits::of(request.headers()), route)
     }
 
     fn fixed(partition: &str) -> Partition {
@@ -187,6 +234,10 @@ mod tests {
             key("a", "/x", &[("x-api-token", "one")]),
             key("a", "/x", &[("cookie", "one")]),
             key("a", "/x", &[("cookie", "on"), ("x-api-token", "e")]),
+            key("a", "/x", &[("x-language", "de")]),
+            key("a", "/x", &[("x-language", "en")]),
+            key("a", "/x", &[("x-language", "")]),
+            key("a", "/x", &[("x-language", "de"), ("x-api-token", "one")]),
         ];
         for (n, a) in keys.iter().enumerate() {
             for (m, b) in keys.iter().enumerate() {
@@ -205,6 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn further_headers_select_an_answer_of_the_same_resource() {
+        let naming = Naming::new(fixed("a"), &["x-region".to_owned()]);
+        let of = |headers: &[(&str, &str)]| {
+            let request = request("/x", headers);
+            let traits = Traits::of(request.headers());
+            (naming.primary(&request, traits, None).unwrap(), naming.resource(&request, traits, None).unwrap())
+        };
+        let all = [
+            of(&[]),
+            of(&[("x-region", "eu")]),
+            of(&[("x-region", "us")]),
+            of(&[("x-region", "eu"), ("x-language", "de")]),
+            of(&[("x-language", "eu")]),
+        ];
+        for (n, (a, resource)) in all.iter().enumerate() {
+            assert_eq!(*resource, all[0].0, "one resource");
+            for (m, (b, _)) in all.iter().enumerate() {
+                assert_eq!(a == b, n == m, "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
     fn request_without_a_partition_has_no_key() {
         let by = Partition::By(Arc::new(|extensions: &Extensions, _: &HeaderMap| extensions.get::<String>().cloned()));
         let mut request = request("/x", &[]);
@@ -216,12 +290,17 @@ mod tests {
     #[test]
     fn route_key_replaces_the_path_and_keeps_query_and_identity() {
         let route = Route::compile(&RouteRule::new("/users/{id}", Duration::ZERO).key("user:{id}")).unwrap();
-        let key = |partition: &str, uri: &str| {
-            let request = request(uri, &[]);
+        let in_language = |language: Option<&str>, partition: &str, uri: &str| {
+            let headers: Vec<_> = language.map(|language| ("x-language", language)).into_iter().collect();
+            let request = request(uri, &headers);
             let values = route.matches(request.uri().path()).unwrap();
             primary_of(&request, &fixed(partition), &[], Some((&route, &values))).unwrap()
         };
+        let key = |partition: &str, uri: &str| in_language(None, partition, uri);
         assert_eq!(key("a", "/users/7"), "http|1:a||=user:7");
+        let languages = [None, Some("de"), Some("en")].map(|language| in_language(language, "a", "/users/7"));
+        assert!(languages[0] != languages[1] && languages[1] != languages[2] && languages[0] != languages[2]);
+        assert!(languages[1].ends_with("|=user:7"), "{}", languages[1]);
         assert_ne!(key("a", "/users/7"), key("b", "/users/7"));
         assert_ne!(key("a", "/users/7"), key("a", "/users/7?full"));
     }

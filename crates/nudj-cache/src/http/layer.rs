@@ -8,7 +8,7 @@ use super::{
     body::{Streaming, Whole},
     config::HttpCacheConfig,
     exchange::Landed,
-    key::Partition,
+    key::{Naming, Partition},
     route::{Route, Values},
     service::Cache,
 };
@@ -27,8 +27,7 @@ pub(super) struct State {
     pub(super) cache: MultiLevelCache,
     pub(super) config: HttpCacheConfig,
     pub(super) routes: Vec<Route>,
-    pub(super) partition: Partition,
-    pub(super) credentials: Vec<HeaderName>,
+    pub(super) naming: Naming,
     pub(super) clock: WallClock,
     pub(super) flights: Flights<Landed>,
     /// Resources that turned out not to be cacheable, and until when that is believed.
@@ -50,8 +49,7 @@ impl CacheLayer {
         let state = State {
             cache,
             routes,
-            partition: Partition::Fixed("".into()),
-            credentials: Vec::new(),
+            naming: Naming::new(Partition::Fixed("".into()), &config.selecting_headers),
             clock: WallClock::default(),
             flights: Flights::new(),
             uncacheable: uncacheable(config.remember_uncacheable),
@@ -72,7 +70,7 @@ impl<C> CacheLayer<C> {
     #[must_use]
     pub fn partition(self, identity: impl Into<Arc<str>>) -> Self {
         let partition = Partition::Fixed(identity.into());
-        self.changed(|state| state.partition = partition)
+        self.changed(|state| state.naming.partition = partition)
     }
 
     /// The same, found for each request. A request without one goes past the cache.
@@ -82,14 +80,14 @@ impl<C> CacheLayer<C> {
         identity: impl Fn(&Extensions, &HeaderMap) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         let partition = Partition::By(Arc::new(identity));
-        self.changed(|state| state.partition = partition)
+        self.changed(|state| state.naming.partition = partition)
     }
 
     /// A further request header that tells identities apart. Authorization, Cookie, Proxy-Authorization, X-Api-Token and
     /// X-Api-Key always do.
     #[must_use]
     pub fn credential_header(self, name: HeaderName) -> Self {
-        self.changed(|state| state.credentials.push(name))
+        self.changed(|state| state.naming.credentials.push(name))
     }
 
     /// Where the wall clock is read, which `Date` and `Expires` are compared with.
@@ -137,8 +135,7 @@ impl State {
             config: self.config.clone(),
             // Compiled once without an error, so again.
             routes: self.config.routes.iter().flat_map(Route::compile).collect(),
-            partition: self.partition.clone(),
-            credentials: self.credentials.clone(),
+            naming: self.naming.clone(),
             clock: self.clock.clone(),
             flights: Flights::new(),
             uncacheable: uncacheable(self.config.remember_uncacheable),
@@ -181,7 +178,7 @@ impl<C> fmt::Debug for CacheLayer<C> {
         f.debug_struct("CacheLayer")
             .field("cache", &self.state.cache)
             .field("config", &self.state.config)
-            .field("partition", &self.state.partition)
+            .field("partition", &self.state.naming.partition)
             .finish_non_exhaustive()
     }
 }

@@ -31,7 +31,9 @@
 //!
 //! **What is stored** is what a private cache may store: `private` answers yes, `no-store` and `Vary: *` never, a body
 //! up to `max_body_bytes` that is complete and has no trailers. A route's `ttl` stands in where an answer says nothing.
-//! Answers differ by `Vary`; each variant has its own key.
+//! Answers differ by `Vary`; each variant has its own key. Requests that differ in `x-language`, or in another header of
+//! [`selecting_headers`](HttpCacheConfig::selecting_headers), have keys of their own whatever `Vary` says: Nudj answers by
+//! that header and does not name it there. A change strikes the answers in all languages.
 //!
 //! **Whose answer it is.** The key begins with the partition (the identity the credentials below belong to; it does
 //! not change when a token is refreshed) and a hash of every credential the request itself carries. Without a

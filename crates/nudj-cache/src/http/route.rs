@@ -33,8 +33,8 @@ pub struct RouteRule {
     /// [`HttpCacheConfig::negative_ttl`](super::HttpCacheConfig::negative_ttl).
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub negative_ttl: Option<Duration>,
-    /// Key to store under instead of the URI, such as `user:{id}`; the query is kept, partition and credentials
-    /// always are part of it.
+    /// Key to store under instead of the URI, such as `user:{id}`. The query is kept; partition, credentials and the
+    /// headers that select an answer always are part of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Tags of the answers, such as `user:{id}`. A successful POST, PUT, PATCH or DELETE on this path invalidates them.

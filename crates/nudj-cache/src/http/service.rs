@@ -16,7 +16,6 @@ use super::{
     body::{Carry, Whole},
     exchange::Exchange,
     headers::{Handling, Traits, handling},
-    key,
     layer::State,
 };
 use crate::error::BoxError;
@@ -68,9 +67,11 @@ where
         }
         let route = state.route(request.uri().path());
         let route = route.as_ref().map(|(route, values)| (*route, values));
-        let key = key::primary(&request, traits, &state.partition, &state.credentials, route);
-        match key {
-            key if handling == Handling::Change => CacheFuture::boxed(exchange().change(request, key)),
+        if handling == Handling::Change {
+            let resource = state.naming.resource(&request, traits, route);
+            return CacheFuture::boxed(exchange().change(request, resource));
+        }
+        match state.naming.primary(&request, traits, route) {
             None => CacheFuture::boxed(exchange().pass(request)),
             Some(key) => {
                 let lookup = state.in_memory(key, request.headers(), traits);

@@ -36,7 +36,10 @@ impl Names {
 }
 
 /// KEYS: entry, deleted key, then per tag its members and deleted tag. ARGV: value, TTL, age (-1: new by itself), how
-/// long deletes are kept, TTL of the members, the key. All times in milliseconds. 1 when it was stored.
+/// long deletes are kept, TTL of the members, the key, prefix of entries. All times in milliseconds. 1 when it was stored.
+///
+/// A new member looks at two others, and removes those whose entries are gone: so a tag has about twice as many members as
+/// entries, however many have expired. The entries' keys are made here, which one server allows.
 pub(super) fn set_script() -> Script {
     Script::new(
         r"
@@ -51,7 +54,13 @@ pub(super) fn set_script() -> Script {
         end
         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
         for i = 3, #KEYS, 2 do
-            redis.call('SADD', KEYS[i], ARGV[6])
+            if redis.call('SADD', KEYS[i], ARGV[6]) == 1 then
+                for _, member in ipairs(redis.call('SRANDMEMBER', KEYS[i], 2)) do
+                    if redis.call('EXISTS', ARGV[7] .. member) == 0 then
+                        redis.call('SREM', KEYS[i], member)
+                    end
+                end
+            end
             redis.call('PEXPIRE', KEYS[i], ARGV[5])
         end
         return 1",

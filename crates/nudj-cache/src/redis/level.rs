@@ -77,7 +77,13 @@ impl RedisLevel {
         for tag in entry.tags() {
             call.key(self.names.members(tag)).key(self.names.deleted_tag(tag));
         }
-        call.arg(&set.value[..]).arg(set.ttl).arg(set.age).arg(millis(DELETES_KEPT)).arg(millis(self.max_ttl)).arg(key);
+        call.arg(&set.value[..])
+            .arg(set.ttl)
+            .arg(set.age)
+            .arg(millis(DELETES_KEPT))
+            .arg(millis(self.max_ttl))
+            .arg(key)
+            .arg(self.names.entry(""));
         let _stored: i64 = backend(call.invoke_async(&mut link)).await?;
         Ok(())
     }

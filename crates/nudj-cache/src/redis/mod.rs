@@ -9,6 +9,16 @@
 //! What was read from the origin before a delete that is still remembered is refused. On one server a write is one
 //! script, so nobody sees a state in between. In a cluster the keys lie on different nodes: a write checks before and
 //! after, and takes itself back.
+//!
+//! **Eviction.** A tag is deleted by the set of its keys, and a late write is refused by the memory of a delete: a server that
+//! evicts them by its own choice breaks both. With `allkeys-lru` or `allkeys-lfu` a set that is seldom used goes while its
+//! entries stay, and these are served after their tag was deleted, until their TTL. Set `maxmemory-policy noeviction`:
+//! what does not fit is then not stored, and read from the level below. `volatile-ttl` keeps the sets longest, but gives up
+//! the memory of deletes first, so that a write that was under way during a delete may bring the old value back.
+//!
+//! **Large tags.** A delete of a tag removes its entries in portions and takes as long as there are; one that does not get
+//! done within the level's timeout goes on with the next operation. On one server members whose entries have expired are
+//! removed as new ones come; in a cluster they stay until the tag is deleted or not written for `max_ttl`.
 
 mod channel;
 mod commands;

@@ -7,6 +7,7 @@ use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::time::Instant;
 
 use super::{CLEAN_ROWS, Cleaning, DELETES_KEPT, age, duration, migrator, millis};
 use crate::{
@@ -43,14 +44,16 @@ pub struct SqliteLevel {
     cleaning: Cleaning,
 }
 
-/// Of two that put a new file into WAL mode at once, SQLite refuses one, whatever the busy timeout: that one comes again.
+/// How long one waits for another that has the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Of two that put a new file into WAL mode at once, SQLite refuses one, whatever the busy timeout: that one comes again, for
+/// as long as it would have waited.
 async fn connect(pool: &SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-    const AGAIN: u32 = 100;
-    let mut failed = 0;
+    let until = Instant::now() + BUSY;
     loop {
         match pool.clone().connect_with(options.clone()).await {
-            Err(error) if failed < AGAIN && is_busy(&error) => {
-                failed += 1;
+            Err(error) if is_busy(&error) && Instant::now() < until => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             done => return done,
@@ -79,8 +82,7 @@ impl SqliteLevel {
     /// As [`open`](Self::open).
     pub async fn open_with_clock(config: SqliteConfig, clock: WallClock) -> Result<Self, CacheError> {
         let SqliteConfig { path, max_entries } = config;
-        let options =
-            SqliteConnectOptions::new().foreign_keys(true).busy_timeout(Duration::from_secs(5)).create_if_missing(true);
+        let options = SqliteConnectOptions::new().foreign_keys(true).busy_timeout(BUSY).create_if_missing(true);
         // A database in memory belongs to one connection, and is gone with it.
         let (options, pool) = match path {
             Some(path) => (

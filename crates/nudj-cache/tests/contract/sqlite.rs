@@ -91,6 +91,24 @@ async fn two_that_open_a_new_file_at_once_both_succeed() {
 }
 
 #[tokio::test]
+async fn who_opens_a_new_file_waits_for_another_as_long_as_for_any_lock() {
+    use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+
+    // It gave up after 2 s, though a connection that is open waits 5 s.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.db");
+    let other = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut other = other.connect().await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let mut open = std::pin::pin!(SqliteLevel::open(SqliteConfig { path: Some(path), ..SqliteConfig::default() }));
+    let early = tokio::time::timeout(Duration::from_secs(4), &mut open).await;
+    assert!(early.is_err(), "{early:?}");
+    other.execute("COMMIT").await.unwrap();
+    open.await.unwrap().set("k", &entry(), for_seconds(60)).await.unwrap();
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn expired_rows_and_those_over_the_limit_are_removed() {
     let (millis, clock) = clock();
     let config = SqliteConfig { max_entries: 10, ..SqliteConfig::default() };

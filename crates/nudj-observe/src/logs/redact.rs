@@ -9,8 +9,14 @@ pub(super) const REDACTED: &str = "[REDACTED]";
 const SECRET_NAMES: [&str; 8] =
     ["authorization", "token", "secret", "password", "passwd", "cookie", "api_key", "api-key"];
 
-/// What follows these words is a secret, up to the next space, quote or comma; in lower case.
-const SECRET_WORDS: [&str; 4] = ["bearer ", "x-api-token: ", "x-api-token\": \"", "basic "];
+/// What follows these words and blanks is a secret.
+const SCHEMES: [&str; 2] = ["bearer", "basic"];
+
+/// What follows this name and a colon or `=` is a secret.
+const HEADER: &str = "x-api-token";
+
+/// A secret goes up to the next of these. A backslash is that of a quote in a text that was quoted itself.
+const ENDS: [char; 8] = [' ', '\t', '\n', '\r', '"', '\'', '\\', ','];
 
 /// The value as it may be shown: nothing of a field that is named like a secret; of URLs neither user nor query.
 pub(super) fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
@@ -23,18 +29,67 @@ pub(super) fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
 
 /// `None` when there was nothing to take out.
 fn without_words(value: &str) -> Option<String> {
-    let lower = value.to_ascii_lowercase();
     let mut shown = String::new();
-    let mut rest = 0;
-    while let Some(end) =
-        SECRET_WORDS.iter().filter_map(|word| Some(rest + lower.get(rest..)?.find(word)? + word.len())).min()
-    {
-        shown.push_str(value.get(rest..end)?);
+    let (mut copied, mut from) = (0, 0);
+    while let Some(start) = next_secret(value, from) {
+        let tail = value.get(start..)?;
+        from = start;
+        // A scheme in a header: the secret is behind both.
+        if secret_after(tail.as_bytes()).is_some() {
+            continue;
+        }
+        shown.push_str(value.get(copied..start)?);
         shown.push_str(REDACTED);
-        let tail = value.get(end..)?;
-        rest = end + tail.find([' ', '"', '\'', ',', '\n']).unwrap_or(tail.len());
+        from += tail.find(ENDS).unwrap_or(tail.len());
+        copied = from;
     }
-    (rest > 0).then(|| shown + value.get(rest..).unwrap_or_default())
+    (copied > 0).then(|| shown + value.get(copied..).unwrap_or_default())
+}
+
+/// Where the next secret begins. One pass and no copy: every text of every line comes by.
+fn next_secret(value: &str, from: usize) -> Option<usize> {
+    let bytes = value.as_bytes();
+    (from..bytes.len()).find_map(|at| Some(at + secret_after(bytes.get(at..)?)?))
+}
+
+/// The length of the word that this text begins with, and of what else stands before its secret.
+fn secret_after(text: &[u8]) -> Option<usize> {
+    let (word, is_header) = match text.first()?.to_ascii_lowercase() {
+        b'b' => (SCHEMES.iter().find(|scheme| begins(text, scheme))?.len(), false),
+        b'x' if begins(text, HEADER) => (HEADER.len(), true),
+        _ => return None,
+    };
+    let rest = text.get(word..)?;
+    let rest = if is_header {
+        let (separator, behind) = skip(rest, |byte| is_blank(byte) || is_quote(byte)).split_first()?;
+        // In a list of pairs, as Debug writes them, a comma stands between name and value.
+        let is_pair = *separator == b',' && rest.first().is_some_and(|first| is_quote(*first));
+        if !matches!(separator, b':' | b'=') && !is_pair {
+            return None;
+        }
+        behind
+    } else {
+        rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"\t"))?
+    };
+    let secret = skip(rest, |byte| is_blank(byte) || is_quote(byte));
+    Some(text.len().saturating_sub(secret.len()))
+}
+
+fn begins(text: &[u8], word: &str) -> bool {
+    text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+fn skip(text: &[u8], what: impl Fn(u8) -> bool) -> &[u8] {
+    let end = text.iter().position(|byte| !what(*byte)).unwrap_or(text.len());
+    text.get(end..).unwrap_or_default()
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'\\')
 }
 
 fn without_url_parts(value: &str) -> Cow<'_, str> {
@@ -94,6 +149,18 @@ mod tests {
                 "{\"x-api-token\": \"abc\", \"host\": \"a\"}",
                 "{\"x-api-token\": \"[REDACTED]\", \"host\": \"a\"}",
             ),
+            ("message", "x-api-token:abc", "x-api-token:[REDACTED]"),
+            ("message", "x-api-token=abc, x", "x-api-token=[REDACTED], x"),
+            ("message", "x-api-token  :\tabc\nx", "x-api-token  :\t[REDACTED]\nx"),
+            ("message", "x-api-token: Bearer abc", "x-api-token: Bearer [REDACTED]"),
+            ("headers", r#"{"x-api-token":"abc","host":"a"}"#, r#"{"x-api-token":"[REDACTED]","host":"a"}"#),
+            ("headers", r#"{\"x-api-token\":\"abc\"}"#, r#"{\"x-api-token\":\"[REDACTED]\"}"#),
+            ("headers", r#"[("x-api-token", "abc"), ("a", "b")]"#, r#"[("x-api-token", "[REDACTED]"), ("a", "b")]"#),
+            ("headers", "{'x-api-token': 'abc'}", "{'x-api-token': '[REDACTED]'}"),
+            ("message", "sent Bearer  abc and Basic\tdef", "sent Bearer  [REDACTED] and Basic\t[REDACTED]"),
+            ("message", "Bearer Bearer abc", "Bearer Bearer [REDACTED]"),
+            ("message", "neither x-api-token, nor bearers, nor x", "neither x-api-token, nor bearers, nor x"),
+            ("message", "x-api-token", "x-api-token"),
             ("set-cookie", "a=b; c=d", "[REDACTED]"),
             ("db_password", "abc", "[REDACTED]"),
             ("PASSWD", "abc", "[REDACTED]"),
@@ -107,18 +174,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken(name in ".{0,12}", value in "(.|://|[?#@]|Bearer |é){0,40}") {
+        fn any_text_is_taken(
+            name in ".{0,12}",
+            value in "(.|://|[?#@:=\"\\\\]|Bearer[ \\t]|x-api-token|é){0,40}",
+        ) {
             let _ = shown(&name, &value);
         }
 
         #[test]
-        fn no_bearer_and_no_query_stays(secret in "[a-zA-Z0-9]{12}", before in "[a-z ]{0,9}") {
+        fn no_secret_and_no_query_stays(
+            secret in "[a-zA-Z0-9]{12}",
+            before in "[a-z ]{0,9}",
+            scheme in "([bB]earer|BASIC)[ \\t]{1,3}",
+            header in "[xX]-[aA]pi-[tT]oken(\"|\\\\\"|')?[ \\t]{0,3}[:=][ \\t]{0,3}(\"|\\\\\"|')?",
+        ) {
             for text in [
-                format!("{before}Bearer {secret}"),
+                format!("{before}{scheme}{secret}"),
+                format!("{before}{header}{secret}"),
+                format!("{before}{header}{scheme}{secret}"),
                 format!("{before}https://h/p?t={secret}"),
                 format!("{before}https://{secret}@h/"),
             ] {
-                prop_assert!(!shown("message", &text).contains(&secret));
+                prop_assert!(!shown("message", &text).contains(&secret), "{}", text);
             }
         }
     }

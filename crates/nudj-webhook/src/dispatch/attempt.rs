@@ -7,61 +7,60 @@ use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
 use super::handler::{Delivery, Handler, Handlers, Permanent};
+use super::work::Progress;
 use crate::event::Event;
 use crate::inbox::Claimed;
 use crate::wall_clock::from_unix_millis;
-
-/// How an attempt ended.
-pub(super) struct Attempt {
-    /// Those that have succeeded by now.
-    pub(super) handled: Vec<String>,
-    pub(super) failure: Option<Failure>,
-}
 
 pub(super) struct Failure {
     pub(super) reason: String,
     pub(super) permanent: bool,
 }
 
-/// Calls every handler that has not succeeded yet, all at the same time.
-pub(super) async fn attempt(handlers: Arc<Handlers>, claimed: Claimed, limit: Duration) -> Attempt {
-    let mut handled = claimed.handled;
-    let event = match Event::parse(claimed.body) {
-        Ok(event) => event,
-        Err(error) => {
-            return Attempt { handled, failure: Some(Failure { reason: error.to_string(), permanent: true }) };
-        }
-    };
+/// Calls every handler that has not succeeded yet, all at the same time; those that succeed are added to `progress` as
+/// soon as they do.
+///
+/// # Errors
+/// What the handlers failed with, all of them.
+pub(super) async fn attempt(
+    handlers: &Handlers,
+    claimed: Claimed,
+    limit: Duration,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let event = Event::parse(claimed.body).map_err(|error| Failure { reason: error.to_string(), permanent: true })?;
     let delivery = Delivery {
         id: claimed.id.into(),
         event: event.clone(),
         attempt: claimed.attempt,
         received_at: from_unix_millis(claimed.received_at),
     };
-    let calls =
-        handlers.of(event.name()).filter(|subscription| !handled.contains(&subscription.name)).map(|subscription| {
-            let (name, handler, delivery) =
-                (subscription.name.clone(), Arc::clone(&subscription.handler), delivery.clone());
-            async move { (name, call(&*handler, delivery, limit).await) }
-        });
-    let mut failure: Option<Failure> = None;
-    for (name, result) in futures_util::future::join_all(calls).await {
-        match result {
-            Ok(()) => handled.push(name),
-            Err(Failure { reason, permanent }) => {
-                let reason = format!("{name}: {reason}");
-                failure = Some(match failure {
-                    None => Failure { reason, permanent },
-                    // One that may be cured is worth another attempt for all.
-                    Some(first) => Failure {
-                        reason: format!("{}; {reason}", first.reason),
-                        permanent: first.permanent && permanent,
-                    },
-                });
-            }
+    let left = handlers.of(event.name()).filter(|subscription| !claimed.handled.contains(&subscription.name));
+    let calls = left.map(|subscription| {
+        let (name, handler, delivery) = (&subscription.name, Arc::clone(&subscription.handler), delivery.clone());
+        async move {
+            call(&*handler, delivery, limit).await.map_err(|failure| failure.of(name))?;
+            // Now, not when all have ended: the slowest may be cut off.
+            progress.succeeded(name);
+            Ok(())
+        }
+    });
+    let results: Vec<Result<(), Failure>> = futures_util::future::join_all(calls).await;
+    results.into_iter().filter_map(Result::err).reduce(|first, other| first.and(&other)).map_or(Ok(()), Err)
+}
+
+impl Failure {
+    fn of(self, name: &str) -> Self {
+        Self { reason: format!("{name}: {}", self.reason), ..self }
+    }
+
+    fn and(self, other: &Self) -> Self {
+        Self {
+            reason: format!("{}; {}", self.reason, other.reason),
+            // One that may be cured is worth another attempt for all.
+            permanent: self.permanent && other.permanent,
         }
     }
-    Attempt { handled, failure }
 }
 
 async fn call(handler: &dyn Handler, delivery: Delivery, limit: Duration) -> Result<(), Failure> {

@@ -4,23 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::attempt::{Attempt, Failure, attempt};
 use super::handler::Handlers;
-use super::schedule;
+use super::work::{Progress, Work, note, within};
 use crate::counters::Counters;
-use crate::inbox::{Claimed, Inbox, Settlement};
-use crate::wall_clock::{WallClock, millis, unix_millis};
-use crate::{Error, QueueConfig, RetryConfig};
+use crate::inbox::{Claimed, Inbox};
+use crate::wall_clock::{WallClock, unix_millis};
+use crate::{QueueConfig, RetryConfig};
 
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// The longest wait for the inbox. What a store did after it is found out later: leases run out.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the inbox may take to note what was cut off; within the grace that the receiver gives after its deadline.
+const NOTING: Duration = Duration::from_millis(800);
 
 /// A lease outlasts the handlers by as much as they may take, at most this: time to note how they ended.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -47,13 +47,31 @@ pub(crate) struct Dispatcher {
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
-type Ended = Result<(Id, Attempt), JoinError>;
+/// The deliveries in their handlers' hands.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<()>,
+    works: HashMap<Id, Work>,
+}
+
+impl Running {
+    fn start(&mut self, work: Work) {
+        let id = self.tasks.spawn(work.clone().run()).id();
+        self.works.insert(id, work);
+    }
+
+    /// Waits for one to end; `None` when there is none. Gives the work of one whose task did not get to its end.
+    async fn next(&mut self) -> Option<Option<Work>> {
+        let ended = self.tasks.join_next_with_id().await?;
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        Some(self.works.remove(&id).filter(|_| ended.is_err()))
+    }
+}
 
 impl Dispatcher {
     /// Works until it is told to drain; when nobody is left who could tell, it drains without a deadline. Returns how many attempts were cut off.
     pub(crate) async fn run(mut self) -> u64 {
-        let mut running: JoinSet<Attempt> = JoinSet::new();
-        let mut leases: HashMap<Id, Claimed> = HashMap::new();
+        let mut running = Running::default();
         let mut next_sweep = Instant::now() + SWEEP;
         loop {
             let phase = *self.phase.borrow_and_update();
@@ -63,19 +81,24 @@ impl Dispatcher {
             {
                 break;
             }
-            let started = self.start_due(&mut running, &mut leases).await;
+            let started = self.start_due(&mut running).await;
             let ending = orphaned || matches!(phase, Phase::Draining(_));
-            if running.is_empty() && ending && self.is_drained(&started).await {
+            if running.tasks.is_empty() && ending && self.is_drained(&started).await {
                 return 0;
             }
-            let wait = self.next_look(&started, running.len(), next_sweep).await;
+            let wait = self.next_look(&started, running.tasks.len(), next_sweep).await;
             let deadline = match phase {
                 Phase::Draining(deadline) => wait.min(deadline),
                 Phase::Running | Phase::Closed => wait,
             };
             tokio::select! {
-                Some(ended) = running.join_next_with_id() => self.settle(ended, &mut leases).await,
-                () = self.wake.notified(), if running.len() < self.queue.workers => {}
+                Some(cut_off) = running.next() => {
+                    // Panics of handlers are caught within; whatever this was, its delivery is not to wait for its lease.
+                    if let Some(work) = cut_off {
+                        work.cut_off().await;
+                    }
+                }
+                () = self.wake.notified(), if running.tasks.len() < self.queue.workers => {}
                 changed = self.phase.changed(), if !orphaned => drop(changed),
                 () = sleep_until(deadline) => {}
             }
@@ -84,51 +107,58 @@ impl Dispatcher {
                 self.sweep().await;
             }
         }
-        running.abort_all();
-        let mut cut_off = 0;
-        while let Some(ended) = running.join_next_with_id().await {
-            cut_off += u64::from(ended.as_ref().is_err_and(JoinError::is_cancelled));
-            self.settle(ended, &mut leases).await;
+        running.tasks.abort_all();
+        let mut left = Vec::new();
+        while let Some(cut_off) = running.next().await {
+            left.extend(cut_off);
         }
-        cut_off
+        let cut_off = left.iter().filter(|work| !work.has_ended()).count();
+        // All at the same time, and not for long: who drains is told in any case.
+        let noted = join_all(left.into_iter().map(Work::cut_off));
+        if timeout(NOTING, noted).await.is_err() {
+            tracing::error!("the webhook inbox did not take what was cut off; its handlers are called again");
+        }
+        cut_off as u64
     }
 
     /// Starts what is due, as far as there are workers; the number started.
-    async fn start_due(
-        &mut self,
-        running: &mut JoinSet<Attempt>,
-        leases: &mut HashMap<Id, Claimed>,
-    ) -> Result<usize, ()> {
-        let free = self.queue.workers.saturating_sub(running.len());
+    async fn start_due(&mut self, running: &mut Running) -> Result<usize, ()> {
+        let free = self.queue.workers.saturating_sub(running.tasks.len());
         if free == 0 {
             return Ok(0);
         }
         // All handlers of a delivery run at the same time, so one time-out bounds them all.
         let limit = self.queue.handler_timeout;
         let lease = limit.saturating_add(limit.min(LEASE_MARGIN));
+        // From before it was asked for, so that it is over here before it is there.
+        let lease_ends = Instant::now() + lease;
         let claimed = match within(self.inbox.claim(free, self.now(), lease)).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                self.note("claim", &error);
+                note(&self.counters, "claim", &error);
                 return Err(());
             }
         };
         let started = claimed.len();
         for claimed in claimed {
-            if claimed.attempt > self.retry.max_attempts {
-                let reason = "the process ended during every attempt".to_owned();
-                self.counters.dead_lettered.one();
-                let dead = Settlement::Dead { handled: claimed.handled.clone(), reason };
-                if let Err(error) = within(self.inbox.settle(&claimed, dead, self.now())).await {
-                    self.note("settle", &error);
-                }
-                continue;
-            }
-            let attempt = attempt(Arc::clone(&self.handlers), claimed.clone(), self.queue.handler_timeout);
-            let id = running.spawn(attempt).id();
-            leases.insert(id, claimed);
+            running.start(self.work(claimed, lease_ends));
         }
         Ok(started)
+    }
+
+    fn work(&mut self, claimed: Claimed, lease_ends: Instant) -> Work {
+        Work {
+            inbox: Arc::clone(&self.inbox),
+            handlers: Arc::clone(&self.handlers),
+            limit: self.queue.handler_timeout,
+            retry: self.retry.clone(),
+            clock: Arc::clone(&self.clock),
+            counters: Arc::clone(&self.counters),
+            rng: self.rng.fork(),
+            progress: Arc::new(Progress::new(claimed.handled.clone())),
+            claimed,
+            lease_ends,
+        }
     }
 
     /// Whether nothing is left that a drain waits for: everything, unless it survives us and is not due yet.
@@ -159,53 +189,6 @@ impl Dispatcher {
         look
     }
 
-    async fn settle(&mut self, ended: Ended, leases: &mut HashMap<Id, Claimed>) {
-        let (id, attempt) = match ended {
-            Ok((id, attempt)) => (id, Some(attempt)),
-            Err(error) => (error.id(), None),
-        };
-        let Some(claimed) = leases.remove(&id) else { return };
-        let now = self.now();
-        let settlement = match attempt {
-            // Cut off by us; panics are caught within the attempt.
-            None => Settlement::Release,
-            Some(Attempt { failure: None, .. }) => Settlement::Done,
-            Some(Attempt { handled, failure: Some(Failure { reason, permanent }) }) => {
-                self.counters.failed_attempts.one();
-                let pause = schedule::pause(&self.retry, claimed.attempt, self.rng.f64()).filter(|_| !permanent);
-                match pause {
-                    Some(pause) => {
-                        tracing::warn!(
-                            delivery_id = %claimed.id, attempt = claimed.attempt, retry_in = ?pause, reason = ?reason,
-                            "webhook handler failed"
-                        );
-                        Settlement::Retry { due_at: now.saturating_add(millis(pause)), handled, reason }
-                    }
-                    None => {
-                        tracing::error!(
-                            delivery_id = %claimed.id, attempts = claimed.attempt, reason = ?reason,
-                            "webhook delivery given up; replay its dead letter once the cause is cured"
-                        );
-                        Settlement::Dead { handled, reason }
-                    }
-                }
-            }
-        };
-        let counter = match &settlement {
-            Settlement::Done => Some(&self.counters.handled),
-            Settlement::Dead { .. } => Some(&self.counters.dead_lettered),
-            _ => None,
-        };
-        match within(self.inbox.settle(&claimed, settlement, now)).await {
-            Ok(()) => {
-                if let Some(counter) = counter {
-                    counter.one();
-                }
-            }
-            Err(error) => self.note("settle", &error),
-        }
-    }
-
     async fn sweep(&self) {
         match within(self.inbox.sweep(self.now())).await {
             Ok(swept) if swept.dropped_dead_letters > 0 => {
@@ -213,21 +196,11 @@ impl Dispatcher {
                 tracing::error!(count = swept.dropped_dead_letters, "dead letters dropped; there were too many");
             }
             Ok(_) => {}
-            Err(error) => self.note("sweep", &error),
+            Err(error) => note(&self.counters, "sweep", &error),
         }
-    }
-
-    fn note(&self, operation: &'static str, error: &Error) {
-        self.counters.store_errors.one();
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::error!(operation, error = %error, cause, "the webhook inbox failed");
     }
 
     fn now(&self) -> i64 {
         unix_millis(self.clock.now())
     }
-}
-
-async fn within<T>(operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(PATIENCE, operation).await.unwrap_or_else(|elapsed| Err(Error::no_answer(elapsed)))
 }

@@ -4,6 +4,7 @@ mod attempt;
 mod dispatcher;
 mod handler;
 mod schedule;
+mod work;
 
 pub(crate) use dispatcher::{Dispatcher, Phase};
 pub(crate) use handler::Handlers;

@@ -251,7 +251,8 @@ impl Inbox for MemoryInbox {
                 entry.handled = handled;
                 state.wait(due_at, entry);
             }
-            Settlement::Release => {
+            Settlement::Release { handled } => {
+                entry.handled = handled;
                 entry.attempts = entry.attempts.saturating_sub(1);
                 state.wait(now, entry);
             }

@@ -18,8 +18,9 @@
 //! ```
 //!
 //! A receiver that dies while it handles a delivery leaves a lease, which runs out; the delivery is then handled again.
-//! So a handler is called at least once, and exactly once unless the process dies between the handler's end and the
-//! record of it: make effects idempotent by [`Delivery::id`](crate::Delivery::id).
+//! An inbox that cannot be reached when the handlers have ended is tried until then. So a handler succeeds at least once,
+//! and exactly once unless the process dies, or the inbox stays away until the lease has run out, between the handler's
+//! end and the record of it: make effects idempotent by [`Delivery::id`](crate::Delivery::id).
 
 mod memory;
 #[cfg(feature = "redis")]
@@ -106,8 +107,12 @@ pub enum Settlement {
         /// Why.
         reason: String,
     },
-    /// It was given out and not handled: give it out again, and do not count the attempt.
-    Release,
+    /// It was given out and its handling was cut off: give it out again, and do not count the attempt; `handled` need not
+    /// be called again.
+    Release {
+        /// The handlers that had succeeded by then.
+        handled: Vec<String>,
+    },
     /// No further attempt.
     Dead {
         /// The handlers that succeeded.
@@ -200,7 +205,7 @@ pub trait Inbox: fmt::Debug + Send + Sync + 'static {
     /// Ends a lease. Without effect when the lease had run out and somebody else has the delivery.
     ///
     /// # Errors
-    /// [`Error::Store`]; the lease then runs out, and the delivery is given out again.
+    /// [`Error::Store`]; the caller repeats it until the lease runs out, and the delivery is given out again then.
     async fn settle(&self, claimed: &Claimed, settlement: Settlement, now: i64) -> Result<(), Error>;
 
     /// When the next delivery is due, leased ones left out where that is known; `None` when there is none.

@@ -72,10 +72,10 @@ async fn keeps_its_promises(make: impl AsyncFn(WebhookConfig) -> Arc<dyn Inbox>)
     assert!(claim(inbox, 10, NOW + 499).await.is_empty());
     let second = claim(inbox, 10, NOW + 500).await.remove(0);
     assert_eq!((second.attempt, second.handled.clone()), (2, vec!["a#0".to_owned()]));
-    // One that is given back has not been tried.
-    settle(inbox, &second, Settlement::Release).await;
+    // One that is given back has not been tried, and keeps what was done by then.
+    settle(inbox, &second, Settlement::Release { handled: vec!["a#0".into(), "a#1".into()] }).await;
     let again = claim(inbox, 10, NOW).await.remove(0);
-    assert_eq!((again.attempt, again.handled.clone()), (2, vec!["a#0".to_owned()]));
+    assert_eq!((again.attempt, again.handled.clone()), (2, vec!["a#0".to_owned(), "a#1".to_owned()]));
 
     // Given up, listed, replayed, discarded.
     settle(inbox, &again, dead()).await;
@@ -315,7 +315,8 @@ async fn keeps_what_only_a_store_can(make: impl AsyncFn(WebhookConfig) -> Arc<dy
     assert_eq!(taken.attempt, 2, "an attempt that ended with its process counts");
     // The late one comes back: the delivery is no longer its own.
     let retry = Settlement::Retry { due_at: NOW, handled: Vec::new(), reason: String::new() };
-    for settlement in [retry, Settlement::Release, dead(), Settlement::Done] {
+    let release = Settlement::Release { handled: Vec::new() };
+    for settlement in [retry, release, dead(), Settlement::Done] {
         settle(&*one, &late, settlement).await;
         assert!(claim(&*one, 10, NOW).await.is_empty());
         assert_eq!(one.next_due().await.unwrap(), Some(taken.lease));

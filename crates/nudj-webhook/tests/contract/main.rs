@@ -21,5 +21,6 @@ mod repeats;
 mod restarts;
 #[cfg(feature = "server")]
 mod serving;
+mod settling;
 mod shutdown;
 mod wire;

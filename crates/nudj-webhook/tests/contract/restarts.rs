@@ -170,6 +170,63 @@ async fn attempt_cut_off_by_the_deadline_is_made_again_and_not_counted() {
 }
 
 #[tokio::test]
+async fn handler_that_had_succeeded_at_the_deadline_is_not_called_by_the_next_receiver() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = async || {
+        let path = folder.path().join("inbox.db");
+        nudj_webhook::inbox::SqliteInbox::open(path, &crate::harness::config()).await.unwrap()
+    };
+    let builder = async || {
+        let builder = nudj_webhook::Receiver::builder().config(crate::harness::config());
+        builder.secret(crate::harness::NUDJ_SECRET).clock(crate::harness::Clock::start()).inbox(inbox().await)
+    };
+    let (fast, slow) = (crate::harness::Notes::default(), crate::harness::Notes::default());
+    let hangs = async |_: nudj_webhook::Delivery| std::future::pending::<Result<(), std::io::Error>>().await;
+    let first = builder().await.on_any(fast.succeeding()).on_any(hangs).build().unwrap();
+    let delivery = crate::harness::delivery("d1", USER_UPDATED);
+    assert_eq!(crate::harness::send(&first.service(), delivery).await, http::StatusCode::OK);
+    fast.reached(1).await;
+    let report = first.shutdown(Duration::from_millis(20)).await;
+    assert_eq!((report.left, report.kept, report.cut_off), (1, true, 1));
+
+    let second = builder().await.on_any(fast.succeeding()).on_any(slow.succeeding()).build().unwrap();
+    slow.reached(1).await;
+    assert_eq!(second.shutdown(Duration::from_secs(30)).await.left, 0);
+    assert_eq!((fast.attempts(), slow.attempts()), (vec![1], vec![1]));
+}
+
+#[tokio::test]
+async fn database_that_fails_when_the_handler_has_ended_calls_no_handler_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let handler = {
+        let (gate, calls) = (Arc::clone(&gate), Arc::clone(&calls));
+        move |_: nudj_webhook::Delivery| {
+            calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let gate = Arc::clone(&gate);
+            async move { gate.acquire().await.map(drop) }
+        }
+    };
+    let receiver = receiver(&path, 0, handler).await;
+    let delivery = crate::harness::delivery("d1", USER_UPDATED);
+    assert_eq!(crate::harness::send(&receiver.service(), delivery).await, http::StatusCode::OK);
+    eventually("called", async || calls.load(std::sync::atomic::Ordering::SeqCst) == 1).await;
+    let other =
+        sqlx::SqlitePool::connect_with(sqlx::sqlite::SqliteConnectOptions::new().filename(&path)).await.unwrap();
+    let run = async |sql: &'static str| sqlx::query(sql).execute(&other).await.map(drop).unwrap();
+    run("ALTER TABLE nudj_webhook_inbox RENAME TO away").await;
+    gate.add_permits(1);
+    // The claims fail as well, but only once a second.
+    eventually("tried in vain", async || receiver.snapshot().store_errors >= 3).await;
+    run("ALTER TABLE away RENAME TO nudj_webhook_inbox").await;
+    eventually("noted", async || receiver.snapshot().handled == 1).await;
+    assert_eq!(receiver.shutdown(Duration::from_secs(30)).await.left, 0);
+    assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn delivery_that_ends_the_process_each_time_is_given_up() {
     use nudj_webhook::inbox::Inbox as _;
 

@@ -101,6 +101,26 @@ async fn tag_with_more_members_than_a_batch_goes_whole() {
 }
 
 #[tokio::test]
+async fn members_whose_entries_have_expired_do_not_pile_up() {
+    let Some(server) = Server::start("members_whose_entries_have_expired", &[]) else { return };
+    let level = RedisLevel::new(&server.url(), &RedisConfig::default()).unwrap();
+    let entry = Entry::new(Kind::Bytes, 1, Bytes::from_static(b"v"), &["users".to_owned()]);
+    let long = Write { ttl: Duration::from_secs(60), as_of: None };
+    for n in 0..20 {
+        level.set(&format!("kept{n}"), &entry, long).await.unwrap();
+    }
+    for n in 0..1000 {
+        level.set(&n.to_string(), &entry, Write { ttl: Duration::from_millis(1), as_of: None }).await.unwrap();
+    }
+    let members: u32 = server.tell(&["SCARD", "nudj:t:users"]).await.parse().unwrap();
+    assert!((20..300).contains(&members), "{members}");
+    level.delete_tag("users").await.unwrap();
+    for n in 0..20 {
+        assert!(level.get(&format!("kept{n}")).await.unwrap().is_none(), "a member that counts was kept");
+    }
+}
+
+#[tokio::test]
 async fn value_read_longer_ago_than_deletes_are_remembered_is_not_stored() {
     let Some(server) = Server::start("value_read_longer_ago", &[]) else { return };
     let level = RedisLevel::new(&server.url(), &RedisConfig::default()).unwrap();

@@ -101,11 +101,12 @@ macro_rules! impl_inbox {
                 let (sql, at, handled, reason, moved) = match settlement {
                     Settlement::Done => (DONE, now, String::new(), String::new(), (-1, 0)),
                     Settlement::Retry { due_at, handled, reason } => (RETRY, due_at, write_handled(&handled), reason, (0, 0)),
-                    Settlement::Release => (RELEASE, now, String::new(), String::new(), (0, 0)),
+                    Settlement::Release { handled } => (RELEASE, now, write_handled(&handled), String::new(), (0, 0)),
                     Settlement::Dead { handled, reason } => (DEAD, now, write_handled(&handled), reason, (-1, 1)),
                 };
                 let query = sqlx::query(sql).bind(self.limits.source.clone()).bind(&claimed.id).bind(claimed.lease).bind(at);
-                let query = if sql == RETRY || sql == DEAD { query.bind(handled).bind(reason) } else { query };
+                let query = if sql == DONE { query } else { query.bind(handled) };
+                let query = if sql == RETRY || sql == DEAD { query.bind(reason) } else { query };
                 let settled = query.execute(&self.pool).await.map_err($crate::Error::store)?;
                 if settled.rows_affected() > 0 {
                     self.gauges.move_by(moved.0, moved.1);
@@ -250,7 +251,7 @@ macro_rules! impl_inbox {
             WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3";
         const RETRY: &str = "UPDATE nudj_webhook_inbox SET due_at = $4, handled = $5, reason = $6 \
             WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3";
-        const RELEASE: &str = "UPDATE nudj_webhook_inbox SET due_at = $4, attempts = attempts - 1 \
+        const RELEASE: &str = "UPDATE nudj_webhook_inbox SET due_at = $4, attempts = attempts - 1, handled = $5 \
             WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3";
         const DEAD: &str = "UPDATE nudj_webhook_inbox SET state = 2, settled_at = $4, handled = $5, reason = $6 \
             WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3";
