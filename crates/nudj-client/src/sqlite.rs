@@ -2,8 +2,10 @@
 
 use std::{future::Future, time::Duration};
 
+use tokio::time::{Instant, sleep};
+
 /// Of two that put a new file into write-ahead mode at once, SQLite refuses one without waiting, whatever its busy timeout: that one
-/// tries again here, for 2 s. May be dropped at any time.
+/// tries again here, for 5 s, as long as the busy timeout of ours. May be dropped at any time.
 ///
 /// # Errors
 /// What the last attempt ended in.
@@ -11,14 +13,10 @@ pub async fn while_busy<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, sqlx:
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {
-    const AGAIN: u32 = 100;
-    let mut refused = 0;
+    let until = Instant::now() + Duration::from_secs(5);
     loop {
         match attempt().await {
-            Err(error) if refused < AGAIN && is_busy(&error) => {
-                refused += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            Err(error) if is_busy(&error) && Instant::now() < until => sleep(Duration::from_millis(20)).await,
             done => return done,
         }
     }
