@@ -76,8 +76,10 @@ impl Core {
             Verdict::Status(status) => fault_envelope(status),
             Verdict::Answer(canned) => (parts(canned.status, canned.content_type), canned.body),
         };
-        if plan.ending == Ending::Lost {
-            return Delivery::Closed;
+        match plan.ending {
+            Ending::Lost => return Delivery::Closed,
+            Ending::Never => std::future::pending().await,
+            Ending::Whole | Ending::Truncated(_) | Ending::Drip { .. } => {}
         }
         // Replaces what has the same name.
         head.headers.extend(plan.headers);
@@ -128,7 +130,7 @@ fn pace(ending: Ending, len: u64) -> Pace {
             Pace::Cut(bytes.min(most))
         }
         Ending::Drip { chunk, every } => Pace::Drip { chunk, every },
-        Ending::Whole | Ending::Lost | Ending::Truncated(_) => Pace::Whole,
+        Ending::Whole | Ending::Lost | Ending::Never | Ending::Truncated(_) => Pace::Whole,
     }
 }
 

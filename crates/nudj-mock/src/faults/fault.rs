@@ -13,7 +13,7 @@ use super::{pattern::Pattern, quota::Quota};
 /// [`instance`](Fault::instance), [`after`](Fault::after), [`times`](Fault::times) or [`probability`](Fault::probability).
 ///
 /// Faults are asked in the order in which they were injected. Latencies add up; the first fault that decides what happens to a
-/// request (a status, an answer, a closed connection, a lost answer, a truncated or dripping body) is the last one asked, and
+/// request (a status, an answer, a closed connection, a lost or missing answer, a truncated or dripping body) is the last one asked, and
 /// only faults that had an effect count as [`fired`](crate::Control::fired).
 ///
 /// ```
@@ -57,6 +57,7 @@ pub(crate) enum Effect {
     Hang,
     Close,
     LostAnswer,
+    Unanswered,
     Truncate(usize),
     Drip {
         chunk: usize,
@@ -163,6 +164,11 @@ impl Fault {
     /// Executes the request, then closes the connection, with every HTTP/2 stream on it, in place of the answer.
     pub fn lost_answer() -> Self {
         Self::new(Effect::LostAnswer)
+    }
+
+    /// Executes the request and never answers.
+    pub fn unanswered() -> Self {
+        Self::new(Effect::Unanswered)
     }
 
     /// Executes the request and sends the first `bytes` bytes of the body under the full `content-length`, then closes the

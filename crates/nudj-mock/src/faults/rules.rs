@@ -49,6 +49,7 @@ pub(crate) enum Ending {
     #[default]
     Whole,
     Lost,
+    Never,
     Truncated(usize),
     Drip {
         chunk: usize,
@@ -158,6 +159,10 @@ impl Rule {
             }
             Effect::LostAnswer => {
                 plan.ending = Ending::Lost;
+                true
+            }
+            Effect::Unanswered => {
+                plan.ending = Ending::Never;
                 true
             }
             Effect::Truncate(bytes) => {

@@ -106,6 +106,16 @@ async fn a_hanging_call_never_ends_by_itself() {
     assert_eq!(mock.request_count(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_never_answered_has_had_its_effect() {
+    let mock = MockService::default();
+    mock.inject(Fault::unanswered().times(1));
+    let create = || send(&mock, request(Method::POST, USERS, mock.token(), Some(&json!({"email": "a@b"}))));
+    assert!(tokio::time::timeout(Duration::from_secs(86_400), create()).await.is_err());
+    assert_eq!((mock.users_count(), mock.requests()[0].answered), (1, None));
+    assert_eq!(create().await.unwrap().status, StatusCode::CONFLICT);
+}
+
 #[tokio::test]
 async fn strange_bodies_come_as_ordered() {
     let mock = MockService::default();

@@ -28,6 +28,7 @@
 //! | neither changed | nothing |
 //! | one changed | its changed fields go to the other |
 //! | both, to the same | nothing |
+//! | one added what neither had | it goes to the other, whatever else was changed |
 //! | both, to something else | the [`Policy`] decides, and the [`Conflict`] is recorded |
 //! | one was deleted | the other is deleted too, an edit notwithstanding (recorded); the key stays a tombstone |
 //!
@@ -37,7 +38,8 @@
 //! every machine, and again after a crash.
 //!
 //! # On cancel
-//! Each sync reads both sides anew. One that was dropped or killed between its writes is finished by the next.
+//! Each sync reads both sides anew. One that was dropped or killed between its writes is finished by the next; what was written by then
+//! is noted, so that it is not taken for somebody's edit.
 //!
 //! # Mistakes to avoid
 //! Nudj has no documented conditional update: an edit made there between our read and our write, some milliseconds, is overwritten. A

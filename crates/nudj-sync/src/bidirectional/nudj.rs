@@ -9,7 +9,7 @@ use crate::{Error, Remote};
 const CHANGEABLE: [&str; 3] = ["displayName", "bio", "profilePictureUrl"];
 
 /// Users at Nudj: `email`, `username`, `displayName`, `bio`, `profilePictureUrl`, the last three of which can be changed (seed only). Keys
-/// are `externalUserId`s.
+/// are `externalUserId`s. Where your side changes one of the first two later, each side keeps its own, and that is logged.
 #[derive(Clone, Debug)]
 pub struct NudjUsers<N> {
     remote: N,
@@ -62,11 +62,8 @@ impl<N: Remote> Side for NudjUsers<N> {
                 profile_picture_url: field("profilePictureUrl"),
                 external_user_id: Some(key.to_owned()),
             };
-            let created = self.remote.create_user(&new).await?;
-            // Creating takes no bio.
-            let rest = UserUpdate { bio: field("bio"), ..UserUpdate::default() };
-            let user = if rest.bio.is_some() { self.remote.update_user(&created.id, &rest).await? } else { created };
-            return Ok(Some(Self::version(user)));
+            // Creating takes no bio: that is written in a second step, once it is noted that the user is there.
+            return Ok(Some(Self::version(self.remote.create_user(&new).await?)));
         };
         let none = Fields::new();
         let before = was.map_or(&none, |was| &was.fields);
@@ -74,6 +71,9 @@ impl<N: Remote> Side for NudjUsers<N> {
         let new = |name: &str| (fields.get(name) != before.get(name)).then(|| field(name).unwrap_or_default());
         let [display_name, bio, profile_picture_url] = CHANGEABLE.map(new);
         let update = UserUpdate { display_name, bio, profile_picture_url };
+        for name in ["email", "username"].into_iter().filter(|name| fields.get(*name) != before.get(*name)) {
+            tracing::warn!(key, field = name, "Nudj takes this field only with a new user; each side keeps its own");
+        }
         if update == UserUpdate::default() {
             return Ok(was.cloned());
         }

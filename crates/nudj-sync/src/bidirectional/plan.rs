@@ -52,46 +52,55 @@ fn both(key: &str, local: &Version, remote: &Version, link: Option<&Link>, polic
     let none = Fields::new();
     let was_local = link.map_or(&none, |link| &link.local);
     let was_remote = link.map_or(&none, |link| &link.remote);
-    let here = changed(was_local, &local.fields);
-    let there = changed(was_remote, &remote.fields);
-    let (to_remote, to_local) =
-        (overlay(&remote.fields, &local.fields, &here), overlay(&local.fields, &remote.fields, &there));
+    // What neither had and one has now was taken away by nobody, whoever wrote last: at a first meeting, or when a first write was cut
+    // off halfway, that is most of the record.
+    let is_new = |name: &&str| !was_local.contains_key(*name) && !was_remote.contains_key(*name);
+    let (new_here, here): (BTreeSet<_>, BTreeSet<_>) = changed(was_local, &local.fields)
+        .into_iter()
+        .partition(|name| is_new(name) && !remote.fields.contains_key(*name));
+    let (new_there, there): (BTreeSet<_>, BTreeSet<_>) = changed(was_remote, &remote.fields)
+        .into_iter()
+        .partition(|name| is_new(name) && !local.fields.contains_key(*name));
+    let joined_local = overlay(&local.fields, &remote.fields, &new_there);
+    let joined_remote = overlay(&remote.fields, &local.fields, &new_here);
     let write = |side: &Version, fields: Fields| (side.fields != fields).then_some(fields);
+    let both_say = |from_here: &BTreeSet<&str>, from_there: &BTreeSet<&str>, conflict: Option<Winner>| Plan::Write {
+        local: write(local, overlay(&joined_local, &remote.fields, from_there)),
+        remote: write(remote, overlay(&joined_remote, &local.fields, from_here)),
+        conflict,
+    };
     if there.is_empty() || here.is_empty() {
         // At most one was changed: nothing is lost.
-        return Plan::Write { local: write(local, to_local), remote: write(remote, to_remote), conflict: None };
+        return both_say(&here, &there, None);
     }
-    if local.fields == remote.fields {
-        return Plan::Write { local: None, remote: None, conflict: None };
+    let touched: BTreeSet<&str> = here.union(&there).copied().collect();
+    let none = BTreeSet::new();
+    if touched.iter().all(|name| local.fields.get(*name) == remote.fields.get(*name)) {
+        return both_say(&none, &none, None);
     }
-    let whole = |winner: Winner, fields: &Fields| Plan::Write {
-        local: write(local, fields.clone()),
-        remote: write(remote, fields.clone()),
-        conflict: Some(winner),
+    // A field that nobody touched stays as each side has it: where they differ, one cannot take what the other has.
+    let whole = |winner: Winner| match winner {
+        Winner::Local => both_say(&touched, &none, Some(winner)),
+        _ => both_say(&none, &touched, Some(winner)),
     };
     match policy {
-        Policy::LastWriterWins => match later(local, &text(&local.fields), remote, &text(&remote.fields), times) {
-            Winner::Local => whole(Winner::Local, &local.fields),
-            winner => whole(winner, &remote.fields),
-        },
-        Policy::PreferLocal => whole(Winner::Local, &local.fields),
-        Policy::PreferRemote => whole(Winner::Remote, &remote.fields),
+        Policy::LastWriterWins => whole(later(local, &text(&local.fields), remote, &text(&remote.fields), times)),
+        Policy::PreferLocal => whole(Winner::Local),
+        Policy::PreferRemote => whole(Winner::Remote),
         Policy::Callback(decide) => {
             let mut fields = decide(key, local, remote);
             fields.retain(|_, value| !value.is_empty());
-            whole(Winner::Merged, &fields)
+            let outcome = |side: &Version| write(side, fields.clone());
+            Plan::Write { local: outcome(local), remote: outcome(remote), conflict: Some(Winner::Merged) }
         }
         Policy::FieldMerge => {
             let (mut from_here, mut from_there, mut conflict) = (BTreeSet::new(), BTreeSet::new(), None);
-            for name in here.union(&there) {
+            for name in &touched {
                 let (mine, theirs) = (local.fields.get(*name), remote.fields.get(*name));
                 let winner = match (here.contains(name), there.contains(name)) {
                     (true, false) => Winner::Local,
                     (false, true) => Winner::Remote,
                     _ if mine == theirs => continue,
-                    // A first meeting: what only one side has was changed by nobody.
-                    _ if link.is_none() && theirs.is_none() => Winner::Local,
-                    _ if link.is_none() && mine.is_none() => Winner::Remote,
                     _ => {
                         let value = |value: Option<&String>| value.cloned().unwrap_or_default();
                         let winner = later(local, &value(mine), remote, &value(theirs), times);
@@ -107,11 +116,7 @@ fn both(key: &str, local: &Version, remote: &Version, link: Option<&Link>, polic
                     from_there.insert(*name)
                 };
             }
-            Plan::Write {
-                local: write(local, overlay(&local.fields, &remote.fields, &from_there)),
-                remote: write(remote, overlay(&remote.fields, &local.fields, &from_here)),
-                conflict,
-            }
+            both_say(&from_here, &from_there, conflict)
         }
     }
 }

@@ -7,7 +7,8 @@ use super::{Fields, Version};
 /// The key, your version, Nudj's version, and what the record should be.
 pub type Decide = Arc<dyn Fn(&str, &Version, &Version) -> Fields + Send + Sync>;
 
-/// Decides where both sides were changed.
+/// Decides where both sides were changed. What one side added alone since the last sync, or at a first meeting has alone, goes to the other
+/// whatever the policy; so a first write that was cut off halfway takes nothing away.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Policy {

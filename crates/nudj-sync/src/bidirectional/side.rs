@@ -34,7 +34,8 @@ pub trait Side: Send + Sync {
     async fn read(&self, key: &str, id: Option<&str>) -> Result<Option<Version>, Error>;
 
     /// Makes the record say this, and gives it back as it is then; `None`, with nothing written, when it is no longer as it
-    /// `was` read.
+    /// `was` read. A new record of Nudj's side may come back without some of the fields: then it is written again, with all of them.
+    /// A write that cannot be done in one step is better done so, for what is there already is then noted.
     ///
     /// # Errors
     /// [`Error::Local`] for your system.

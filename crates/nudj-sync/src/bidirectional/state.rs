@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::{Conflict, Fields};
 use crate::Error;
 
-/// What a record was on both sides after the last sync.
+/// What a record was on both sides after the last sync, or after the part of it that was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::UNIX_EPOCH};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::UNIX_EPOCH};
 
 use super::{
     BidirectionalConfig, Conflict, Fields, Link, Policy, Side, State, Version, Winner,
@@ -132,6 +132,7 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
             winner,
             at: now,
         };
+        let mut noted = link.clone();
         let (new, met) = match plan(key, local.as_ref(), remote.as_ref(), link.as_ref(), &self.policy, times) {
             Plan::Delete { conflict: lost } => {
                 if let Some(version) = &local {
@@ -149,12 +150,35 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
             }
             Plan::Write { local: to_local, remote: to_remote, conflict: winner } => {
                 let outcome = to_local.as_ref().or(to_remote.as_ref()).cloned();
+                let mut met = winner.map(|winner| conflict(winner, outcome));
                 let (here, there) = (local.clone(), remote.clone());
-                let Some(there) = write(&self.remote, key, to_remote.as_ref(), there, &mut synced.wrote_remote).await?
+                let Some(mut there) =
+                    write(&self.remote, key, to_remote.as_ref(), there, &mut synced.wrote_remote).await?
                 else {
                     return Ok(false);
                 };
-                let to_local = with_added(to_local, to_remote.as_ref(), local.as_ref(), &there);
+                let mut to_local = with_added(to_local, to_remote.as_ref(), local.as_ref(), &there);
+                if let (Some(sent), Some(here)) = (&to_remote, &local) {
+                    let is_new = remote.is_none();
+                    let rest = is_new && sent.keys().any(|name| !there.fields.contains_key(name));
+                    if rest || to_local.is_some() {
+                        // Noted before anything else can fail: the next sync must not take our own write for a foreign edit.
+                        let part = halfway(here, to_local.as_ref(), &there, is_new);
+                        self.state.save(key, &part, met.as_ref()).await?;
+                        synced.conflict = met.take().or(synced.conflict.take());
+                        noted = Some(part);
+                    }
+                    if rest {
+                        let created = Some(there);
+                        let Some(whole) =
+                            write(&self.remote, key, Some(sent), created, &mut synced.wrote_remote).await?
+                        else {
+                            return Ok(false);
+                        };
+                        there = whole;
+                        to_local = with_added(to_local, Some(sent), local.as_ref(), &there);
+                    }
+                }
                 let Some(here) = write(&self.local, key, to_local.as_ref(), here, &mut synced.wrote_local).await?
                 else {
                     return Ok(false);
@@ -166,10 +190,10 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
                     remote_id: there.id,
                     deleted: false,
                 };
-                (new, winner.map(|winner| conflict(winner, outcome)))
+                (new, met)
             }
         };
-        if link.as_ref() != Some(&new) || met.is_some() {
+        if noted.as_ref() != Some(&new) || met.is_some() {
             self.state.save(key, &new, met.as_ref()).await?;
         }
         synced.conflict = met.or(synced.conflict.take());
@@ -199,6 +223,34 @@ fn with_added(
     if fields.len() > before { Some(fields) } else { to_local }
 }
 
+/// The link for the time when Nudj was written to and your side was not yet. What is still to come counts as changed on the side that has
+/// it, and all else as in sync.
+fn halfway(local: &Version, to_local: Option<&Fields>, there: &Version, is_new: bool) -> Link {
+    let planned = to_local.unwrap_or(&local.fields);
+    let (mut was_local, mut was_remote) = (local.fields.clone(), there.fields.clone());
+    let names: BTreeSet<&String> = local.fields.keys().chain(planned.keys()).chain(there.fields.keys()).collect();
+    for name in names {
+        let here = local.fields.get(name);
+        if planned.get(name) != here {
+            // Still to come here.
+            match here {
+                Some(value) => was_remote.insert(name.clone(), value.clone()),
+                None => was_remote.remove(name),
+            };
+        } else if is_new && !there.fields.contains_key(name) {
+            // Still to go there.
+            was_local.remove(name);
+        }
+    }
+    Link {
+        local: was_local,
+        remote: was_remote,
+        local_id: local.id.clone(),
+        remote_id: there.id.clone(),
+        deleted: false,
+    }
+}
+
 /// The record as it is then; `None` when it was changed by somebody else.
 async fn write<W: Side>(
     side: &W,
@@ -209,6 +261,6 @@ async fn write<W: Side>(
 ) -> Result<Option<Version>, Error> {
     let Some(fields) = fields else { return Ok(was) };
     let written = side.write(key, fields, was.as_ref()).await?;
-    *wrote |= written.is_some();
+    *wrote |= written.is_some() && written != was;
     Ok(written)
 }

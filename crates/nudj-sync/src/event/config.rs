@@ -22,7 +22,8 @@ pub struct ConsumerConfig {
     /// How often to look where nobody tells of new events, as in a database that others write to; 1 ms to 1 h. Default 250 ms.
     #[serde(with = "humantime_serde")]
     pub poll_interval: Duration,
-    /// Attempts before an event becomes a dead letter, at least 1. Default 20: with the delays below, over an hour.
+    /// Attempts before an event becomes a dead letter, at least 1. Those that shutdowns cut off count as one together (on JetStream each).
+    /// Default 20: with the delays below, over an hour.
     pub max_attempts: u32,
     /// The pause after the first failed attempt; doubled after each further one, and shortened by up to half at random. At least 1 ms.
     /// Default 1 s.

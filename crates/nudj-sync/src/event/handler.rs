@@ -14,7 +14,8 @@ use crate::{BoxError, Error};
 pub struct Delivery {
     /// The event.
     pub event: Event,
-    /// Which attempt this is, from 1. Above 1 an earlier attempt may have had its effect: look before something is created again.
+    /// Which attempt this is, from 1. Above 1 an earlier attempt, one that a shutdown cut off among them, may have had its effect: look
+    /// before something is created again.
     pub attempt: u32,
 }
 

@@ -47,7 +47,8 @@
 //!   [`AfterDeadLetter`]. A handler that goes on working after its time-out, in a task of its own, is outside of this.
 //! - **Bounded.** Workers, attempts, follow-ups, remembered ids and waiting are limited; the memory bus makes publishers wait. An outbox
 //!   is as large as its disk: watch [`EventBus::lag`].
-//! - **Drain.** [`Consumer::shutdown`] claims nothing more, finishes what is in hand, gives back what the deadline cuts off.
+//! - **Drain.** [`Consumer::shutdown`] claims nothing more, finishes what is in hand, gives back what the deadline cuts off;
+//!   that comes again as a repeat, since its handler may have had its effect.
 //!
 //! # On cancel, on panic
 //!

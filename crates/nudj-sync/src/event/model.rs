@@ -142,7 +142,7 @@ pub enum Settlement {
         /// Why.
         reason: String,
     },
-    /// It was not handled: give it out again at once.
+    /// It was not handled: give it out again at once. The attempt does not count, where the bus can take it back.
     Release,
     /// No further attempt: a dead letter.
     Dead {

@@ -94,7 +94,30 @@ fn each_policy_has_its_say_when_both_changed() {
 fn a_first_meeting_joins_what_each_has_alone() {
     let (local, remote) = (version(&[("bio", "b")], 1), version(&[("displayName", "d")], 2));
     let joined = fields([("bio", "b"), ("displayName", "d")]);
-    assert_eq!(decide(&local, &remote, None, &Policy::FieldMerge), (joined.clone(), joined, None));
+    let callback = Policy::Callback(Arc::new(|_: &str, _: &Version, _: &Version| panic!("there is no conflict")));
+    for policy in [Policy::LastWriterWins, Policy::FieldMerge, Policy::PreferLocal, Policy::PreferRemote, callback] {
+        assert_eq!(decide(&local, &remote, None, &policy), (joined.clone(), joined.clone(), None), "{policy:?}");
+    }
+    // Where they differ in a field, that is decided, and the rest is joined all the same.
+    let (local, remote) = (version(&[("bio", "b"), ("x", "l")], 1), version(&[("displayName", "d"), ("x", "r")], 2));
+    let (here, there, conflict) = decide(&local, &remote, None, &Policy::PreferRemote);
+    let joined = fields([("bio", "b"), ("displayName", "d"), ("x", "r")]);
+    assert_eq!((here, there, conflict), (joined.clone(), joined, Some(Winner::Remote)));
+}
+
+#[test]
+fn what_one_side_cannot_take_is_not_lost_to_a_conflict_over_another_field() {
+    let mut link = link(&[("bio", "old")]);
+    link.local.insert("email".to_owned(), "new@example.com".to_owned());
+    link.remote.insert("email".to_owned(), "old@example.com".to_owned());
+    let local = version(&[("bio", "l"), ("email", "new@example.com")], 1);
+    let remote = version(&[("bio", "r"), ("email", "old@example.com")], 500_000);
+    for policy in [Policy::LastWriterWins, Policy::FieldMerge, Policy::PreferLocal, Policy::PreferRemote] {
+        let (here, there, conflict) = decide(&local, &remote, Some(&link), &policy);
+        assert_eq!((here["email"].as_str(), there["email"].as_str()), ("new@example.com", "old@example.com"));
+        assert_eq!(here["bio"], there["bio"]);
+        assert!(conflict.is_some());
+    }
 }
 
 #[test]

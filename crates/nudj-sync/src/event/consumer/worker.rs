@@ -74,7 +74,7 @@ impl Work {
             settlement = self.attempt(&claimed, since) => settlement,
             () = self.stop.told() => {
                 self.stop.cut_off.fetch_add(1, Relaxed);
-                Settlement::Release
+                after_cut_off(claimed.attempt)
             }
         };
         self.settle(&claimed, &settlement, since).await;
@@ -85,7 +85,7 @@ impl Work {
             let reason = "the process ended during the last attempts".to_owned();
             return self.give_up(claimed, reason);
         }
-        // The claim took so long that the lease could end while a handler works.
+        // The claim took so long that the lease could end while a handler works. None was called, so the attempt is given back.
         if since.elapsed() > self.config.lease.saturating_sub(self.config.handler_timeout) {
             return Settlement::Release;
         }
@@ -227,6 +227,15 @@ impl Work {
             .await
             .unwrap_or_else(|_| Err(Error::store("event bus", "it did not answer in time")))
     }
+}
+
+/// The handler was called and may have had its effect: no later attempt may pass for the first. That takes one attempt at most, so that
+/// shutdowns alone make no dead letter.
+fn after_cut_off(attempt: u32) -> Settlement {
+    if attempt > 1 {
+        return Settlement::Release;
+    }
+    Settlement::Retry { after: Duration::ZERO, reason: "cut off by a shutdown".to_owned() }
 }
 
 /// The error and its causes, cut to what a row may hold.

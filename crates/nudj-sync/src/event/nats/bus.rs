@@ -200,7 +200,8 @@ impl EventBus for NatsBus {
                 out.message.double_ack().await.map_err(failed)?;
             }
             Settlement::Retry { after, .. } => {
-                out.message.double_ack_with(AckKind::Nak(Some(*after))).await.map_err(failed)?;
+                let after = Some(*after).filter(|after| !after.is_zero());
+                out.message.double_ack_with(AckKind::Nak(after)).await.map_err(failed)?;
             }
             Settlement::Release => out.message.double_ack_with(AckKind::Nak(None)).await.map_err(failed)?,
             Settlement::Dead { reason } => {

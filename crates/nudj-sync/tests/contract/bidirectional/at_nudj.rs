@@ -1,9 +1,15 @@
 //! Users of the mock, through the real client.
 
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::Method;
 use nudj_client::Client;
-use nudj_mock::MockNudj;
+use nudj_mock::{Fault, FaultId, MockNudj};
 use nudj_sync::{
-    Error,
+    Error, SystemClock, WallClock,
     bidirectional::{Bidirectional, Conflict, MemorySide, MemoryState, NudjUsers, Policy, State as _, Synced, Winner},
 };
 use serde_json::json;
@@ -61,6 +67,92 @@ async fn what_nudj_adds_by_itself_comes_here_at_once() {
     assert_eq!(sync.sync("1").await.unwrap(), Synced::default());
 }
 
+const USER: &str = "/api/v2/admin/users/{id}";
+
+/// A record that was edited yesterday, and a sync of it that was cut off after the POST.
+async fn half_done() -> (MockNudj, MemorySide, Sync, FaultId) {
+    let mock = MockNudj::start().await.unwrap();
+    let patches = mock.inject(Fault::status(500).on(Method::PATCH, USER));
+    let local = MemorySide::with_clock(Arc::new(Yesterday));
+    local.edit("42", |fields| {
+        fields.insert("email".to_owned(), "ada@example.com".to_owned());
+        fields.insert("bio".to_owned(), "counts".to_owned());
+    });
+    let sync =
+        Bidirectional::new(local.clone(), NudjUsers::new(client(&mock)), MemoryState::default(), Policy::default());
+    assert!(matches!(sync.sync("42").await, Err(Error::Remote(_))));
+    assert_eq!(mock.users_count(), 1);
+    (mock, local, sync, patches)
+}
+
+#[derive(Debug)]
+struct Yesterday;
+
+impl WallClock for Yesterday {
+    fn now(&self) -> SystemTime {
+        SystemClock.now() - Duration::from_secs(86_400)
+    }
+}
+
+/// The POST was done and the PATCH was not. Nothing was noted, so the next sync took the whole record at Nudj for a later edit, and
+/// erased here what the PATCH was to write.
+#[tokio::test]
+async fn a_first_write_that_was_cut_off_halfway_is_finished_and_erases_nothing() {
+    let (mock, local, sync, patches) = half_done().await;
+    assert!(matches!(sync.sync("42").await, Err(Error::Remote(_))), "still down");
+    mock.remove_fault(patches);
+    let synced = sync.sync("42").await.unwrap();
+    assert_eq!((synced.wrote_local, synced.wrote_remote, synced.conflict), (true, true, None));
+    let (here, there) = (local.get("42").unwrap().fields, mock.users()[0].clone());
+    assert_eq!((here["bio"].as_str(), &there["bio"]), ("counts", &json!("counts")));
+    assert_eq!((here["username"].as_str(), mock.users_count()), ("ada", 1), "what Nudj added came here");
+    assert_eq!(sync.sync("42").await.unwrap(), Synced::default());
+}
+
+/// The process died before it could note anything.
+#[tokio::test]
+async fn a_first_write_that_nobody_noted_is_finished_and_erases_nothing() {
+    let (mock, local, _, patches) = half_done().await;
+    mock.remove_fault(patches);
+    let sync =
+        Bidirectional::new(local.clone(), NudjUsers::new(client(&mock)), MemoryState::default(), Policy::default());
+    assert_eq!(sync.sync("42").await.unwrap().conflict, None);
+    assert_eq!(
+        (local.get("42").unwrap().fields["bio"].as_str(), &mock.users()[0]["bio"]),
+        ("counts", &json!("counts"))
+    );
+}
+
+#[tokio::test]
+async fn a_first_write_that_was_cut_off_halfway_is_known_to_be_ours() {
+    let (mock, local, sync, _) = half_done().await;
+    // An edit since then meets what we wrote ourselves, not an edit of another.
+    local.edit("42", set("email", "ada.l@example.com"));
+    local.edit("42", set("bio", ""));
+    let synced = sync.sync("42").await.unwrap();
+    assert_eq!((synced.conflict, local.get("42").unwrap().fields["email"].as_str()), (None, "ada.l@example.com"));
+    // And a record that is deleted does not come back.
+    local.remove("42");
+    sync.sync("42").await.unwrap();
+    assert_eq!((local.get("42"), mock.users_count()), (None, 0));
+}
+
+/// A changed email cannot be sent. It was noted as if it had been, and a conflict over another field took it back here.
+#[tokio::test]
+async fn a_change_that_nudj_cannot_take_is_kept_here() {
+    let (mock, local, _) = both().await;
+    let sync =
+        Bidirectional::new(local.clone(), NudjUsers::new(client(&mock)), MemoryState::default(), Policy::PreferRemote);
+    assert_eq!(sync.sync("42").await.unwrap(), Synced::default());
+    local.edit("42", set("email", "ada.l@example.com"));
+    assert_eq!(sync.sync("42").await.unwrap(), Synced::default(), "nothing was sent");
+    local.edit("42", set("bio", "mine"));
+    mock.edit_user(mock.users()[0]["id"].as_str().unwrap(), &json!({"bio": "theirs"})).unwrap();
+    assert_eq!(sync.sync("42").await.unwrap().conflict.unwrap().winner, Winner::Remote);
+    let here = local.get("42").unwrap().fields;
+    assert_eq!((here["bio"].as_str(), here["email"].as_str()), ("theirs", "ada.l@example.com"));
+}
+
 #[tokio::test]
 async fn a_conflict_is_decided_and_recorded() {
     let (mock, local, sync) = both().await;
@@ -102,7 +194,7 @@ async fn a_deletion_goes_both_ways_and_its_tombstone_stays() {
 #[tokio::test]
 async fn an_api_that_is_down_leaves_both_sides_and_the_next_sync_goes_on() {
     let (mock, local, sync) = both().await;
-    let fault = mock.inject(nudj_mock::Fault::status(500));
+    let fault = mock.inject(Fault::status(500));
     local.edit("42", set("bio", "later"));
     assert!(matches!(sync.sync("42").await, Err(Error::Remote(_))));
     assert_eq!(sync.sync_known().await.unwrap(), (0, 1));

@@ -15,6 +15,7 @@ use nudj_sync::{
     Error, WallClock,
     bidirectional::{Bidirectional, Fields, MemorySide, MemoryState, Policy, Side, Synced, Version, fields},
 };
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -236,4 +237,50 @@ fn with_field_merge_no_edit_of_another_field_is_lost() {
     assert_eq!((synced.wrote_local, synced.wrote_remote, synced.conflict), (true, true, None));
     let merged = Some(fields([("bio", "new"), ("displayName", "Ada")]));
     assert_eq!(world.records(), [merged.clone(), merged]);
+}
+
+/// A side whose user edits the record at the moment in which it is to be written.
+struct Edited {
+    inner: MemorySide,
+    edit: Mutex<Option<&'static str>>,
+}
+
+#[async_trait]
+impl Side for Edited {
+    async fn read(&self, key: &str, id: Option<&str>) -> Result<Option<Version>, Error> {
+        self.inner.read(key, id).await
+    }
+
+    async fn write(&self, key: &str, fields: &Fields, was: Option<&Version>) -> Result<Option<Version>, Error> {
+        if let Some(name) = self.edit.lock().take() {
+            self.inner.edit(key, |fields| drop(fields.insert("displayName".to_owned(), name.to_owned())));
+        }
+        self.inner.write(key, fields, was).await
+    }
+
+    async fn delete(&self, key: &str, was: &Version) -> Result<(), Error> {
+        self.inner.delete(key, was).await
+    }
+}
+
+/// Nudj was written to, and the write here was refused because of that edit. The next round took our own write for a later edit there,
+/// and the user's was lost to it.
+#[tokio::test]
+async fn an_edit_here_between_our_two_writes_is_no_conflict_with_the_first_of_them() {
+    let now = Arc::new(AtomicI64::new(1_000_000_000));
+    let side = |ahead| MemorySide::with_clock(Arc::new(Clock { now: Arc::clone(&now), ahead }));
+    // Whatever is written there looks later than what is written here.
+    let (here, there) = (side(-60_000), side(0));
+    let local = Edited { inner: here.clone(), edit: Mutex::default() };
+    let sync = Bidirectional::new(local, there.clone(), MemoryState::default(), Policy::FieldMerge)
+        .clock(Arc::new(Clock { now: Arc::clone(&now), ahead: 0 }));
+    here.edit("k", |record| *record = fields([("displayName", "Ada"), ("bio", "old")]));
+    sync.sync("k").await.unwrap();
+    here.edit("k", |fields| drop(fields.insert("displayName".to_owned(), "Ada L.".to_owned())));
+    there.edit("k", |fields| drop(fields.insert("bio".to_owned(), "new".to_owned())));
+    *sync.local().edit.lock() = Some("Countess");
+    let synced = sync.sync("k").await.unwrap();
+    assert_eq!(synced.conflict, None);
+    let merged = fields([("displayName", "Countess"), ("bio", "new")]);
+    assert_eq!((here.get("k").unwrap().fields, there.get("k").unwrap().fields), (merged.clone(), merged));
 }

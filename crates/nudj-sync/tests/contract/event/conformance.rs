@@ -31,6 +31,7 @@ macro_rules! conformance {
             dead_letter_lets_its_key_pass_where_that_is_the_policy
             lease_that_runs_out_is_given_out_again_and_cannot_be_settled
             released_event_comes_again
+            cut_off_event_is_no_first_attempt_again
             follow_ups_are_published_with_the_settlement
             lag_tells_what_waits
             event_that_cannot_be_carried_is_refused
@@ -218,6 +219,21 @@ pub(crate) async fn released_event_comes_again(engine: &dyn Engine) {
     let first = claim_one(&*bus).await;
     assert!(bus.settle(&first, &Settlement::Release).await.unwrap());
     assert_eq!(claim_one(&*bus).await.event, first.event);
+}
+
+pub(crate) async fn cut_off_event_is_no_first_attempt_again(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    bus.publish(&event("k", 0)).await.unwrap();
+    let journal = Journal::default();
+    let seen = journal.clone();
+    let consumer = Consumer::of(Arc::clone(&bus)).config(quick()).on_any(move |delivery: Delivery| {
+        seen.begin(&delivery.event);
+        std::future::pending::<Result<(), nudj_sync::Error>>()
+    });
+    let consumer = consumer.start().unwrap();
+    eventually("it is in hand", async || !journal.begun("k").is_empty()).await;
+    consumer.shutdown(Duration::ZERO).await;
+    assert!(claim_one(&*bus).await.attempt > 1);
 }
 
 pub(crate) async fn follow_ups_are_published_with_the_settlement(engine: &dyn Engine) {

@@ -54,8 +54,28 @@ async fn shutdown_gives_back_what_its_deadline_cuts_off() {
     let started = Instant::now();
     assert_eq!(consumer.shutdown(Duration::from_secs(2)).await.cut_off, 1);
     assert_eq!(started.elapsed(), Duration::from_secs(2));
-    // At once, not when the lease has run out, and the attempt does not count.
-    assert_eq!(bus.claim(1, Duration::from_secs(1)).await.unwrap()[0].attempt, 1);
+    // At once, not when the lease has run out; and never as a first attempt again, since this one may have had its effect.
+    assert_eq!(bus.claim(1, Duration::from_secs(1)).await.unwrap()[0].attempt, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdowns_alone_use_up_no_more_than_one_attempt() {
+    let bus = bus();
+    bus.publish(&event("k", 0)).await.unwrap();
+    let attempts = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let config = ConsumerConfig { max_attempts: 3, ..quick() };
+    for shutdown in 1..=6 {
+        let seen = Arc::clone(&attempts);
+        let consumer = Consumer::builder(bus.clone()).config(config.clone()).on_any(move |delivery: Delivery| {
+            seen.lock().push(delivery.attempt);
+            std::future::pending::<Result<(), Error>>()
+        });
+        let consumer = consumer.start().unwrap();
+        eventually("it is in hand", async || attempts.lock().len() == shutdown).await;
+        assert_eq!(consumer.shutdown(Duration::ZERO).await.cut_off, 1);
+    }
+    assert_eq!(*attempts.lock(), [1, 2, 2, 2, 2, 2]);
+    assert_eq!(bus.lag().await.unwrap().waiting, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -92,8 +92,9 @@ async fn drains(engine: Engine, name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mock = MockNudj::builder().duplicate_users(true).most_users(usize::MAX).request_log(0).start().await.unwrap();
     mock.inject(Fault::lost_answer().on(Method::POST, "/api/v2/admin/users").probability(0.05, 1));
-    // These are what the deadline is for.
-    mock.inject(Fault::hang().on(Method::POST, "/api/v2/admin/users").probability(0.02, 2));
+    // These are what the deadline is for: some never reach the API, some do and are cut off before its answer.
+    mock.inject(Fault::hang().on(Method::POST, "/api/v2/admin/users").probability(0.01, 2));
+    let done = mock.inject(Fault::unanswered().on(Method::POST, "/api/v2/admin/users").probability(0.05, 3));
     let acknowledged = folder.path().join("acknowledged");
     let settings = Settings { engine, nudj: mock.url(), token: mock.token().to_owned(), acknowledged };
     let child = Command::new(std::env::current_exe().unwrap())
@@ -108,6 +109,7 @@ async fn drains(engine: Engine, name: &str) {
     let since = Instant::now();
     eventually_within(most, "so many are acknowledged", async || known().lines().count() >= events).await;
     let rate = events as f64 / since.elapsed().as_secs_f64();
+    eventually_within(most, "one is done and not answered", async || mock.fired(done) > 0).await;
     let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(told.success());
     let since = Instant::now();

@@ -117,6 +117,24 @@ async fn first_attempt_costs_one_call_and_a_repeat_looks_first() {
     assert_eq!(calls, [Method::POST, Method::GET, Method::POST]);
 }
 
+/// A shutdown cut the handler off while Nudj took its time with the POST. The event came back as a first attempt, and the next process
+/// created the user again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_whose_creation_a_shutdown_cut_off_is_looked_up_by_the_next_process() {
+    let (mock, bus) = (mock().await, bus());
+    mock.inject(Fault::unanswered().on(Method::POST, USERS).times(1));
+    let consumer = flow(&mock, &bus).0.start().unwrap();
+    bus.publish(&registered("u-1")).await.unwrap();
+    eventually("Nudj has done it", async || mock.users_count() == 1).await;
+    assert_eq!(consumer.shutdown(Duration::ZERO).await.cut_off, 1);
+
+    let (consumer, synced) = flow(&mock, &bus);
+    let consumer = consumer.start().unwrap();
+    eventually("synced", async || synced.lock().len() == 1).await;
+    consumer.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(at_nudj(&mock), once_each(["u-1".to_owned()]));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_synced_is_a_dead_letter_or_nothing() {
     let (mock, bus) = (MockNudj::start().await.unwrap(), bus());
