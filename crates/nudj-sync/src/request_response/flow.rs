@@ -118,8 +118,10 @@ impl<N: Remote, L: Local, J: Journal> UserSync<N, L, J> {
             let page = self.journal.unfinished(&after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(resumed) };
             after.clone_from(&last.id);
-            for entry in page {
-                let Some(_place) = self.under_way.enter(&entry.id) else { continue };
+            for listed in page {
+                let Some(_place) = self.under_way.enter(&listed.id) else { continue };
+                // Since the page was read, a call may have taken it further, or to its end.
+                let Some(entry) = self.journal.get(&listed.id).await? else { continue };
                 match self.finish(entry, true).await {
                     Ok(_) => resumed.completed = resumed.completed.saturating_add(1),
                     Err(Error::RolledBack { .. }) => resumed.rolled_back = resumed.rolled_back.saturating_add(1),

@@ -24,10 +24,16 @@ pub trait Journal: Send + Sync {
     /// [`Error::Store`], [`Error::Corrupt`]
     async fn begin(&self, id: &str, user: &NewUser) -> Result<Option<Entry>, Error>;
 
+    /// The record of this id, if it is not finished.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Corrupt`]
+    async fn get(&self, id: &str) -> Result<Option<Entry>, Error>;
+
     /// Notes the step that a record has reached.
     ///
     /// # Errors
-    /// [`Error::Store`]
+    /// [`Error::Store`], also when there is no such record: whoever works on one that is finished must not go on.
     async fn reached(&self, id: &str, step: &Step) -> Result<(), Error>;
 
     /// Forgets a record that is done.
@@ -41,4 +47,9 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`Error::Store`], [`Error::Corrupt`]
     async fn unfinished(&self, after: &str, limit: u32) -> Result<Vec<Entry>, Error>;
+}
+
+/// For [`Journal::reached`].
+pub(super) fn no_record(what: &'static str, id: &str) -> Error {
+    Error::store(what, format!("it has no record {id:?} any more"))
 }

@@ -4,8 +4,10 @@ use async_trait::async_trait;
 use nudj_client::model::NewUser;
 use parking_lot::Mutex;
 
-use super::{Entry, Journal, Step};
+use super::{Entry, Journal, Step, journal::no_record};
 use crate::Error;
+
+const WHAT: &str = "request-response journal";
 
 /// A journal that ends with the process: for tests, and where a lost record is found otherwise. It holds only what is under way. Clones
 /// share it.
@@ -25,10 +27,14 @@ impl Journal for MemoryJournal {
         Ok(None)
     }
 
+    async fn get(&self, id: &str) -> Result<Option<Entry>, Error> {
+        Ok(self.entries.lock().get(id).cloned())
+    }
+
     async fn reached(&self, id: &str, step: &Step) -> Result<(), Error> {
-        if let Some(entry) = self.entries.lock().get_mut(id) {
-            entry.step = step.clone();
-        }
+        let mut entries = self.entries.lock();
+        let entry = entries.get_mut(id).ok_or_else(|| no_record(WHAT, id))?;
+        entry.step = step.clone();
         Ok(())
     }
 

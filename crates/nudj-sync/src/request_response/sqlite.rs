@@ -7,7 +7,7 @@ use sqlx::{
     sqlite::{SqlitePool, SqliteRow},
 };
 
-use super::{Entry, Journal, Step};
+use super::{Entry, Journal, Step, journal::no_record};
 use crate::{Error, sqlite};
 
 const WHAT: &str = "request-response journal";
@@ -59,12 +59,17 @@ impl Journal for SqliteJournal {
         if inserted.rows_affected() > 0 {
             return Ok(None);
         }
+        // Finished in between: it is not begun now.
+        self.get(id).await?.map(Some).ok_or_else(|| no_record(WHAT, id))
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Entry>, Error> {
         let known = sqlx::query("SELECT id, user, step, detail FROM nudj_sync_request_response WHERE id = $1")
             .bind(id)
-            .fetch_one(&self.pool)
+            .fetch_optional(&self.pool)
             .await
             .map_err(|error| Error::store(WHAT, error))?;
-        entry(&known).map(Some)
+        known.as_ref().map(entry).transpose()
     }
 
     async fn reached(&self, id: &str, step: &Step) -> Result<(), Error> {
@@ -74,14 +79,14 @@ impl Journal for SqliteJournal {
             Step::Created { nudj_id } => ("created", nudj_id.as_str()),
             Step::RollingBack { why } => ("rolling back", why.as_str()),
         };
-        sqlx::query("UPDATE nudj_sync_request_response SET step = $2, detail = $3 WHERE id = $1")
+        let updated = sqlx::query("UPDATE nudj_sync_request_response SET step = $2, detail = $3 WHERE id = $1")
             .bind(id)
             .bind(step)
             .bind(detail)
             .execute(&self.pool)
             .await
             .map_err(|error| Error::store(WHAT, error))?;
-        Ok(())
+        if updated.rows_affected() == 0 { Err(no_record(WHAT, id)) } else { Ok(()) }
     }
 
     async fn finished(&self, id: &str) -> Result<(), Error> {

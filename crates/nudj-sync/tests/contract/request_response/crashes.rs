@@ -60,6 +60,9 @@ impl<J: Journal> Journal for Crashing<J> {
     async fn begin(&self, id: &str, user: &NewUser) -> Result<Option<Entry>, Error> {
         self.crash.around(self.inner.begin(id, user)).await
     }
+    async fn get(&self, id: &str) -> Result<Option<Entry>, Error> {
+        self.inner.get(id).await
+    }
     async fn reached(&self, id: &str, step: &Step) -> Result<(), Error> {
         self.crash.around(self.inner.reached(id, step)).await
     }

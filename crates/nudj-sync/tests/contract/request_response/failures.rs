@@ -1,11 +1,12 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
 use nudj_mock::{Fault, MockNudj};
 use nudj_sync::{
     Error,
-    request_response::{Journal as _, Local, MemoryJournal, RequestResponseConfig, Resumed, UserSync},
+    request_response::{Entry, Journal, Local, MemoryJournal, RequestResponseConfig, Resumed, Step, UserSync},
 };
+use tokio::sync::Notify;
 
 use super::*;
 use crate::nudj::{client, client_with};
@@ -163,4 +164,79 @@ async fn a_second_call_for_a_user_under_way_is_refused() {
     }
     world.mock.clear_faults();
     assert_eq!(sync.resume().await.unwrap().completed, 1, "a dropped call is left behind, and its place is free");
+}
+
+/// Tells when a page was read, and gives it out when it is told to.
+#[derive(Clone, Default)]
+struct Slow {
+    inner: MemoryJournal,
+    read: Arc<Notify>,
+    go_on: Arc<Notify>,
+}
+
+#[async_trait]
+impl Journal for Slow {
+    async fn begin(&self, id: &str, user: &NewUser) -> Result<Option<Entry>, Error> {
+        self.inner.begin(id, user).await
+    }
+    async fn get(&self, id: &str) -> Result<Option<Entry>, Error> {
+        self.inner.get(id).await
+    }
+    async fn reached(&self, id: &str, step: &Step) -> Result<(), Error> {
+        self.inner.reached(id, step).await
+    }
+    async fn finished(&self, id: &str) -> Result<(), Error> {
+        self.inner.finished(id).await
+    }
+    async fn unfinished(&self, after: &str, limit: u32) -> Result<Vec<Entry>, Error> {
+        let page = self.inner.unfinished(after, limit).await?;
+        if !page.is_empty() {
+            self.read.notify_one();
+            self.go_on.notified().await;
+        }
+        Ok(page)
+    }
+}
+
+/// The page said how far a record had come; by its turn a call had finished it. It was worked on as the page said: created once more, or
+/// a good user taken back.
+#[tokio::test]
+async fn a_record_that_a_call_finished_since_the_page_was_read_is_left_alone() {
+    for step in [Step::Begun, Step::RollingBack { why: "it was refused".to_owned() }] {
+        let world = World::new().await;
+        let journal = Slow::default();
+        let sync = UserSync::new(client(&world.mock), world.local.clone(), journal.clone());
+        journal.begin("1", &user("1")).await.unwrap();
+        journal.reached("1", &step).await.unwrap();
+        let meanwhile = async {
+            journal.read.notified().await;
+            if step != Step::Begun {
+                assert!(matches!(sync.create("1", &user("1")).await, Err(Error::RolledBack { .. })));
+            }
+            let nudj_id = sync.create("1", &user("1")).await.unwrap();
+            journal.go_on.notify_one();
+            nudj_id
+        };
+        let (resumed, nudj_id) = tokio::join!(sync.resume(), meanwhile);
+        assert_eq!(resumed.unwrap(), Resumed::default(), "{step:?}");
+        assert_eq!((world.mock.users_count(), world.local.nudj_id("1")), (1, Some(nudj_id)), "{step:?}");
+        assert!(world.local.has("1"), "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_of_a_record_that_is_not_there_is_an_error() {
+    let journal = MemoryJournal::default();
+    assert!(matches!(journal.reached("1", &Step::Sending).await, Err(Error::Store { .. })));
+    #[cfg(feature = "sqlite")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = nudj_sync::request_response::SqliteJournal::open(folder.path().join("journal.db")).await.unwrap();
+        assert!(matches!(journal.reached("1", &Step::Sending).await, Err(Error::Store { .. })));
+        journal.begin("1", &user("1")).await.unwrap();
+        journal.reached("1", &Step::Sending).await.unwrap();
+        assert_eq!(journal.get("1").await.unwrap().unwrap().step, Step::Sending);
+        journal.finished("1").await.unwrap();
+        assert_eq!(journal.get("1").await.unwrap(), None);
+    }
 }
