@@ -1,6 +1,6 @@
 //! One event in a hundred that no attempt can handle: it stops no other, is kept, and is handled once its cause is cured.
 //!
-//! Three hundred events, or as many as `NUDJ_TEST_EVENTS` says.
+//! Four hundred events, or as many as `NUDJ_TEST_EVENTS` says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
