@@ -103,9 +103,9 @@ pub(super) fn now_millis() -> i64 {
     millis(since)
 }
 
-/// Whole milliseconds; saturates.
+/// Whole milliseconds; saturates where a database can still add it to a time.
 pub(super) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 4)
 }
 
 /// What became of a publication.

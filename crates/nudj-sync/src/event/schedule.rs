@@ -2,7 +2,17 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::ConsumerConfig;
+
+/// Thirty years: nobody waits longer.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// `now + wait`, or far ahead where that is more than an instant can be, as for [`Duration::MAX`].
+pub(super) fn later(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or(now + FAR)
+}
 
 /// The pause after the `failed`-th attempt (from 1): half to all of `base_delay * 2^(failed - 1)`, at most `max_delay`; `draw` in
 /// `0.0..1.0` says where. `None` when that was the last attempt.

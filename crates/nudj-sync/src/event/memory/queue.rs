@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::{AfterDeadLetter, Claimed, DeadLetter, Event, Lag, Published, Settlement};
+use crate::event::{AfterDeadLetter, Claimed, DeadLetter, Event, Lag, Published, Settlement, schedule::later};
 
 #[derive(Debug)]
 struct Entry {
@@ -130,7 +130,7 @@ impl Queue {
                 lease: first.lease,
             });
             // Never at `now`, or one claim would give the same event out for ever.
-            self.schedule(&name, now + lease.max(Duration::from_millis(1)));
+            self.schedule(&name, later(now, lease.max(Duration::from_millis(1))));
         }
         claimed
     }
@@ -155,7 +155,7 @@ impl Queue {
             }
             Settlement::Retry { after, reason } => {
                 first.reason.clone_from(reason);
-                self.schedule(name, now + *after);
+                self.schedule(name, later(now, *after));
             }
             Settlement::Release => {
                 first.attempts = first.attempts.saturating_sub(1);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::bus::Shared;
 use super::wire::{REPLAY_OF, dead_subject, failed};
 use crate::Error;
-use crate::event::{AfterDeadLetter, Claimed, Event};
+use crate::event::{AfterDeadLetter, Claimed, Event, schedule::later};
 
 /// How long a request for a message stays with the server. It ends by itself when nobody claims any more.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -96,8 +96,8 @@ impl Shared {
         while claimed.len() < limit {
             let Some((partition, since, message)) = self.incoming.lock().arrived.pop_front() else { break };
             // Ours must end before the server's, which began when the message was sent.
-            let until = Instant::now() + lease;
-            if until > since + self.config.ack_wait {
+            let until = later(Instant::now(), lease);
+            if until > later(since, self.config.ack_wait) {
                 continue;
             }
             match self.look_at(partition, until, message).await {

@@ -31,6 +31,7 @@ macro_rules! conformance {
             dead_letter_lets_its_key_pass_where_that_is_the_policy
             lease_that_runs_out_is_given_out_again_and_cannot_be_settled
             released_event_comes_again
+            retry_may_be_as_far_away_as_one_likes
             cut_off_event_is_no_first_attempt_again
             follow_ups_are_published_with_the_settlement
             lag_tells_what_waits
@@ -219,6 +220,17 @@ pub(crate) async fn released_event_comes_again(engine: &dyn Engine) {
     let first = claim_one(&*bus).await;
     assert!(bus.settle(&first, &Settlement::Release).await.unwrap());
     assert_eq!(claim_one(&*bus).await.event, first.event);
+}
+
+pub(crate) async fn retry_may_be_as_far_away_as_one_likes(engine: &dyn Engine) {
+    let bus = hold(engine).await;
+    bus.publish(&event("k", 0)).await.unwrap();
+    let claimed = claim_one(&*bus).await;
+    let never = Settlement::Retry { after: Duration::MAX, reason: "not in our time".to_owned() };
+    assert!(bus.settle(&claimed, &never).await.unwrap());
+    assert_eq!(bus.claim(1, LEASE).await.unwrap(), []);
+    let waits = tokio::time::timeout(Duration::from_millis(50), bus.changed(Duration::MAX));
+    let _ = waits.await;
 }
 
 pub(crate) async fn cut_off_event_is_no_first_attempt_again(engine: &dyn Engine) {

@@ -59,6 +59,20 @@ async fn shutdown_gives_back_what_its_deadline_cuts_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn shutdown_without_a_deadline_waits_for_what_is_in_hand() {
+    let bus = bus();
+    let handler = |_: Delivery| async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        Ok::<_, Error>(())
+    };
+    let consumer = Consumer::builder(bus.clone()).on_any(handler).start().unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    eventually("it is in hand", async || consumer.snapshot().in_flight == 1).await;
+    assert_eq!(consumer.shutdown(Duration::MAX).await.cut_off, 0);
+    assert_eq!(bus.lag().await.unwrap().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdowns_alone_use_up_no_more_than_one_attempt() {
     let bus = bus();
     bus.publish(&event("k", 0)).await.unwrap();

@@ -52,6 +52,14 @@ async fn publisher_waits_for_room_and_gives_up_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lease_may_be_as_long_as_one_likes() {
+    let bus = small(1);
+    bus.publish(&event("k", 0)).await.unwrap();
+    assert_eq!(bus.claim(1, Duration::MAX).await.unwrap().len(), 1);
+    assert_eq!(bus.claim(1, Duration::MAX).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn publisher_that_goes_away_leaves_its_turn_to_the_next() {
     let bus = small(1);
     bus.publish(&event("k", 0)).await.unwrap();
