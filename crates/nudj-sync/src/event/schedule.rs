@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::ConsumerConfig;
 
 /// Thirty years: nobody waits longer.
-const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+pub(super) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// `now + wait`, or far ahead where that is more than an instant can be, as for [`Duration::MAX`].
 pub(super) fn later(now: Instant, wait: Duration) -> Instant {

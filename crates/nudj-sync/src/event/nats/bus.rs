@@ -19,7 +19,7 @@ use super::claim::{Incoming, Out};
 use super::wire::{dead_subject, encode, failed, partition, subject};
 use crate::Error;
 use crate::event::{
-    AfterDeadLetter, Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement, model::now_millis,
+    AfterDeadLetter, Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement, model::now_millis, schedule::FAR,
 };
 
 /// A bus over NATS JetStream; consumers on any number of machines may share it. Clones are one bus.
@@ -200,7 +200,8 @@ impl EventBus for NatsBus {
                 out.message.double_ack().await.map_err(failed)?;
             }
             Settlement::Retry { after, .. } => {
-                let after = Some(*after).filter(|after| !after.is_zero());
+                // The server counts nanoseconds, and takes more than it can count for none.
+                let after = Some((*after).min(FAR)).filter(|after| !after.is_zero());
                 out.message.double_ack_with(AckKind::Nak(after)).await.map_err(failed)?;
             }
             Settlement::Release => out.message.double_ack_with(AckKind::Nak(None)).await.map_err(failed)?,
