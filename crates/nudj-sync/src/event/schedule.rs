@@ -14,6 +14,12 @@ pub(super) fn later(now: Instant, wait: Duration) -> Instant {
     now.checked_add(wait).unwrap_or(now + FAR)
 }
 
+/// The attempts that count of a dead letter that is replayed: one that had a second comes again as a repeat, for an earlier one may have had
+/// its effect. One that was given up at its first has had all its attempts taken: where only one is allowed, it gets another.
+pub(super) fn replayed(attempts: u32) -> u32 {
+    u32::from(attempts > 1)
+}
+
 /// The pause after the `failed`-th attempt (from 1): half to all of `base_delay * 2^(failed - 1)`, at most `max_delay`; `draw` in
 /// `0.0..1.0` says where. `None` when that was the last attempt.
 pub(super) fn pause(config: &ConsumerConfig, failed: u32, draw: f64) -> Option<Duration> {

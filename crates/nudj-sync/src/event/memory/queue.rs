@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::{AfterDeadLetter, Claimed, DeadLetter, Event, Lag, Published, Settlement, schedule::later};
+use crate::event::{
+    AfterDeadLetter, Claimed, DeadLetter, Event, Lag, Published, Settlement,
+    schedule::{later, replayed},
+};
 
 #[derive(Debug)]
 struct Entry {
@@ -197,7 +200,7 @@ impl Queue {
 
     pub(super) fn replay(&mut self, id: &str, now: Instant) -> bool {
         let Some(mut entry) = self.take_dead(id) else { return false };
-        entry.attempts = 0;
+        entry.attempts = replayed(entry.attempts);
         match self.policy {
             AfterDeadLetter::Hold => {
                 let name = entry.event.key.clone();

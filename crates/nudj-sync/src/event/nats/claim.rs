@@ -12,9 +12,12 @@ use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::bus::Shared;
-use super::wire::{REPLAY_OF, dead_subject, failed};
+use super::wire::{REPLAY_OF, dead_subject, decode_entry, failed};
 use crate::Error;
-use crate::event::{AfterDeadLetter, Claimed, Event, schedule::later};
+use crate::event::{
+    AfterDeadLetter, Claimed, Event,
+    schedule::{later, replayed},
+};
 
 /// How long a request for a message stays with the server. It ends by itself when nobody claims any more.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -126,9 +129,16 @@ impl Shared {
         };
         let header = message.headers.as_ref().and_then(|headers| headers.get(REPLAY_OF));
         let replay_of = header.and_then(|entry| entry.as_str().parse().ok());
+        let mut earlier = 0;
         let goes_elsewhere = match (replay_of, self.config.after_dead_letter) {
-            // A second copy, or one of a letter that was discarded since.
-            (Some(entry), _) => self.first_entry(&event.key, entry).await?.is_none_or(|(first, _)| first != entry),
+            (Some(entry), _) => match self.first_entry(&event.key, entry).await? {
+                Some((first, body)) if first == entry => {
+                    earlier = replayed(decode_entry(&body)?.attempts);
+                    false
+                }
+                // A second copy, or one of a letter that was discarded since.
+                _ => true,
+            },
             (None, AfterDeadLetter::Hold) => {
                 let held = self.first_entry(&event.key, 1).await?.is_some();
                 if held {
@@ -145,7 +155,7 @@ impl Shared {
         }
         let lease = self.next_lease.fetch_add(1, Relaxed);
         self.out.lock().insert(place, Out { partition, lease, until, replay_of, message });
-        let attempt = u32::try_from(delivered).unwrap_or(u32::MAX).max(1);
+        let attempt = u32::try_from(delivered).unwrap_or(u32::MAX).max(1).saturating_add(earlier);
         Ok(Some(Claimed { event, attempt, place, lease }))
     }
 

@@ -199,7 +199,8 @@ macro_rules! impl_outbox {
                     // Those behind it waited, so it keeps its place.
                     AfterDeadLetter::Hold => {
                         let replayed = sqlx::query(
-                            "UPDATE nudj_sync_outbox SET state = 0, attempts = 0, due_at = 0, settled_at = NULL \
+                            "UPDATE nudj_sync_outbox SET state = 0, due_at = 0, settled_at = NULL, \
+                             attempts = CASE WHEN attempts > 1 THEN 1 ELSE 0 END \
                              WHERE queue = $1 AND event_id = $2 AND state = 1",
                         );
                         let replayed = replayed.bind(self.config.queue.clone()).bind(id.to_owned());
@@ -249,7 +250,7 @@ macro_rules! impl_outbox {
                 let mut transaction = self.begin().await?;
                 let taken = sqlx::query(
                     "DELETE FROM nudj_sync_outbox WHERE queue = $1 AND event_id = $2 AND state = 1 \
-                     RETURNING event_id, topic, event_key, payload, occurred_at",
+                     RETURNING event_id, topic, event_key, payload, occurred_at, attempts",
                 );
                 let taken = taken.bind(self.config.queue.clone()).bind(id.to_owned());
                 let Some(found) = taken.fetch_optional(&mut *transaction).await.map_err(row::store)? else {
@@ -257,6 +258,11 @@ macro_rules! impl_outbox {
                 };
                 let event = row::event(&found)?;
                 self.insert(&mut transaction, &event).await?;
+                let again = sqlx::query(
+                    "UPDATE nudj_sync_outbox SET attempts = $3 WHERE queue = $1 AND event_id = $2 AND state = 0",
+                );
+                let again = again.bind(self.config.queue.clone()).bind(id.to_owned()).bind(row::replayed(&found)?);
+                again.execute(&mut *transaction).await.map_err(row::store)?;
                 transaction.commit().await.map_err(row::store)?;
                 Ok(true)
             }

@@ -31,6 +31,7 @@ macro_rules! conformance {
             dead_letter_lets_its_key_pass_where_that_is_the_policy
             lease_that_runs_out_is_given_out_again_and_cannot_be_settled
             released_event_comes_again
+            replayed_event_is_no_first_attempt_again
             retry_may_be_as_far_away_as_one_likes
             cut_off_event_is_no_first_attempt_again
             follow_ups_are_published_with_the_settlement
@@ -220,6 +221,24 @@ pub(crate) async fn released_event_comes_again(engine: &dyn Engine) {
     let first = claim_one(&*bus).await;
     assert!(bus.settle(&first, &Settlement::Release).await.unwrap());
     assert_eq!(claim_one(&*bus).await.event, first.event);
+}
+
+pub(crate) async fn replayed_event_is_no_first_attempt_again(engine: &dyn Engine) {
+    for (number, policy) in [AfterDeadLetter::Hold, AfterDeadLetter::Pass].into_iter().enumerate() {
+        let (bus, event) = (engine.bus(policy).await, event("k", number));
+        bus.publish(&event).await.unwrap();
+        let first = claim_one(&*bus).await;
+        let again = Settlement::Retry { after: Duration::ZERO, reason: "lost".to_owned() };
+        assert!(bus.settle(&first, &again).await.unwrap());
+        let second = claim_one(&*bus).await;
+        assert_eq!((first.attempt, second.attempt), (1, 2));
+        assert!(bus.settle(&second, &Settlement::Dead { reason: "lost again".to_owned() }).await.unwrap());
+        eventually("it is listed", async || dead_ids(&*bus).await == [event.id.as_str()]).await;
+        assert!(bus.replay(&event.id).await.unwrap());
+        let replayed = claim_one(&*bus).await;
+        assert_eq!(replayed.attempt, 2, "{policy:?}: one of the two may have had its effect");
+        assert!(bus.settle(&replayed, &Settlement::Done(Vec::new())).await.unwrap());
+    }
 }
 
 pub(crate) async fn retry_may_be_as_far_away_as_one_likes(engine: &dyn Engine) {
