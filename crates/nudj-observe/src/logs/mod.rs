@@ -33,7 +33,8 @@
 //!
 //! The layers write no secret. For what other code writes: a field whose name holds `authorization`, `token`, `secret`, `password`,
 //! `cookie` or `api_key` shows `[REDACTED]`; in any text what follows `Bearer`, `Basic` or `x-api-token` does (with a colon, `=`,
-//! blanks and quotes between them or without, as in compact JSON), and of URLs user, query and fragment. That is a net, not a promise: a secret in free text that looks like nothing is not found.
+//! blanks and quotes between them or without, as in compact JSON), and of URLs user, query and fragment. That is a net, not a promise: a
+//! secret in free text that looks like nothing is not found.
 //!
 //! # Mistakes to avoid
 //!
