@@ -67,6 +67,17 @@ pub enum Error {
         /// Your id of it.
         id: String,
     },
+    /// More records are gone on one side than may be deleted on the other in one go. None of these was.
+    #[error(
+        "{gone} of {of} records are gone on one side, and none was deleted on the other; are token, organisation and database \
+         the right ones? If they are, raise max_gone_share"
+    )]
+    TooManyGone {
+        /// How many are gone.
+        gone: usize,
+        /// Of how many that were looked at.
+        of: usize,
+    },
     /// A record changed every time it was about to be written.
     #[error("record {key:?} changed each time it was about to be written; sync it again later")]
     Restless {

@@ -37,6 +37,9 @@
 //! [`BidirectionalConfig::clock_skew`] of each other, or missing, are a tie, which the higher SHA-256 of the value wins: the same on
 //! every machine, and again after a crash.
 //!
+//! A side that seems to have lost much at once takes nothing along: `sync_known` deletes no more than a share of what it looks at
+//! ([`BidirectionalConfig::max_gone_share`]).
+//!
 //! # On cancel
 //! Each sync reads both sides anew. One that was dropped or killed between its writes is finished by the next; what was written by then
 //! is noted, so that it is not taken for somebody's edit.

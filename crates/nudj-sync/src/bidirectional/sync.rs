@@ -9,6 +9,15 @@ use crate::{Error, SystemClock, WallClock, under_way::UnderWay};
 /// Keys looked at in one go.
 const PAGE: u32 = 100;
 
+/// How a round ended.
+enum Round {
+    Done,
+    /// A side changed meanwhile.
+    Again,
+    /// It would be a deletion, and none was to be made.
+    Held,
+}
+
 /// What a sync did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Synced {
@@ -80,11 +89,19 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
     /// [`Error::Local`], [`Error::Remote`]: a side; the next sync goes on. [`Error::UnderWay`]: another call works on this key.
     /// [`Error::Restless`]: the record changed in every round. [`Error::Store`], [`Error::Corrupt`]: the state.
     pub async fn sync(&self, key: &str) -> Result<Synced, Error> {
+        // Nothing is held here.
+        Ok(self.sync_or_hold(key, true).await?.unwrap_or_default())
+    }
+
+    /// `None` where it would be a deletion and `deletes` is false.
+    async fn sync_or_hold(&self, key: &str, deletes: bool) -> Result<Option<Synced>, Error> {
         let _place = self.under_way.enter(key).ok_or_else(|| Error::UnderWay { id: key.to_owned() })?;
         let mut synced = Synced::default();
         for _ in 0..self.config.max_rounds {
-            if self.round(key, &mut synced).await? {
-                return Ok(synced);
+            match self.round(key, &mut synced, deletes).await? {
+                Round::Done => return Ok(Some(synced)),
+                Round::Held => return Ok(None),
+                Round::Again => {}
             }
         }
         Err(Error::Restless { key: key.to_owned() })
@@ -94,30 +111,45 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
     /// to and how many failed.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Corrupt`]: the state. A side that fails is counted and logged.
+    /// [`Error::Store`], [`Error::Corrupt`]: the state. [`Error::TooManyGone`]: see
+    /// [`max_gone_share`](BidirectionalConfig::max_gone_share). A side that fails is counted and logged.
     pub async fn sync_known(&self) -> Result<(u64, u64), Error> {
-        let (mut written, mut failed, mut after) = (0_u64, 0_u64, String::new());
+        let (mut counts, mut after) = ((0, 0), String::new());
         loop {
             let keys = self.state.keys(&after, PAGE).await?;
-            let Some(last) = keys.last() else { return Ok((written, failed)) };
+            let Some(last) = keys.last() else { return Ok(counts) };
             after.clone_from(last);
-            for key in keys {
-                match self.sync(&key).await {
-                    Ok(synced) => {
-                        written = written.saturating_add(u64::from(synced.wrote_local || synced.wrote_remote))
-                    }
-                    Err(error @ (Error::Store { .. } | Error::Corrupt { .. })) => return Err(error),
-                    Err(error) => {
-                        tracing::warn!(%error, "a record is not in sync");
-                        failed = failed.saturating_add(1);
-                    }
-                }
+            // Deletions wait until it is known how many there are.
+            let held = self.sync_all(&keys, false, &mut counts).await?;
+            let (gone, of) = (held.len(), keys.len());
+            if gone > self.config.most_gone(of) {
+                return Err(Error::TooManyGone { gone, of });
             }
+            self.sync_all(&held, true, &mut counts).await?;
         }
     }
 
-    /// False when a side changed meanwhile.
-    async fn round(&self, key: &str, synced: &mut Synced) -> Result<bool, Error> {
+    /// Adds up how many were written to and how many failed. Gives those that were held.
+    async fn sync_all(&self, keys: &[String], deletes: bool, counts: &mut (u64, u64)) -> Result<Vec<String>, Error> {
+        let (written, failed) = counts;
+        let mut held = Vec::new();
+        for key in keys {
+            match self.sync_or_hold(key, deletes).await {
+                Ok(Some(synced)) => {
+                    *written = written.saturating_add(u64::from(synced.wrote_local || synced.wrote_remote))
+                }
+                Ok(None) => held.push(key.clone()),
+                Err(error @ (Error::Store { .. } | Error::Corrupt { .. })) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "a record is not in sync");
+                    *failed = failed.saturating_add(1);
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    async fn round(&self, key: &str, synced: &mut Synced, deletes: bool) -> Result<Round, Error> {
         let link = self.state.link(key).await?;
         let id = |of: fn(&Link) -> &Option<String>| link.as_ref().and_then(|link| of(link).as_deref());
         let local = self.local.read(key, id(|link| &link.local_id)).await?;
@@ -134,6 +166,7 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
         };
         let mut noted = link.clone();
         let (new, met) = match plan(key, local.as_ref(), remote.as_ref(), link.as_ref(), &self.policy, times) {
+            Plan::Delete { .. } if !deletes && (local.is_some() || remote.is_some()) => return Ok(Round::Held),
             Plan::Delete { conflict: lost } => {
                 if let Some(version) = &local {
                     self.local.delete(key, version).await?;
@@ -144,7 +177,7 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
                     synced.wrote_remote = true;
                 }
                 if link.is_none() {
-                    return Ok(true); // There never was any.
+                    return Ok(Round::Done); // There never was any.
                 }
                 (Link { deleted: true, ..Link::default() }, lost.then(|| conflict(Winner::Deletion, None)))
             }
@@ -155,7 +188,7 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
                 let Some(mut there) =
                     write(&self.remote, key, to_remote.as_ref(), there, &mut synced.wrote_remote).await?
                 else {
-                    return Ok(false);
+                    return Ok(Round::Again);
                 };
                 let mut to_local = with_added(to_local, to_remote.as_ref(), local.as_ref(), &there);
                 if let (Some(sent), Some(here)) = (&to_remote, &local) {
@@ -173,7 +206,7 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
                         let Some(whole) =
                             write(&self.remote, key, Some(sent), created, &mut synced.wrote_remote).await?
                         else {
-                            return Ok(false);
+                            return Ok(Round::Again);
                         };
                         there = whole;
                         to_local = with_added(to_local, Some(sent), local.as_ref(), &there);
@@ -181,7 +214,7 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
                 }
                 let Some(here) = write(&self.local, key, to_local.as_ref(), here, &mut synced.wrote_local).await?
                 else {
-                    return Ok(false);
+                    return Ok(Round::Again);
                 };
                 let new = Link {
                     local: here.fields,
@@ -197,7 +230,7 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
             self.state.save(key, &new, met.as_ref()).await?;
         }
         synced.conflict = met.or(synced.conflict.take());
-        Ok(true)
+        Ok(Round::Done)
     }
 
     fn now(&self) -> i64 {

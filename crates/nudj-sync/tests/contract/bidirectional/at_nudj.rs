@@ -55,6 +55,39 @@ async fn edits_go_both_ways_and_do_not_come_back() {
 }
 
 #[tokio::test]
+async fn a_side_that_has_lost_nearly_all_takes_nothing_along() {
+    let (mock, local, sync) = both().await;
+    for number in 0..9 {
+        let key = format!("user-{number}");
+        local.edit(&key, set("email", &format!("{number}@example.com")));
+        sync.sync(&key).await.unwrap();
+    }
+    // As another organisation's token shows it.
+    let gone = mock.inject(Fault::status(404).on(Method::GET, "/api/v2/admin/users/*"));
+    let error = sync.sync_known().await.unwrap_err();
+    assert!(matches!(error, Error::TooManyGone { gone: 10, of: 10 }), "{error}");
+    assert!(local.get("42").is_some() && mock.users_count() == 10);
+    mock.remove_fault(gone);
+    assert_eq!(sync.sync_known().await.unwrap(), (0, 0));
+
+    // One or two may go.
+    for number in 0..2 {
+        local.remove(&format!("user-{number}"));
+    }
+    assert_eq!(sync.sync_known().await.unwrap(), (2, 0));
+    for number in 2..6 {
+        local.remove(&format!("user-{number}"));
+    }
+    let error = sync.sync_known().await.unwrap_err();
+    assert!(matches!(error, Error::TooManyGone { gone: 4, .. }), "{error}");
+    // Whoever means it says so.
+    for number in 2..6 {
+        assert!(sync.sync(&format!("user-{number}")).await.unwrap().wrote_remote);
+    }
+    assert_eq!(sync.sync_known().await.unwrap(), (0, 0));
+}
+
+#[tokio::test]
 async fn what_nudj_adds_by_itself_comes_here_at_once() {
     let mock = MockNudj::start().await.unwrap();
     let local = MemorySide::default();
