@@ -93,23 +93,22 @@ async fn one(client: &Client, args: &Call, number: u64) -> bool {
     let result = request.send_in(context.clone()).await;
     let elapsed = start.elapsed();
     let ok = result.is_ok();
-    // A closed pipe is the reader's decision, not a failure of the call.
-    let _ = if args.json {
+    if args.json {
         let line = CallLine::new(number, &result, &context, elapsed);
-        writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&line).unwrap_or_default())
+        say!("{}", serde_json::to_string(&line).unwrap_or_default());
     } else {
         match result {
             Ok(answer) => {
+                // As it came, which need not be text. A closed pipe is the reader's decision, not a failure of the call.
                 let mut out = std::io::stdout().lock();
-                out.write_all(answer.body()).and_then(|()| out.write_all(b"\n"))
+                let _ = out.write_all(answer.body()).and_then(|()| out.write_all(b"\n"));
             }
-            Err(error) => writeln!(
-                std::io::stderr().lock(),
+            Err(error) => tell!(
                 "call {number} failed ({}): {error} [correlation id {}]",
                 error.kind().name(),
                 error.correlation_id().unwrap_or("none"),
             ),
         }
-    };
+    }
     ok
 }

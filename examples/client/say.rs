@@ -3,10 +3,7 @@
 //! `println!` panics when its reader is gone. Whoever ends a pipe early decides for himself, not for what this program has begun and must
 //! still clean up.
 
-use std::{
-    fmt::Arguments,
-    io::{self, Write},
-};
+use std::{fmt::Arguments, io::Write};
 
 /// A line on the standard output.
 macro_rules! say {
@@ -19,5 +16,5 @@ macro_rules! tell {
 }
 
 pub(crate) fn write(mut to: impl Write, line: Arguments<'_>) {
-    let _: io::Result<()> = writeln!(to, "{line}").and_then(|()| to.flush());
+    let _ = writeln!(to, "{line}");
 }

@@ -216,7 +216,7 @@ impl fmt::Debug for RequestBuilder {
         f.debug_struct("RequestBuilder")
             .field("method", &self.method)
             .field("route", &self.route)
-            .field("headers", &Names(&self.headers))
+            .field("headers", &names(&self.headers))
             .field("body_bytes", &self.body.len())
             .field("problem", &self.problem)
             .finish_non_exhaustive()
@@ -227,19 +227,15 @@ impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("status", &self.status())
-            .field("headers", &Names(self.headers()))
+            .field("headers", &names(self.headers()))
             .field("body_bytes", &self.body().len())
             .field("context", &self.context)
             .finish()
     }
 }
 
-struct Names<'h>(&'h HeaderMap);
-
-impl fmt::Debug for Names<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
-    }
+fn names(headers: &HeaderMap) -> Vec<&HeaderName> {
+    headers.keys().collect()
 }
 
 /// Says where and what kind of trouble, never the value: bodies hold personal data.

@@ -38,6 +38,8 @@ mod sqlite;
 pub mod status;
 #[cfg(any(feature = "request-response", feature = "bidirectional"))]
 mod under_way;
+#[cfg(any(feature = "event", feature = "cdc-sqlite", feature = "cdc-postgres"))]
+mod until;
 mod wall_clock;
 
 pub use error::{BoxError, Error};

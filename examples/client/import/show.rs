@@ -1,6 +1,6 @@
 //! What an import prints.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nudj::{
@@ -65,7 +65,7 @@ impl Show {
         self.bar.set_position(records);
         if self.json {
             let line = serde_json::to_string(&line(report)).unwrap_or_default();
-            self.bar.suspend(|| drop(writeln!(std::io::stdout().lock(), "{line}")));
+            self.bar.suspend(|| say!("{line}"));
         } else if !report.outcome.is_success() {
             self.note(&format!("line {}: {}", report.line, report.outcome));
         }
@@ -73,7 +73,7 @@ impl Show {
 
     /// To stderr, above the bar.
     pub(crate) fn note(&self, text: &str) {
-        self.bar.suspend(|| drop(writeln!(std::io::stderr().lock(), "{text}")));
+        self.bar.suspend(|| tell!("{text}"));
     }
 
     pub(crate) fn totals(&self, summary: &Summary) {
@@ -90,7 +90,7 @@ impl Show {
                 totals.records()
             )
         };
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        say!("{line}");
     }
 }
 

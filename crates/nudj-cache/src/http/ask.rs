@@ -48,9 +48,9 @@ impl<S, C> Exchange<S, C> {
         C: Carry<S::Body>,
     {
         let state = self.state;
-        let (rules, tags) = state.rules(&request);
         let headers = request.headers().clone();
         let (traits, wishes) = (Traits::of(&headers), Directives::read(&headers));
+        let (rules, tags) = state.rules(&request, traits);
         let question = Question { names, headers, traits, wishes, rules, tags, as_of: AsOf::now() };
         let known = stale.as_ref().and_then(|stale| stale.stored.answer());
         // A caller with conditions of its own wants the answer to those.
@@ -119,7 +119,7 @@ impl<S, C> Exchange<S, C> {
 
 impl State {
     /// What the configuration says for a request, and the tags of its answer.
-    fn rules<A>(&self, request: &Request<A>) -> (Rules, Vec<String>) {
+    fn rules<A>(&self, request: &Request<A>, traits: Traits) -> (Rules, Vec<String>) {
         let config = &self.config;
         let mut rules = Rules {
             ttl: None,
@@ -131,7 +131,6 @@ impl State {
         };
         let matched = self.route(request.uri().path());
         let mut tags = Vec::new();
-        let traits = Traits::of(request.headers());
         if self.naming.selects(request.headers(), traits) {
             // One of several answers: by its resource a change finds them all.
             let route = matched.as_ref().map(|(route, values)| (*route, values));

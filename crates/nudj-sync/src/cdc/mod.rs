@@ -79,7 +79,6 @@ mod source;
 #[cfg(feature = "cdc-sqlite")]
 mod sqlite;
 mod state;
-mod until;
 mod verdict;
 mod window;
 mod worker;

@@ -8,9 +8,8 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
 use super::{
     change::{Change, Operation, Position, RecordKey, Row, key_text},
     source::{Batch, ChangeSource, Lag, Resumed},
-    until::from_now,
 };
-use crate::Error;
+use crate::{Error, until::from_now};
 
 /// Reads the changes of tables in PostgreSQL 13 or later with the rights of the tables' owner; no `wal_level` is asked for.
 ///

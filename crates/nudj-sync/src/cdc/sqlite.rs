@@ -15,9 +15,8 @@ use self::schema::Table;
 use super::{
     change::{Change, Operation, Position, RecordKey, Row, key_text},
     source::{Batch, ChangeSource, Lag, Resumed},
-    until::from_now,
 };
-use crate::Error;
+use crate::{Error, until::from_now};
 
 /// Reads the changes of tables in an SQLite file, the embedded default.
 ///

@@ -12,11 +12,10 @@ use super::{
     mapping::Applied,
     pipeline::Status,
     state::Progress,
-    until::from_now,
     verdict::backoff,
     window::{Ticket, Window},
 };
-use crate::Error;
+use crate::{Error, until::from_now};
 
 type Work = Pin<Box<dyn Future<Output = (Ticket, RecordKey, Outcome)> + Send>>;
 type Commit = Pin<Box<dyn Future<Output = (Progress, Result<(), Error>)> + Send>>;

@@ -2,17 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::ConsumerConfig;
-
-/// Thirty years: nobody waits longer.
-pub(super) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-
-/// `now + wait`, or far ahead where that is more than an instant can be, as for [`Duration::MAX`].
-pub(super) fn later(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or(now + FAR)
-}
 
 /// The attempts that count of a dead letter that is replayed: one that had a second comes again as a repeat, for an earlier one may have had
 /// its effect. One that was given up at its first has had all its attempts taken: where only one is allowed, it gets another.

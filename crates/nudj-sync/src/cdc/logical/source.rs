@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     Error,
-    cdc::{Batch, Change, ChangeSource, Lag, Position, Resumed, until::from_now},
+    cdc::{Batch, Change, ChangeSource, Lag, Position, Resumed},
+    until::from_now,
 };
 
 /// Reads the changes of tables in PostgreSQL 14 or later by logical replication. The server needs `wal_level = logical`, the role

@@ -6,12 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::builder::ConsumerBuilder;
 use super::counters::{Counters, Snapshot};
 use super::looper::Phase;
-use crate::event::{EventBus, schedule::later};
+use crate::{event::EventBus, until::from_now};
 
 /// Handles the events of a bus until it is shut down. Several consumers, in one process or in many, may share a bus: each event is handled
 /// by one of them.
@@ -57,7 +56,7 @@ impl Consumer {
     ///
     /// Dropping this future does not stop the shutdown.
     pub async fn shutdown(self, deadline: Duration) -> DrainReport {
-        self.phase.send_replace(Phase::Draining(later(Instant::now(), deadline)));
+        self.phase.send_replace(Phase::Draining(from_now(deadline)));
         DrainReport { cut_off: self.task.await.unwrap_or(0) }
     }
 

@@ -10,8 +10,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MemoryConfig;
 use super::queue::Queue;
-use crate::Error;
-use crate::event::{Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement, schedule::later};
+use crate::{
+    Error,
+    event::{Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement},
+    until::from_now,
+};
 
 /// A bus inside the process: events are lost with it. Clones are one bus.
 ///
@@ -94,7 +97,7 @@ impl EventBus for MemoryBus {
 
     async fn changed(&self, at_most: Duration) {
         let filled = self.shared.filled.notified();
-        let longest = later(Instant::now(), at_most);
+        let longest = from_now(at_most);
         let due = self.shared.queue.lock().next_due();
         tokio::select! {
             () = filled => {}

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::{
-    AfterDeadLetter, Claimed, DeadLetter, Event, Lag, Published, Settlement,
-    schedule::{later, replayed},
-};
+use crate::event::{AfterDeadLetter, Claimed, DeadLetter, Event, Lag, Published, Settlement, schedule::replayed};
+use crate::until::later;
 
 #[derive(Debug)]
 struct Entry {

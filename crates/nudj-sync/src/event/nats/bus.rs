@@ -17,10 +17,10 @@ use tokio::sync::Notify;
 use super::NatsConfig;
 use super::claim::{Incoming, Out};
 use super::wire::{dead_subject, encode, failed, partition, subject};
-use crate::Error;
 use crate::event::{
-    AfterDeadLetter, Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement, model::now_millis, schedule::FAR,
+    AfterDeadLetter, Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement, model::now_millis,
 };
+use crate::{Error, until};
 
 /// A bus over NATS JetStream; consumers on any number of machines may share it. Clones are one bus.
 ///
@@ -201,7 +201,7 @@ impl EventBus for NatsBus {
             }
             Settlement::Retry { after, .. } => {
                 // The server counts nanoseconds, and takes more than it can count for none.
-                let after = Some((*after).min(FAR)).filter(|after| !after.is_zero());
+                let after = Some((*after).min(until::FAR)).filter(|after| !after.is_zero());
                 out.message.double_ack_with(AckKind::Nak(after)).await.map_err(failed)?;
             }
             Settlement::Release => out.message.double_ack_with(AckKind::Nak(None)).await.map_err(failed)?,

@@ -14,10 +14,8 @@ use tokio::time::{Instant, timeout};
 use super::bus::Shared;
 use super::wire::{REPLAY_OF, dead_subject, decode_entry, failed};
 use crate::Error;
-use crate::event::{
-    AfterDeadLetter, Claimed, Event,
-    schedule::{later, replayed},
-};
+use crate::event::{AfterDeadLetter, Claimed, Event, schedule::replayed};
+use crate::until::later;
 
 /// How long a request for a message stays with the server. It ends by itself when nobody claims any more.
 const REQUEST: Duration = Duration::from_secs(2);

@@ -1,6 +1,13 @@
 //! The operations, written once for both databases: sqlx's types are per database, the SQL is the same but for the clock, the lock of a
 //! claim and the order of publications.
 
+/// What [`replayed`](crate::event::schedule::replayed) says, in SQL.
+macro_rules! attempts_replayed {
+    () => {
+        "CAST(CASE WHEN attempts > 1 THEN 1 ELSE 0 END AS BIGINT)"
+    };
+}
+
 /// Implements [`EventBus`](crate::event::EventBus) for a type with the fields `pool`, `config` and `wake`, whose `insert` writes one
 /// event in a transaction. `$now` is the database's clock in milliseconds since 1970, `$lock` what it needs so that two claims never
 /// meet.
@@ -199,9 +206,11 @@ macro_rules! impl_outbox {
                     // Those behind it waited, so it keeps its place.
                     AfterDeadLetter::Hold => {
                         let replayed = sqlx::query(
-                            "UPDATE nudj_sync_outbox SET state = 0, due_at = 0, settled_at = NULL, \
-                             attempts = CASE WHEN attempts > 1 THEN 1 ELSE 0 END \
-                             WHERE queue = $1 AND event_id = $2 AND state = 1",
+                            concat!(
+                                "UPDATE nudj_sync_outbox SET state = 0, due_at = 0, settled_at = NULL, attempts = ",
+                                attempts_replayed!(),
+                                " WHERE queue = $1 AND event_id = $2 AND state = 1",
+                            ),
                         );
                         let replayed = replayed.bind(self.config.queue.clone()).bind(id.to_owned());
                         replayed.execute(&self.pool).await.map_err(row::store)?.rows_affected() > 0
@@ -245,12 +254,18 @@ macro_rules! impl_outbox {
         impl $outbox {
             /// With a new number, behind everything of its key.
             async fn move_to_the_end(&self, id: &str) -> Result<bool, $crate::Error> {
+                use sqlx::Row as _;
+
                 use $crate::event::outbox::row;
 
                 let mut transaction = self.begin().await?;
                 let taken = sqlx::query(
-                    "DELETE FROM nudj_sync_outbox WHERE queue = $1 AND event_id = $2 AND state = 1 \
-                     RETURNING event_id, topic, event_key, payload, occurred_at, attempts",
+                    concat!(
+                        "DELETE FROM nudj_sync_outbox WHERE queue = $1 AND event_id = $2 AND state = 1 ",
+                        "RETURNING event_id, topic, event_key, payload, occurred_at, ",
+                        attempts_replayed!(),
+                        " AS attempts",
+                    ),
                 );
                 let taken = taken.bind(self.config.queue.clone()).bind(id.to_owned());
                 let Some(found) = taken.fetch_optional(&mut *transaction).await.map_err(row::store)? else {
@@ -261,7 +276,7 @@ macro_rules! impl_outbox {
                 let again = sqlx::query(
                     "UPDATE nudj_sync_outbox SET attempts = $3 WHERE queue = $1 AND event_id = $2 AND state = 0",
                 );
-                let again = again.bind(self.config.queue.clone()).bind(id.to_owned()).bind(row::replayed(&found)?);
+                let again = again.bind(self.config.queue.clone()).bind(id.to_owned()).bind(found.try_get::<i64, _>("attempts").map_err(row::store)?);
                 again.execute(&mut *transaction).await.map_err(row::store)?;
                 transaction.commit().await.map_err(row::store)?;
                 Ok(true)

@@ -3,7 +3,7 @@
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use crate::Error;
-use crate::event::{Event, schedule};
+use crate::event::Event;
 
 pub(super) const WHAT: &str = "outbox";
 
@@ -34,16 +34,6 @@ pub(super) fn number(value: i64) -> u64 {
 
 pub(super) fn attempts(value: i64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
-}
-
-/// The attempts of a dead letter's row, once it is replayed.
-pub(super) fn replayed<R: Row>(row: &R) -> Result<i64, Error>
-where
-    for<'c> &'c str: ColumnIndex<R>,
-    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
-{
-    let before = row.try_get("attempts").map_err(store)?;
-    Ok(schedule::replayed(attempts(before)).into())
 }
 
 /// What a settlement is bound as.

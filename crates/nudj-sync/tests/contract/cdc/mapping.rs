@@ -74,6 +74,12 @@ async fn user_that_is_erased_already_need_not_be_erased() {
     assert_eq!((status.applied, status.buried), (2, 0));
 }
 
+/// A list in which no user stands.
+fn nobody_listed() -> Fault {
+    let json = HeaderValue::from_static("application/json");
+    Fault::answer(200, json, r#"{"totalCount":0,"edges":[]}"#).on(Method::GET, USERS)
+}
+
 /// The real API shows no call that updates a user; one that it does not know may be answered as a user that it does not know.
 #[tokio::test]
 async fn user_whose_update_is_not_found_though_it_is_there_is_not_created_again() {
@@ -87,8 +93,7 @@ async fn user_whose_update_is_not_found_though_it_is_there_is_not_created_again(
 async fn user_that_the_list_does_not_show_yet_is_not_created_again() {
     let mock = mock().await;
     mock.inject(Fault::status(404).on(Method::PATCH, USER));
-    let json = HeaderValue::from_static("application/json");
-    mock.inject(Fault::answer(200, json, r#"{"totalCount":0,"edges":[]}"#).on(Method::GET, USERS));
+    mock.inject(nobody_listed());
     let status = made(&mock, inserted_and_updated()).await;
     assert_eq!((mock.users_count(), status.applied, status.buried), (1, 1, 1));
 }
@@ -98,8 +103,7 @@ async fn user_that_is_nowhere_to_be_found_is_created_again() {
     let mock = mock().await;
     mock.inject(Fault::status(404).on(Method::PATCH, USER));
     mock.inject(Fault::status(404).on(Method::GET, USER));
-    let json = HeaderValue::from_static("application/json");
-    mock.inject(Fault::answer(200, json, r#"{"totalCount":0,"edges":[]}"#).on(Method::GET, USERS));
+    mock.inject(nobody_listed());
     let status = made(&mock, inserted_and_updated()).await;
     assert_eq!((mock.users_count(), status.applied, status.buried), (2, 2, 0));
 }

@@ -11,6 +11,8 @@ mod outage;
 mod postgres;
 #[cfg(feature = "cdc-sqlite")]
 mod sqlite;
+#[cfg(feature = "cdc-sqlite")]
+mod sqlite_lost;
 mod stop;
 mod under_load;
 #[cfg(feature = "cdc-postgres")]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nudj_mock::{Fault, MockNudj};
-use nudj_sync::cdc::{CdcState as _, ChangeSource as _, MemoryState, Pipeline, SqliteSource, SqliteState};
+use nudj_sync::cdc::{CdcState as _, ChangeSource as _, Pipeline, SqliteSource, SqliteState};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use super::{
@@ -40,7 +40,7 @@ impl Database {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql.into())).execute(&self.pool).await.unwrap();
     }
 
-    async fn user(&self, id: u64) {
+    pub(super) async fn user(&self, id: u64) {
         self.run(format!(
             "INSERT INTO users (id, email, display_name) VALUES ({id}, 'u{id}@example.org', 'first {id}')"
         ))
@@ -63,7 +63,7 @@ impl Database {
         SqliteState::open(self.state_path(), "test").await.unwrap()
     }
 
-    async fn start(&self, mock: &MockNudj) -> Pipeline {
+    pub(super) async fn start(&self, mock: &MockNudj) -> Pipeline {
         builder(self.source().await, self.state().await, mock).start().unwrap()
     }
 }
@@ -73,11 +73,11 @@ async fn source(path: &Path) -> SqliteSource {
 }
 
 /// A mock that takes two users of one external id: what keeps them apart is ours.
-async fn mock() -> MockNudj {
+pub(super) async fn mock() -> MockNudj {
     MockNudj::builder().duplicate_users(true).start().await.unwrap()
 }
 
-fn named(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn named(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect()
 }
 
@@ -317,66 +317,6 @@ async fn schema_changes_do_not_stop_the_stream() {
     assert!(letters[0].reason.contains("no column `email`, was it renamed?"), "{}", letters[0].reason);
     assert_eq!(users(&mock)["2"], "second");
     assert_eq!(challenges(&mock).await["Alpha"], 1);
-}
-
-#[tokio::test]
-async fn state_that_was_lost_begins_a_snapshot_that_creates_nothing_twice() {
-    let (database, mock) = (Database::new().await, mock().await);
-    for id in 1..=20 {
-        database.user(id).await;
-    }
-    let pipeline = builder(database.source().await, MemoryState::default(), &mock).start().unwrap();
-    caught_up(&pipeline).await;
-    assert!(pipeline.stop(Duration::from_secs(5)).await);
-    let pipeline = builder(database.source().await, MemoryState::default(), &mock).start().unwrap();
-    caught_up(&pipeline).await;
-    assert_eq!((users(&mock).len(), pipeline.status().snapshots), (20, 1));
-}
-
-#[tokio::test]
-async fn change_table_that_was_lost_is_made_up_for_by_a_snapshot_that_also_deletes() {
-    let (database, mock) = (Database::new().await, mock().await);
-    for id in 1..=10 {
-        database.user(id).await;
-    }
-    let pipeline = database.start(&mock).await;
-    caught_up(&pipeline).await;
-    assert!(pipeline.stop(Duration::from_secs(5)).await);
-    for trigger in ["insert", "update", "delete"] {
-        database.run(format!("DROP TRIGGER nudj_cdc_users_{trigger}")).await;
-    }
-    database.run("DROP TABLE nudj_changes").await;
-    database.run("DROP TRIGGER nudj_cdc_challenges_insert").await;
-    // Nobody notes any of this.
-    database.run("DELETE FROM users WHERE id <= 5; UPDATE users SET display_name = 'second' WHERE id = 6").await;
-    database.user(11).await;
-    let pipeline = database.start(&mock).await;
-    caught_up(&pipeline).await;
-    let found = users(&mock);
-    assert_eq!(found.keys().collect::<Vec<_>>(), ["10", "11", "6", "7", "8", "9"]);
-    assert_eq!(found["6"], "second");
-}
-
-/// What is left of it is a record that no change will ever name again.
-#[tokio::test]
-async fn deletion_found_by_a_snapshot_is_made_though_the_process_dies_before_it_got_through() {
-    let (database, mock) = (Database::new().await, mock().await);
-    database.user(1).await;
-    database.user(2).await;
-    let pipeline = database.start(&mock).await;
-    caught_up(&pipeline).await;
-    assert!(pipeline.stop(Duration::from_secs(5)).await);
-    database.run("DROP TABLE nudj_changes; DROP TRIGGER nudj_cdc_users_delete; DELETE FROM users WHERE id = 2").await;
-    let down = mock.inject(Fault::status(503).on("DELETE".parse().unwrap(), "/api/v2/admin/users/{id}"));
-    let pipeline = database.start(&mock).await;
-    assert!(pipeline.wait_for(|status| status.retries > 0 && status.position.is_some()).await);
-    drop(pipeline);
-    let pipeline = database.start(&mock).await;
-    assert!(pipeline.wait_for(|status| status.retries > 0 || status.caught_up).await);
-    mock.remove_fault(down);
-    caught_up(&pipeline).await;
-    assert_eq!(users(&mock), named(&[("1", "first 1")]));
-    assert_eq!(pipeline.status().snapshots, 0, "it went on where the other died");
 }
 
 #[tokio::test]
