@@ -39,6 +39,7 @@ fn the_table_of_decisions_holds() {
         ("at the limit", RULES, seen(throttled(60)), Ok(Again::Asked(secs(60)))),
         ("beyond the limit", RULES, seen(throttled(61)), Err(Stop::RetryAfterTooLong)),
         ("past the deadline", RULES, Situation { time_left: Some(secs(5)), ..seen(throttled(5)) }, Err(Stop::Deadline)),
+        ("at once is no reason to hammer", RULES, seen(throttled(0)), Ok(Again::Backoff)),
         ("within it", RULES, Situation { time_left: Some(secs(6)), ..seen(throttled(5)) }, Ok(Again::Asked(secs(5)))),
         (
             "no time to fail over",
@@ -83,10 +84,10 @@ proptest! {
             prop_assert!(seen.idempotent || unsafe_methods || seen.verdict.resend != Resend::IfIdempotent);
             match again {
                 Again::Failover => prop_assert!(seen.elsewhere),
-                Again::Backoff => prop_assert!(seen.verdict.retry_after.is_none()),
+                Again::Backoff => prop_assert!(seen.verdict.retry_after.unwrap_or_default().is_zero()),
                 Again::Asked(wait) => {
                     prop_assert_eq!(seen.verdict.retry_after, Some(wait));
-                    prop_assert!(wait <= rules.max_retry_after && fits(wait, seen.time_left));
+                    prop_assert!(!wait.is_zero() && wait <= rules.max_retry_after && fits(wait, seen.time_left));
                 }
             }
         }
