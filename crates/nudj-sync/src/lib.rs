@@ -27,6 +27,14 @@ pub mod event;
 #[cfg(feature = "request-response")]
 pub mod request_response;
 
+#[cfg(any(
+    feature = "batch",
+    feature = "event",
+    feature = "request-response",
+    feature = "cdc-sqlite",
+    feature = "cdc-postgres"
+))]
+mod backoff;
 mod error;
 pub mod remote;
 #[cfg(any(
@@ -38,7 +46,13 @@ mod sqlite;
 pub mod status;
 #[cfg(any(feature = "request-response", feature = "bidirectional"))]
 mod under_way;
-#[cfg(any(feature = "event", feature = "cdc-sqlite", feature = "cdc-postgres"))]
+#[cfg(any(
+    feature = "batch",
+    feature = "event",
+    feature = "request-response",
+    feature = "cdc-sqlite",
+    feature = "cdc-postgres"
+))]
 mod until;
 mod wall_clock;
 

@@ -23,6 +23,7 @@ pub mod clock;
 mod config;
 mod context;
 mod endpoint;
+mod exponential;
 pub mod observe;
 #[cfg(any(feature = "attempt", feature = "correlation"))]
 mod randomness;
@@ -61,6 +62,7 @@ pub use self::{
         Call, CallContext, CallFacts, CallSpan, HttpRequest, InvalidTraceparent, Route, SpanId, TraceContext, TraceId,
     },
     endpoint::{Availability, Available, Refused, TryCall},
+    exponential::{Exponential, Jitter},
     rejection::Rejection,
 };
 

@@ -71,12 +71,6 @@ impl BatchConfig {
     pub(super) fn window(&self) -> u64 {
         (self.chunk_size as u64).saturating_mul(self.chunks_in_flight as u64)
     }
-
-    /// The wait before repeat number `retry` (from 1); `draw` is from 0 to 1.
-    pub(super) fn backoff(&self, retry: u32, draw: f64) -> Duration {
-        let doubled = self.base_delay.saturating_mul(2_u32.saturating_pow(retry.saturating_sub(1)));
-        doubled.min(self.max_delay).mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0)
-    }
 }
 
 #[cfg(test)]
@@ -98,13 +92,5 @@ mod tests {
             spoil(&mut config);
             assert!(config.validate().unwrap_err().to_string().contains(field));
         }
-    }
-
-    #[test]
-    fn backoff_doubles_up_to_its_cap_and_never_overflows() {
-        let config = BatchConfig::default();
-        assert_eq!(config.backoff(1, 1.0), Duration::from_secs(1));
-        assert_eq!(config.backoff(3, 0.0), Duration::from_secs(2));
-        assert_eq!(config.backoff(u32::MAX, 1.0), Duration::from_secs(60));
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 
 use super::{BatchConfig, Lookup, Outcome, Stop, Target};
-use crate::{RemoteError, RemoteErrorKind};
+use crate::{RemoteError, RemoteErrorKind, backoff::backoff, until::from_now};
 
 /// What all records of a run share.
 pub(super) struct Settler<T> {
@@ -158,10 +158,13 @@ impl<T: Target> Settler<T> {
 
     /// False when it has been tried often enough, or the run is stopped.
     async fn wait(&self, tries: &mut Tries, error: &RemoteError) -> bool {
-        let draw = self.rng.lock().f64();
+        let backoff = |failures| {
+            let BatchConfig { base_delay, max_delay, .. } = self.config;
+            backoff(base_delay, max_delay, failures, &mut self.rng.lock())
+        };
         let asked = error.retry_after().unwrap_or_default();
         let delay = if error.kind() == RemoteErrorKind::Throttled {
-            let delay = self.config.backoff(1, draw).max(asked);
+            let delay = backoff(1).max(asked);
             tries.throttled = tries.throttled.saturating_add(delay);
             if tries.throttled > self.config.throttled_for {
                 return false;
@@ -172,14 +175,12 @@ impl<T: Target> Settler<T> {
             if tries.retries > self.config.max_retries {
                 return false;
             }
-            self.config.backoff(tries.retries, draw).max(asked.min(self.config.max_delay))
+            backoff(tries.retries).max(asked.min(self.config.max_delay))
         };
-        let now = Instant::now();
-        let until = now.checked_add(delay).unwrap_or(now);
         tokio::select! {
             biased;
             () = self.stop.wait() => false,
-            () = tokio::time::sleep_until(until) => true,
+            () = tokio::time::sleep_until(from_now(delay)) => true,
         }
     }
 }

@@ -74,8 +74,8 @@ impl Shared {
             if blame == Blame::Unclear {
                 tries.others_passed = passed > *passed_before.get_or_insert(passed);
             }
-            let draw = self.rng.lock().f64();
-            match verdict(blame, tries, asked, draw, &self.config) {
+            let verdict = verdict(blame, tries, asked, &mut self.rng.lock(), &self.config);
+            match verdict {
                 Verdict::Bury => return self.bury(&item, &error, tries.failures),
                 Verdict::RetryIn(wait) => {
                     self.retries.fetch_add(1, Ordering::Relaxed);

@@ -8,14 +8,14 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     apply::{Outcome, Shared},
     change::{Position, RecordKey},
+    config::CdcConfig,
     feed::{Feed, Fetched, Item},
     mapping::Applied,
     pipeline::Status,
     state::Progress,
-    verdict::backoff,
     window::{Ticket, Window},
 };
-use crate::{Error, until::from_now};
+use crate::{Error, backoff::backoff, until::from_now};
 
 type Work = Pin<Box<dyn Future<Output = (Ticket, RecordKey, Outcome)> + Send>>;
 type Commit = Pin<Box<dyn Future<Output = (Progress, Result<(), Error>)> + Send>>;
@@ -116,7 +116,10 @@ impl Worker {
     fn fetch(&mut self, mut feed: Feed, room: usize) -> Fetch {
         let shared = Arc::clone(&self.shared);
         let reached = self.reached.take();
-        let wait = (self.failures > 0).then(|| backoff(self.failures, shared.rng.lock().f64(), &shared.config));
+        let wait = (self.failures > 0).then(|| {
+            let CdcConfig { base_delay, max_delay, .. } = shared.config;
+            backoff(base_delay, max_delay, self.failures, &mut shared.rng.lock())
+        });
         Box::pin(async move {
             if let Some(wait) = wait {
                 tokio::time::sleep(wait).await;

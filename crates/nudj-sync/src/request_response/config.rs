@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, backoff::backoff};
 
 /// Every number of a [`UserSync`](super::UserSync).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,10 +38,9 @@ impl RequestResponseConfig {
         Ok(())
     }
 
-    /// The wait before repeat number `retry` (from 1), at least what was `asked` for; `draw` is from 0 to 1.
-    pub(super) fn backoff(&self, retry: u32, asked: Duration, draw: f64) -> Duration {
-        let doubled = self.base_delay.saturating_mul(2_u32.saturating_pow(retry.saturating_sub(1)));
-        doubled.min(self.max_delay).mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0).max(asked.min(self.max_delay))
+    /// The wait before repeat number `retry` (from 1), at least what was `asked` for, but for what is beyond `max_delay`.
+    pub(super) fn backoff(&self, retry: u32, asked: Duration, rng: &mut Rng) -> Duration {
+        backoff(self.base_delay, self.max_delay, retry, rng).max(asked.min(self.max_delay))
     }
 }
 
@@ -49,13 +49,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_between_their_bounds_and_a_hint_counts_up_to_the_cap() {
+    fn a_hint_counts_up_to_the_cap() {
         let config = RequestResponseConfig::default();
         assert!(config.validate().is_ok());
-        assert_eq!(config.backoff(1, Duration::ZERO, 1.0), Duration::from_secs(1));
-        assert_eq!(config.backoff(u32::MAX, Duration::ZERO, 1.0), Duration::from_secs(60));
-        assert_eq!(config.backoff(1, Duration::from_secs(9), 0.0), Duration::from_secs(9));
-        assert_eq!(config.backoff(1, Duration::from_secs(9000), 0.0), Duration::from_secs(60));
+        let rng = &mut Rng::with_seed(0);
+        assert_eq!(config.backoff(1, Duration::from_secs(9), rng), Duration::from_secs(9));
+        assert_eq!(config.backoff(1, Duration::from_secs(9000), rng), Duration::from_secs(60));
+        assert!(config.backoff(9, Duration::ZERO, rng) >= Duration::from_secs(30));
         assert!(RequestResponseConfig { max_delay: Duration::ZERO, ..config }.validate().is_err());
     }
 }

@@ -3,13 +3,13 @@ use std::fmt;
 use async_trait::async_trait;
 use nudj_client::model::NewUser;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use super::{
     Entry, Journal, RequestResponseConfig, Step,
     step::{Next, after_failure},
 };
-use crate::{BoxError, Error, Remote, RemoteError, RemoteErrorKind, under_way::UnderWay};
+use crate::{BoxError, Error, Remote, RemoteError, RemoteErrorKind, under_way::UnderWay, until::from_now};
 
 /// Records looked at in one go by [`UserSync::resume`].
 const PAGE: u32 = 100;
@@ -207,10 +207,9 @@ impl<N: Remote, L: Local, J: Journal> UserSync<N, L, J> {
                 Next::Create => look_up = false,
                 next @ (Next::Leave | Next::RollBack) => return Err((next, error)),
             }
-            let draw = self.rng.lock().f64();
-            let now = Instant::now();
-            let wait = self.config.backoff(retries, error.retry_after().unwrap_or_default(), draw);
-            sleep_until(now.checked_add(wait).unwrap_or(now)).await;
+            let asked = error.retry_after().unwrap_or_default();
+            let wait = self.config.backoff(retries, asked, &mut self.rng.lock());
+            sleep_until(from_now(wait)).await;
         }
     }
 }

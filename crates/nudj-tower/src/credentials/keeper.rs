@@ -329,7 +329,7 @@ async fn renew_in_background(renewing: Renewing, provider: Arc<dyn CredentialPro
             Err(_) => {
                 failures = failures.saturating_add(1);
                 let Some(alive) = shared.upgrade() else { return };
-                let wait = renewal::back_off(failures, &alive.config, rng.f64());
+                let wait = renewal::back_off(failures, &alive.config, &mut rng);
                 planned = Some((number, Instant::now() + wait.min(LONGEST)));
             }
         }

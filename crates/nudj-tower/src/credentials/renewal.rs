@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::CredentialsConfig;
+use crate::{Exponential, Jitter};
 
 /// How long after a fetch the credential should be renewed. `draw` is from 0 to 1.
 pub(super) fn renew_after(lifetime: Duration, config: &CredentialsConfig, draw: f64) -> Duration {
@@ -12,15 +15,14 @@ pub(super) fn renew_after(lifetime: Duration, config: &CredentialsConfig, draw: 
     latest - spread
 }
 
-/// How long to wait after `failures` failed renewals in a row, at least one. Half is sure, half is spread.
-pub(super) fn back_off(failures: u32, config: &CredentialsConfig, draw: f64) -> Duration {
-    let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
-    let full = config.backoff.saturating_mul(doubled).min(config.max_backoff);
-    full / 2 + (full / 2).mul_f64(draw.clamp(0.0, 1.0))
+/// How long to wait after `failures` failed renewals in a row, at least one.
+pub(super) fn back_off(failures: u32, config: &CredentialsConfig, rng: &mut Rng) -> Duration {
+    Exponential::new(config.backoff, config.max_backoff, Jitter::Equal).delay(failures.saturating_sub(1), None, rng)
 }
 
 #[cfg(test)]
 mod tests {
+    use fastrand::Rng;
     use proptest::prelude::*;
 
     use super::*;
@@ -42,9 +44,9 @@ mod tests {
         }
 
         #[test]
-        fn backoff_grows_to_its_cap_and_never_overflows(failures in 1u32.., draw in 0.0f64..=1.0) {
+        fn backoff_grows_to_its_cap_and_never_overflows(failures in 1u32.., seed: u64) {
             let config = CredentialsConfig::default();
-            let wait = back_off(failures, &config, draw);
+            let wait = back_off(failures, &config, &mut Rng::with_seed(seed));
             prop_assert!(wait >= config.backoff / 2 && wait <= config.max_backoff);
         }
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ConfigError;
+use crate::{ConfigError, Exponential, Jitter};
 
 /// How often, when and how much is sent again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,23 +29,6 @@ pub struct RetryConfig {
     pub budget: BudgetConfig,
 }
 
-/// How a backoff is spread, so that clients that failed together do not come back together.
-///
-/// `d` is `base_delay * 2^n`, at most `max_delay`; `n` counts the repeats before this one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Jitter {
-    /// Exactly `d`.
-    None,
-    /// From `d / 2` to `d`: half is sure, half is spread.
-    #[default]
-    Equal,
-    /// From 0 to `d`: the widest spread; a wait may be next to nothing.
-    Full,
-    /// From `base_delay` to three times the wait before, at most `max_delay`.
-    Decorrelated,
-}
-
 /// How much load repeats may add: in any 10 s at most `ratio` x calls + 10 x `min_per_second`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -54,6 +37,12 @@ pub struct BudgetConfig {
     pub ratio: f64,
     /// A reserve for clients that call seldom, in repeats per second; ten seconds' worth is there from the start. Default 10.
     pub min_per_second: u32,
+}
+
+impl From<&RetryConfig> for Exponential {
+    fn from(config: &RetryConfig) -> Self {
+        Self::new(config.base_delay, config.max_delay, config.jitter)
+    }
 }
 
 impl Default for RetryConfig {

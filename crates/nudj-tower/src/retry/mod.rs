@@ -96,18 +96,18 @@ mod keep;
 mod layer;
 mod policy;
 mod replay;
-mod schedule;
 mod service;
 
 #[cfg(feature = "backoff")]
 pub use self::backoff::from_backoff;
+pub use crate::exponential::{Exponential, Jitter};
+
 pub use self::{
     backoff::Backoff,
     budget::{Reservation, RetryBudget},
-    config::{BudgetConfig, Jitter, RetryConfig},
+    config::{BudgetConfig, RetryConfig},
     keep::{Keep, KeepClone, KeepHttp, KeepReplay},
     layer::{ReplayingRetryLayer, RetryLayer},
     replay::{DEFAULT_REPLAY_CAP, ReplayBody},
-    schedule::Exponential,
     service::{ReplayingRetry, Retry, RetryFuture},
 };

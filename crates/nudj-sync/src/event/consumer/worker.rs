@@ -99,8 +99,8 @@ impl Work {
             Err(_elapsed) => Failure { reason: format!("the handlers took longer than {limit:?}"), permanent: false },
         };
         self.counters.failed_attempts.one();
-        let draw = self.rng.lock().f64();
-        match pause(&self.config, claimed.attempt, draw).filter(|_| !failure.permanent) {
+        let pause = pause(&self.config, claimed.attempt, &mut self.rng.lock());
+        match pause.filter(|_| !failure.permanent) {
             Some(after) => {
                 tracing::warn!(
                     event_id = %claimed.event.id, topic = %claimed.event.topic, attempt = claimed.attempt, retry_in = ?after,

@@ -1,10 +1,26 @@
-//! How long to wait before a repeat. Plain arithmetic; the randomness is an argument.
+//! How long to wait after a failure. Plain arithmetic; the randomness is an argument.
 
 use std::time::Duration;
 
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 
-use super::{Jitter, RetryConfig};
+/// How a backoff is spread, so that clients that failed together do not come back together.
+///
+/// `d` is `base * 2^n`, at most `max`; `n` counts the repeats before this one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Jitter {
+    /// Exactly `d`.
+    None,
+    /// From `d / 2` to `d`: half is sure, half is spread.
+    #[default]
+    Equal,
+    /// From 0 to `d`: the widest spread; a wait may be next to nothing.
+    Full,
+    /// From `base` to three times the wait before, at most `max`.
+    Decorrelated,
+}
 
 /// An exponential backoff with jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +50,6 @@ impl Exponential {
                 rng.u64(self.base..=last.saturating_mul(3)).min(self.max)
             }
         })
-    }
-}
-
-impl From<&RetryConfig> for Exponential {
-    fn from(config: &RetryConfig) -> Self {
-        Self::new(config.base_delay, config.max_delay, config.jitter)
     }
 }
 
