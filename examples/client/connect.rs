@@ -1,6 +1,6 @@
 //! From arguments, file and environment to a client.
 
-use std::sync::Arc;
+use std::{env::VarError, sync::Arc};
 
 use nudj::client::{Client, ClientBuilder, Config, Error};
 use nudj::tower::observe::Observer;
@@ -10,6 +10,7 @@ use crate::{args::Global, vaults};
 
 /// The configuration that arguments, file and environment give together.
 pub(crate) fn config(global: &Global) -> Result<Config, Error> {
+    readable(&TOKENS)?;
     let loaded = Config::load(global.config.as_deref())?;
     for name in loaded.unknown_variables.iter().filter(|name| !vaults::VARIABLES.contains(&name.as_str())) {
         tell!("warning: {name} is no setting; is it misspelt?");
@@ -21,9 +22,20 @@ pub(crate) fn config(global: &Global) -> Result<Config, Error> {
     Ok(config)
 }
 
+/// Where the environment may hold the token.
+const TOKENS: [&str; 2] = ["NUDJ_API_TOKEN", "NUDJ_API_KEY"];
+
+/// What is set, and no text, is not taken for missing.
+pub(crate) fn readable(names: &[&str]) -> Result<(), Error> {
+    match names.iter().find(|name| matches!(std::env::var(name), Err(VarError::NotUnicode(_)))) {
+        Some(name) => Err(Error::usage(*name, "is no text in UTF-8")),
+        None => Ok(()),
+    }
+}
+
 /// The token from the environment.
 pub(crate) fn token() -> Option<SecretString> {
-    ["NUDJ_API_TOKEN", "NUDJ_API_KEY"].into_iter().find_map(variable).map(SecretString::from)
+    TOKENS.into_iter().find_map(variable).map(SecretString::from)
 }
 
 /// The builder of a client that takes its token from a vault where the environment names one, else from the environment.

@@ -1,6 +1,9 @@
 //! `client doctor`: the checks to make before production, each with what to do about it.
 
-use std::{error::Error as _, io::Write};
+use std::{
+    error::Error as _,
+    io::{ErrorKind, Write},
+};
 
 use http::{Method, StatusCode};
 use nudj::{
@@ -76,9 +79,10 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Result<bool, Error> {
     let token = token(vaults::named(&config.http, connect::variable), connect::token(), &mut findings).await;
     let findings = examine(&config, token, args, findings).await;
     let ok = findings.checks.iter().all(|check| check.status != Verdict::Failed);
-    print(&Report { ok, checks: &findings.checks }, args.json)
-        .map_err(|error| Error::usage("stdout", error.to_string()))?;
-    Ok(ok)
+    match print(&Report { ok, checks: &findings.checks }, args.json) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::usage("stdout", error.to_string())),
+        _ => Ok(ok),
+    }
 }
 
 /// The token of the first vault that has one, else the environment's. Each vault that had none is named, also where the next one helped.
@@ -204,8 +208,8 @@ async fn host(config: &Config, origin: &Origin, token: SecretString, args: &Doct
             "the certificate is not trusted or not for this host",
             "correct the endpoint's name, or name your own authority in http.ca_file",
         ),
-        (false, _, Err(error)) if error.kind().name() == "connect" => {
-            findings.warn("tls", "not tried: there is no connection", "see health");
+        (false, _, Err(error)) if error.status().is_none() => {
+            findings.warn("tls", "not known: there was no answer", "see health");
         }
         (false, ..) => findings.ok("tls", "the certificate is valid for this host"),
     }
@@ -361,6 +365,17 @@ mod tests {
             "a failed check, not an end without a report"
         );
         assert_eq!(of(&findings, Verdict::Failed), ["vault"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_of_a_certificate_that_was_not_shown() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = quick(vec![format!("https://{}", silent.local_addr().unwrap())]);
+        config.retry.max_retries = 0;
+        config.timeout.attempt = std::time::Duration::from_millis(50);
+        let found = examine(&config, Some("t".into()), &args(None), Findings::default()).await;
+        assert!(of(&found, Verdict::Warning).contains(&"tls"), "{found:?}");
+        assert!(!of(&found, Verdict::Ok).contains(&"tls"), "{found:?}");
     }
 
     #[tokio::test]

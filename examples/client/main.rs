@@ -14,6 +14,7 @@ mod dashboard;
 mod demo;
 mod doctor;
 mod import;
+mod interrupts;
 mod report;
 mod vaults;
 mod webhooks;
@@ -21,25 +22,36 @@ mod webhooks;
 use std::process::ExitCode;
 
 use clap::Parser;
+use nudj::client::Error;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command, Users, Webhooks};
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
-        .with_writer(std::io::stderr)
-        .init();
-    let outcome = match &cli.command {
+/// Whether all calls succeeded.
+async fn run(cli: &Cli) -> Result<bool, Error> {
+    tracing_subscriber::fmt().with_env_filter(logged()?).with_writer(std::io::stderr).init();
+    match &cli.command {
         Command::Demo(args) => demo::run(&cli.global, args).await,
         Command::Call(args) => call::run(&cli.global, args).await,
         Command::Doctor(args) => doctor::run(&cli.global, args).await,
         Command::Webhooks(Webhooks::Listen(args)) => webhooks::listen(args).await,
         Command::Users(Users::Import(args)) => import::run(&cli.global, args).await,
-    };
-    match outcome {
+    }
+}
+
+/// What `RUST_LOG` asks for, warnings where it is not set.
+fn logged() -> Result<EnvFilter, Error> {
+    const NAME: &str = "RUST_LOG";
+    connect::readable(&[NAME])?;
+    match connect::variable(NAME) {
+        Some(filter) => filter.parse().map_err(|error| Error::usage(NAME, format!("is no filter of logs: {error}"))),
+        None => Ok(EnvFilter::new("warn")),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Cli::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(refusal) => {

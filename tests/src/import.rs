@@ -222,6 +222,16 @@ async fn what_is_wrong_before_the_first_call_ends_in_2() {
     import.assert_each_once(3);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_commands_take_as_delays_an_import_takes_as_well() {
+    let import = Import::new("users.csv", &csv(3)).await;
+    let mut command = import.command(&["users.csv"]);
+    command.env("NUDJ_RETRY__BASE_DELAY", "10s").env("NUDJ_RETRY__MAX_DELAY", "1s");
+    let out = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    import.assert_each_once(3);
+}
+
 /// The figure: NUDJ_TEST_IMPORT_USERS=100000 with NUDJ_TEST_IMPORT_RATE, 500 users a second, is 200 s of work. In the usual run, a
 /// small one shows that the path is there; the share is held in paused time by nudj-sync's own tests.
 #[tokio::test(flavor = "multi_thread")]

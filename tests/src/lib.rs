@@ -5,7 +5,7 @@ mod cancellation;
 #[cfg(test)]
 mod cardinality;
 #[cfg(test)]
-mod closed_pipe;
+mod client_ends;
 #[cfg(test)]
 mod config_table;
 #[cfg(test)]

@@ -31,7 +31,9 @@ const RECOVERY: Duration = Duration::from_secs(6);
 
 pub(crate) async fn kill_and_revive(scenario: &mut Scenario<'_>, mock: &MockNudj, tally: &Tally) {
     let victim = 1;
-    say!("{CALLERS} callers while {} is killed and revived", mock.urls()[victim]);
+    if !scenario.begins(&format!("{CALLERS} callers while {} is killed and revived", mock.urls()[victim])) {
+        return;
+    }
     let (stop, done, failed) =
         (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut callers = JoinSet::new();

@@ -14,9 +14,10 @@ mod tally;
 use std::{sync::Arc, time::Duration};
 
 use nudj::{
-    client::{Client, Config, Error},
+    client::{Config, Error},
     mock::{Fault, MockNudj},
     observe::Fanout,
+    sync::batch::Stop,
     tower::{observe::Observer, round_robin::Origin},
 };
 
@@ -25,6 +26,7 @@ use crate::{
     args::{Demo, Global},
     connect,
     dashboard::{Board, Served},
+    interrupts::interrupts,
 };
 
 /// Users imported, and how many at once.
@@ -56,12 +58,27 @@ pub(crate) async fn run(global: &Global, args: &Demo) -> Result<bool, Error> {
         (connect::remote(config, Some(observer))?.cache(cache::layer(&cache)?).build()?, None)
     };
     let served = board.map(|board| board.serve(&client, &cache)).transpose()?;
-    let failed = play(&client, mock.as_ref(), &tally, served.as_ref()).await;
-    if let Some(served) = served.filter(|_| args.keep) {
+    let stop = Stop::new();
+    let mut scenario = Scenario::new(&client, stop.clone());
+    let play = play(&mut scenario, mock.as_ref(), &tally, served.as_ref());
+    if mock.is_some() {
+        play.await;
+    } else {
+        // What is created at a real API is deleted again; the embedded one ends with this process.
+        tokio::select! {
+            () = play => {}
+            () = interrupts(stop.clone())? => {
+                tell!("interrupted twice: users that this demo created may be left there");
+                return Ok(false);
+            }
+        }
+    }
+    let (failed, interrupted) = (scenario.failed(), stop.is_now());
+    if let Some(served) = served.filter(|_| args.keep && !interrupted) {
         keep::until_interrupted(&client, mock.as_ref(), &served.dashboard).await;
     }
     summary::print(&client, &tally, &cache.stats(), failed, args.json);
-    Ok(failed == 0)
+    Ok(failed == 0 && !interrupted)
 }
 
 /// Three endpoints over the same data.
@@ -90,9 +107,8 @@ fn agreed(config: &Config, args: &Demo) -> Result<(), Error> {
     Err(Error::usage("--yes", "the demo creates and deletes users there; add --yes if that is what you want"))
 }
 
-/// Plays all scenes; how many calls failed that should not have.
-async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally, served: Option<&Served>) -> u64 {
-    let mut scenario = Scenario::new(client);
+/// Plays all scenes, or those that are begun before the stop, and cleans up.
+async fn play(scenario: &mut Scenario<'_>, mock: Option<&MockNudj>, tally: &Tally, served: Option<&Served>) {
     if let Some(mock) = mock {
         // The next reads meet a sick server twice, the next write a busy one once.
         mock.inject(Fault::statuses([503, 500]).on(http::Method::GET, "/api/v2/admin/users/{id}"));
@@ -106,8 +122,7 @@ async fn play(client: &Client, mock: Option<&MockNudj>, tally: &Tally, served: O
     scenario.import(if mock.is_some() { IMPORT } else { 20 }, served).await;
     scenario.registrations(if mock.is_some() { REGISTRATIONS } else { 5 }, served).await;
     if let Some(mock) = mock {
-        load::kill_and_revive(&mut scenario, mock, tally).await;
+        load::kill_and_revive(scenario, mock, tally).await;
     }
     scenario.clean_up().await;
-    scenario.failed()
 }

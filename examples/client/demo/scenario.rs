@@ -2,9 +2,12 @@
 
 use futures_util::{StreamExt, future::join_all, stream};
 use http::StatusCode;
-use nudj::client::{
-    Client, Error,
-    model::{NewChallenge, NewUser, User, UserUpdate},
+use nudj::{
+    client::{
+        Client, Error,
+        model::{NewChallenge, NewUser, User, UserUpdate},
+    },
+    sync::batch::Stop,
 };
 
 /// Calls of the import that may be under way at once.
@@ -15,14 +18,30 @@ const READERS: usize = 50;
 pub(crate) struct Scenario<'c> {
     client: &'c Client,
     run: String,
+    stop: Stop,
     created: Vec<String>,
     failed: u64,
 }
 
 impl<'c> Scenario<'c> {
-    pub(crate) fn new(client: &'c Client) -> Self {
+    /// Once `stop` is pulled, no further scene begins, and those that create many end early.
+    pub(crate) fn new(client: &'c Client, stop: Stop) -> Self {
         // Names differ from run to run, so that a real API does not refuse them as known.
-        Self { client, run: format!("{:08x}", fastrand::u32(..)), created: Vec::new(), failed: 0 }
+        let run = format!("{:08x}", fastrand::u32(..));
+        Self { client, run, stop, created: Vec::new(), failed: 0 }
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// False after the stop.
+    pub(crate) fn begins(&self, scene: &str) -> bool {
+        let begins = !self.stop.is_now();
+        if begins {
+            say!("{scene}");
+        }
+        begins
     }
 
     pub(crate) fn client(&self) -> &'c Client {
@@ -39,7 +58,9 @@ impl<'c> Scenario<'c> {
 
     /// A user is created, read, changed and deleted, and is then not found.
     pub(crate) async fn users(&mut self) {
-        say!("users");
+        if !self.begins("users") {
+            return;
+        }
         let users = self.client.admin().users();
         let Some(user) = self.step("create", users.create(&self.new_user("ada")).await) else { return };
         self.step("read", users.get(&user.id).await);
@@ -58,7 +79,9 @@ impl<'c> Scenario<'c> {
 
     /// A challenge is created, started and completed with a score of 100.
     pub(crate) async fn challenge(&mut self) {
-        say!("challenge");
+        if !self.begins("challenge") {
+            return;
+        }
         let (admin, mine) = (self.client.admin().challenges(), self.client.integration().challenges());
         let new = NewChallenge::titled("First steps", "test-community");
         let Some(challenge) = self.step("create", admin.create(&new).await) else { return };
@@ -70,7 +93,9 @@ impl<'c> Scenario<'c> {
 
     /// Many read the same catalogue at once, and again: one call to the API.
     pub(crate) async fn rewards(&mut self) {
-        say!("catalogue of rewards, read {READERS} times at once and {READERS} times after");
+        if !self.begins(&format!("catalogue of rewards, read {READERS} times at once and {READERS} times after")) {
+            return;
+        }
         let client = self.client;
         let mut failures = 0;
         for _ in 0..2 {

@@ -9,12 +9,12 @@ use nudj::{
     client::{Config, Error},
     sync::batch::{Batch, BatchConfig, CheckpointFile, Stop, Summary, Target, Users},
 };
-use tokio::signal::unix;
 
 use self::{rows::Input, show::Show};
 use crate::{
     args::{Global, Import},
     connect,
+    interrupts::interrupts,
 };
 
 pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
@@ -76,27 +76,11 @@ fn batch_config(config: &Config) -> BatchConfig {
     let quota = f64::from(config.rate_limit.max_requests) / config.rate_limit.window.as_secs_f64().max(1e-3);
     BatchConfig {
         max_retries: config.retry.max_retries,
-        base_delay: config.retry.base_delay,
+        base_delay: config.retry.base_delay.min(config.retry.max_delay),
         max_delay: config.retry.max_delay,
         calls_in_flight: (quota as usize).clamp(32, 512),
         ..BatchConfig::default()
     }
-}
-
-/// The first signal stops; the future ends at the second.
-fn interrupts(stop: Stop) -> Result<impl Future<Output = ()>, Error> {
-    let listen = |kind| unix::signal(kind).map_err(|error| Error::usage("signals", format!("no handler: {error}")));
-    let (mut interrupt, mut terminate) =
-        (listen(unix::SignalKind::interrupt())?, listen(unix::SignalKind::terminate())?);
-    Ok(async move {
-        for _ in 0..2 {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            stop.now();
-        }
-    })
 }
 
 fn how_to_resume(args: &Import) -> String {

@@ -22,12 +22,14 @@ impl Stop {
         self.0.send_replace(true);
     }
 
-    pub(super) fn is_now(&self) -> bool {
+    /// Whether [`Stop::now`] was called.
+    #[must_use]
+    pub fn is_now(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Ends when [`Stop::now`] was called.
-    pub(super) async fn wait(&self) {
+    /// Ends when [`Stop::now`] was called, at once if it was. May be dropped at any time.
+    pub async fn wait(&self) {
         // The sender is `self`, so it is there as long as anybody waits.
         let _ = self.0.subscribe().wait_for(|stopped| *stopped).await;
     }
