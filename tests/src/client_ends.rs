@@ -38,7 +38,7 @@ async fn a_demo_that_is_interrupted_leaves_no_user_behind() {
     let mock = MockNudj::builder().request_log(0).start().await.unwrap();
     let before = mock.users_count();
     // Its answers come late, so that the scene is under way when the signal comes.
-    mock.inject(Fault::latency(Duration::from_millis(50)).on(Method::POST, "/api/v2/admin/users"));
+    mock.inject(Fault::latency(Duration::from_secs(2)).on(Method::POST, "/api/v2/admin/users"));
     for scene in ["import of", "register, and come"] {
         let mut demo = start(&mock, "demo");
         let told = BufReader::new(demo.stdout.take().unwrap());
