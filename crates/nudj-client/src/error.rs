@@ -5,8 +5,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use http::{HeaderValue, Response, StatusCode};
 use nudj_tower::{
     BoxError, CallContext, Rejection,
-    classify::{TransportError, find_in_chain, retry_after},
-    credentials::CredentialError,
+    classify::{Cause, TransportError, retry_after},
 };
 use serde::Deserialize;
 
@@ -285,15 +284,15 @@ impl Error {
         if self.0.in_doubt {
             return true;
         }
-        let source = self.0.source.as_deref();
         match &self.0.kind {
             ErrorKind::CircuitOpen | ErrorKind::RateLimited | ErrorKind::Config { .. } => false,
             ErrorKind::Connect | ErrorKind::Busy => false,
-            _ => source
-                .and_then(|source| find_in_chain::<TransportError>(source))
-                .map(TransportError::was_sent)
-                .or_else(|| self.source_as_rejection().map(Rejection::was_sent))
-                .unwrap_or(self.0.attempts > 0),
+            _ => match self.0.source.as_deref().map(|source| Cause::of(source)) {
+                Some(Cause::Transport(error)) => error.was_sent(),
+                Some(Cause::Rejection(rejection)) => rejection.was_sent(),
+                Some(Cause::Credential(_)) => false,
+                _ => self.0.attempts > 0,
+            },
         }
     }
 }
@@ -339,8 +338,8 @@ impl StdError for Error {
 }
 
 fn kind_of(error: &(dyn StdError + 'static)) -> ErrorKind {
-    if let Some(rejection) = Rejection::find(error) {
-        return match rejection {
+    match Cause::of(error) {
+        Cause::Rejection(rejection) => match rejection {
             Rejection::CircuitOpen { .. } => ErrorKind::CircuitOpen,
             Rejection::RateLimited { .. } | Rejection::QueueFull { .. } => ErrorKind::RateLimited,
             Rejection::NoEndpoint => ErrorKind::Config {
@@ -348,15 +347,14 @@ fn kind_of(error: &(dyn StdError + 'static)) -> ErrorKind {
                 problem: "there is none to send to; add one".to_owned(),
             },
             _ => ErrorKind::Timeout,
-        };
-    }
-    if let Some(error) = CredentialError::find(error) {
-        return ErrorKind::Auth { problem: error.to_string() };
-    }
-    match find_in_chain::<TransportError>(error) {
-        Some(TransportError::Connect(_) | TransportError::Unsent(_) | TransportError::Closed(_)) => ErrorKind::Connect,
-        Some(TransportError::Busy(_)) => ErrorKind::Busy,
-        Some(TransportError::BodyTooLarge { limit }) => ErrorKind::BodyTooLarge { limit: *limit },
+        },
+        Cause::Credential(error) => ErrorKind::Auth { problem: error.to_string() },
+        Cause::Transport(error) => match error {
+            TransportError::Connect(_) | TransportError::Unsent(_) | TransportError::Closed(_) => ErrorKind::Connect,
+            TransportError::Busy(_) => ErrorKind::Busy,
+            TransportError::BodyTooLarge { limit } => ErrorKind::BodyTooLarge { limit: *limit },
+            _ => ErrorKind::Transport,
+        },
         _ => ErrorKind::Transport,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
+use crate::classify::Cause;
+
 /// Why a layer of this crate refused a call or cut it short.
 ///
 /// Layers return it boxed, as tower's own do; what a service below returned passes through unchanged. Find it again,
@@ -84,10 +86,14 @@ impl Rejection {
         }
     }
 
-    /// The rejection in an error or in what caused it, walking [`Error::source`].
+    /// The rejection in an error or in what caused it, walking [`Error::source`]; not one that a credential's own fetch met, which was
+    /// another call (see [`Cause`]).
     #[must_use]
     pub fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
-        crate::classify::find_in_chain(error)
+        match Cause::of(error) {
+            Cause::Rejection(rejection) => Some(rejection),
+            _ => None,
+        }
     }
 }
 

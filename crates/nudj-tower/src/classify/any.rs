@@ -1,7 +1,6 @@
 use std::error::Error;
 
-use super::{Classify, TransportError, Verdict, find_in_chain, http::rejection_verdict, http::transport_verdict};
-use crate::Rejection;
+use super::{Classify, Verdict, http::cause_verdict};
 
 /// The classifier for any service: an answer is a success, an error a failure, our own refusals nobody's.
 ///
@@ -13,9 +12,7 @@ impl<Req, Res> Classify<Req, Res> for Any {
     fn classify(&self, result: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
         match result {
             Ok(_) => Verdict::success(),
-            Err(error) => rejection_verdict(find_in_chain::<Rejection>(error))
-                .or_else(|| transport_verdict(find_in_chain::<TransportError>(error)))
-                .unwrap_or_else(Verdict::failure),
+            Err(error) => cause_verdict(error).unwrap_or_else(Verdict::failure),
         }
     }
 }

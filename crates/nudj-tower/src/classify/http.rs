@@ -2,7 +2,7 @@ use std::{error::Error, time::SystemTime};
 
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use super::{Classify, Resend, TransportError, Verdict, find_in_chain, retry_after};
+use super::{Cause, Classify, Resend, TransportError, Verdict, retry_after};
 use crate::{CallContext, HttpRequest, Rejection};
 
 /// The header that makes an unsafe request safe to repeat
@@ -153,49 +153,38 @@ fn is_idempotent(method: &Method) -> bool {
 }
 
 fn error_verdict(error: &(dyn Error + 'static)) -> Verdict {
-    rejection_verdict(find_in_chain(error))
-        .or_else(|| transport_verdict(find_in_chain(error)))
-        .or_else(|| hyper_util_verdict(error))
-        .or_else(|| credential_verdict(error))
-        .unwrap_or_else(Verdict::failure)
+    cause_verdict(error).or_else(|| hyper_util_verdict(error)).unwrap_or_else(Verdict::failure)
 }
 
-pub(super) fn rejection_verdict(rejection: Option<&Rejection>) -> Option<Verdict> {
-    Some(match rejection? {
-        Rejection::AttemptTimeout { .. } => Verdict::failure(),
-        Rejection::CircuitOpen { retry_after, .. } => {
-            Verdict::ignored().resend(Resend::Elsewhere).retry_after(*retry_after)
-        }
-        other => Verdict::ignored().retry_after(other.retry_after()),
-    })
-}
-
-pub(super) fn transport_verdict(error: Option<&TransportError>) -> Option<Verdict> {
-    Some(match error? {
-        TransportError::Connect(_) | TransportError::Unsent(_) => Verdict::failure().resend(Resend::NotSent),
-        TransportError::Busy(_) => Verdict::ignored().resend(Resend::Elsewhere),
-        TransportError::Exchange(_) => Verdict::failure(),
-        TransportError::BodyTooLarge { .. } | TransportError::InvalidRequest(_) | TransportError::Closed(_) => {
-            Verdict::ignored()
-        }
+/// What one of our errors means; `None` where there is none of ours.
+pub(super) fn cause_verdict(error: &(dyn Error + 'static)) -> Option<Verdict> {
+    Some(match Cause::of(error) {
+        Cause::Rejection(rejection) => match rejection {
+            Rejection::AttemptTimeout { .. } => Verdict::failure(),
+            Rejection::CircuitOpen { retry_after, .. } => {
+                Verdict::ignored().resend(Resend::Elsewhere).retry_after(*retry_after)
+            }
+            other => Verdict::ignored().retry_after(other.retry_after()),
+        },
+        Cause::Transport(error) => match error {
+            TransportError::Connect(_) | TransportError::Unsent(_) => Verdict::failure().resend(Resend::NotSent),
+            TransportError::Busy(_) => Verdict::ignored().resend(Resend::Elsewhere),
+            TransportError::Exchange(_) => Verdict::failure(),
+            TransportError::BodyTooLarge { .. } | TransportError::InvalidRequest(_) | TransportError::Closed(_) => {
+                Verdict::ignored()
+            }
+        },
+        // It says nothing about the API, and its provider has a backoff of its own.
+        #[cfg(feature = "credentials")]
+        Cause::Credential(_) => Verdict::ignored(),
+        Cause::Other => return None,
     })
 }
 
 #[cfg(feature = "hyper-util")]
 fn hyper_util_verdict(error: &(dyn Error + 'static)) -> Option<Verdict> {
-    let error = find_in_chain::<hyper_util::client::legacy::Error>(error)?;
+    let error = super::find_in_chain::<hyper_util::client::legacy::Error>(error)?;
     Some(if error.is_connect() { Verdict::failure().resend(Resend::NotSent) } else { Verdict::failure() })
-}
-
-/// A credential that cannot be had says nothing about the API, and its provider has a backoff of its own.
-#[cfg(feature = "credentials")]
-fn credential_verdict(error: &(dyn Error + 'static)) -> Option<Verdict> {
-    crate::credentials::CredentialError::find(error).map(|_| Verdict::ignored())
-}
-
-#[cfg(not(feature = "credentials"))]
-fn credential_verdict(_: &(dyn Error + 'static)) -> Option<Verdict> {
-    None
 }
 
 #[cfg(not(feature = "hyper-util"))]
@@ -218,7 +207,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::classify::Outcome;
+    use crate::classify::{Any, Outcome, error_kind};
 
     fn verdict(result: Result<&Response<()>, &(dyn Error + 'static)>) -> Verdict {
         Classify::<Request<()>, _>::classify(&Http::default(), result)
@@ -280,6 +269,18 @@ mod tests {
         assert_eq!(verdict(Err(&open)), Verdict::ignored().resend(Resend::Elsewhere).retry_after(wait));
         let timeout = Outer(Rejection::AttemptTimeout { limit: Duration::ZERO }.into());
         assert_eq!(verdict(Err(&timeout)), Verdict::failure());
+        #[cfg(feature = "credentials")]
+        for cause in [
+            Outer(TransportError::Connect("refused".into()).into()),
+            Outer(Rejection::AttemptTimeout { limit: Duration::ZERO }.into()),
+            Outer(Rejection::CircuitOpen { endpoint: None, retry_after: wait }.into()),
+        ] {
+            let source = std::sync::Arc::new(cause) as std::sync::Arc<dyn Error + Send + Sync>;
+            let none = Outer(crate::credentials::CredentialError::Fetch { provider: "vault".into(), source }.into());
+            assert_eq!(verdict(Err(&none)), Verdict::ignored(), "another call's end: {none:?}");
+            assert_eq!(Classify::<(), ()>::classify(&Any, Err(&none)), Verdict::ignored());
+            assert_eq!((error_kind(&none), Rejection::find(&none)), ("auth", None));
+        }
         let unknown = std::io::Error::other("?");
         assert_eq!(verdict(Err(&unknown)), Verdict::failure());
     }

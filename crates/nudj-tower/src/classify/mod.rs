@@ -18,7 +18,7 @@
 //! ```
 
 mod any;
-mod error_kind;
+mod cause;
 mod http;
 mod rate_limit_headers;
 mod retry_after;
@@ -31,7 +31,7 @@ use std::error::Error;
 pub(crate) use self::http::wall_clock;
 pub use self::{
     any::Any,
-    error_kind::error_kind,
+    cause::{Cause, ERROR_KINDS, error_kind},
     http::{Head, Http, IDEMPOTENCY_KEY, NoRule, Rule},
     rate_limit_headers::{ServerLimit, parse as parse_rate_limit},
     retry_after::{find as retry_after, parse as parse_retry_after},

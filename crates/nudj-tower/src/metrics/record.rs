@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tracing::{Level, debug, enabled, info};
 
 use crate::{
-    CallContext, Rejection,
-    classify::{Outcome, TransportError, error_kind, find_in_chain},
+    CallContext,
+    classify::{Cause, Outcome, error_kind},
     observe::{EndedSpan, Event, Observers, method_name},
 };
 
@@ -142,9 +142,13 @@ impl Record {
 
 /// The error in our own words, where it is ours: those are known to hold no body, token or URL. Others' words are left out.
 fn own_words(error: &(dyn Error + 'static)) -> Option<String> {
-    find_in_chain::<Rejection>(error)
-        .map(ToString::to_string)
-        .or_else(|| find_in_chain::<TransportError>(error).map(ToString::to_string))
+    match Cause::of(error) {
+        Cause::Rejection(rejection) => Some(rejection.to_string()),
+        Cause::Transport(error) => Some(error.to_string()),
+        #[cfg(feature = "credentials")]
+        Cause::Credential(error) => Some(error.to_string()),
+        Cause::Other => None,
+    }
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {

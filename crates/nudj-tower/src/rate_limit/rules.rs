@@ -8,7 +8,7 @@ use std::{
 use super::{gate::Gate, refusal::Refusal};
 use crate::{
     Availability, Available, BoxError, Rejection,
-    classify::{Classify, Http, Outcome, parse_rate_limit, wall_clock},
+    classify::{Cause, Classify, Http, Outcome, parse_rate_limit, wall_clock},
     observe::{Event, Observers},
 };
 
@@ -68,9 +68,13 @@ impl<C> Rules<C> {
             let error: &(dyn Error + 'static) = &**error;
             error
         });
-        if let Err(error) = result
-            && Rejection::find(error).is_some_and(|rejection| !rejection.was_sent())
-        {
+        let was_sent = match result.map_err(Cause::of) {
+            Err(Cause::Rejection(rejection)) => rejection.was_sent(),
+            #[cfg(feature = "credentials")]
+            Err(Cause::Credential(_)) => false,
+            _ => true,
+        };
+        if !was_sent {
             return false;
         }
         let verdict = self.classifier.classify(result);
