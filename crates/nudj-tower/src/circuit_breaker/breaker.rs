@@ -10,6 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub(super) use self::outside::Loss;
+
 use self::inner::{FLAGS, Inner, Mode, PASSES, QUIET};
 use super::{
     config::{CircuitBreakerConfig, Window},
@@ -295,5 +297,6 @@ impl Breaker {
 
 mod inner;
 mod outside;
+
 #[cfg(test)]
 mod tests;

@@ -152,8 +152,10 @@ impl Gate {
         self.limiter.lock().count_refusal();
     }
 
+    /// Whether a new gate would do the same from here on.
     pub(super) fn is_idle(&self, now: Nanos) -> bool {
-        self.limiter.lock().is_idle(now)
+        let limiter = self.limiter.lock();
+        limiter.is_idle(now) && limiter.counts_by(*self.settings.quota.lock())
     }
 
     pub(super) fn read<T>(&self, read: impl FnOnce(&Limiter) -> T) -> T {

@@ -109,7 +109,8 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyedRateLimitHandle<K> {
         self.map.len()
     }
 
-    /// The handle of one key; `None` when it has no limiter of its own, now or no more.
+    /// The handle of one key; `None` when it has no limiter of its own, now or no more. A quota that is set by it is the key's as long as
+    /// it differs from that of all keys; meanwhile the key is kept, idle or not, and counts towards `max_keys`.
     #[must_use]
     pub fn of(&self, key: &K) -> Option<RateLimitHandle> {
         Some(RateLimitHandle::new(self.map.peek(key)?))

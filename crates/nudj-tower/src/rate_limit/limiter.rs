@@ -233,7 +233,11 @@ impl Limiter {
         self.paused_until.saturating_sub(now.max(self.latest))
     }
 
-    /// Whether a new limiter would do the same from here on.
+    pub(super) fn counts_by(&self, quota: Quota) -> bool {
+        self.meter.counts_by(quota)
+    }
+
+    /// Whether a new limiter of the same quota would do the same from here on.
     pub(super) fn is_idle(&self, now: Nanos) -> bool {
         let now = now.max(self.latest);
         now >= self.paused_until && self.queue.as_ref().is_none_or(|queue| queue.is_unused()) && self.meter.is_idle(now)

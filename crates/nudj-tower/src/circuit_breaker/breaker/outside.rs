@@ -4,9 +4,21 @@ use super::{
     super::{
         rules::Tally,
         state::{Cause, Change, Counts, Tick, View},
+        window::CountRing,
     },
     Breaker, Mode,
 };
+
+/// What a breaker knows that a new one does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Loss {
+    /// At most successes.
+    Nothing,
+    /// It is closed, and would open sooner than a new one.
+    Counts,
+    /// It is not closed.
+    State,
+}
 
 impl Breaker {
     fn command(&self, mode: Mode, now: Tick) {
@@ -77,8 +89,14 @@ impl Breaker {
         self.inner.lock().history.as_ref().is_some_and(|history| history.has_untold())
     }
 
-    /// Whether nothing is lost when this breaker is forgotten and made anew: it is closed, and no command put it so.
-    pub(in super::super) fn is_forgettable(&self) -> bool {
-        matches!(self.inner.lock().mode, Mode::Closed)
+    /// What is lost when this breaker is forgotten and made anew.
+    pub(in super::super) fn loss(&self) -> Loss {
+        let inner = self.inner.lock();
+        let is_bad = |ring: &CountRing| ring.tally().failed > 0 || ring.tally().slow > 0;
+        match inner.mode {
+            Mode::Closed if inner.consecutive == 0 && !inner.ring.as_ref().is_some_and(is_bad) => Loss::Nothing,
+            Mode::Closed => Loss::Counts,
+            _ => Loss::State,
+        }
     }
 }

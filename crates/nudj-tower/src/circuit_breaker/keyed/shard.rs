@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::super::handle::Shared;
+use super::super::{breaker::Loss, handle::Shared};
 
 /// How many places the hand looks at before it settles for the best it saw: what one new key may cost when all room is taken.
 const LOOKS: usize = 8;
@@ -35,10 +35,11 @@ impl<K> Kept<K> {
     /// How little is lost with it: 0 the least.
     fn loss(&self) -> u8 {
         let in_flight = Arc::strong_count(&self.circuit) > 1;
-        match (self.circuit.breaker.is_forgettable(), in_flight) {
-            (true, false) => 0,
-            (true, true) => 1,
-            (false, _) => 2,
+        match (self.circuit.breaker.loss(), in_flight) {
+            (Loss::Nothing, false) => 0,
+            (Loss::Counts, false) => 1,
+            (Loss::Nothing | Loss::Counts, true) => 2,
+            (Loss::State, _) => 3,
         }
     }
 }
@@ -91,7 +92,7 @@ impl<K: Eq> Shard<K> {
         }
     }
 
-    /// The first that the hand finds unused, closed and without a call in flight, else the best it saw; and what is lost with it.
+    /// The first that the hand finds unused, closed, without a failure counted or a call in flight, else the best it saw; and what is lost with it.
     fn least(&mut self) -> Option<(u8, u64)> {
         let mut best: Option<((u8, bool), u64)> = None;
         for _ in 0..LOOKS {

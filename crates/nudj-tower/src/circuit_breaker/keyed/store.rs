@@ -29,7 +29,7 @@ const SPARE: usize = 16;
 /// A circuit breaker for each key, for at most so many keys.
 ///
 /// Looking a key up costs the same for one key and for a million. When there is no more room a new key takes the place of one that
-/// is closed and was not called for a while. Run [`sweeper`](Self::sweeper), and it finds room already made; without it
+/// is closed and was not called for a while, best of one that counts no failure. Run [`sweeper`](Self::sweeper), and it finds room already made; without it
 /// the new key's call makes it, by looking at no more than eight others. A key costs about 170 bytes, and with
 /// `window_calls` a quarter byte for each of them more; room for the index (60 to 80 bytes a key) is taken at the start.
 ///
@@ -117,8 +117,9 @@ impl<K: Hash + Eq> KeyedBreakers<K> {
         circuit
     }
 
-    /// Forgets the keys that were not called since the sweep before, whose circuit is closed and that have no call in flight; and
-    /// some more of the closed ones if there is little room left. Calls wait for no more than 256 keys to be looked at.
+    /// Forgets the keys that were not called since the sweep before, whose circuit is closed and counts no failure and that have no call
+    /// in flight; and some more of those if there is little room left. One that counts failures is kept until a new key needs its place,
+    /// or a key that is called seldom and always fails would never open. Calls wait for no more than 256 keys to be looked at.
     pub fn sweep(&self) {
         self.0.sweep();
     }

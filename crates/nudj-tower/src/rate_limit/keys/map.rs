@@ -25,7 +25,7 @@ const SHARDS: usize = 32;
 /// A bounded map from keys to their limiters.
 ///
 /// A known key costs one look-up. A new one, once the map is three quarters full, first looks at a few others and lets the idle ones
-/// go: those whose window is empty, whom no call uses, who therefore lose nothing. When all are busy it uses the overflow's quota
+/// go: those whose window is empty, whom no call uses and who have no quota of their own, who therefore lose nothing. When all are busy it uses the overflow's quota
 /// together with others of its kind: stricter than it need be, never laxer, and bounded.
 #[derive(Debug)]
 pub(in super::super) struct KeyMap<K> {
@@ -36,7 +36,9 @@ pub(in super::super) struct KeyMap<K> {
     turn: AtomicUsize,
     max_keys: usize,
     overflow: Arc<Gate>,
+    /// Whether a new key may have had calls through the overflow. Changed with `overflowing` locked.
     overflowed: AtomicBool,
+    overflowing: Mutex<()>,
     settings: Arc<Settings>,
 }
 
@@ -94,6 +96,7 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
             max_keys,
             overflow: Arc::new(Gate::new(&settings, false)),
             overflowed: AtomicBool::new(false),
+            overflowing: Mutex::new(()),
             settings,
         }
     }
@@ -154,15 +157,14 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
         if self.len() >= self.max_keys - self.max_keys / 4 {
             self.make_room(now);
         }
-        let Some(shard) = self.shards.get(place) else { return Lease::new(Arc::clone(&self.overflow)) };
+        let Some(shard) = self.shards.get(place) else { return self.overflow() };
         let mut shard = shard.lock();
         if let Some(known) = shard.by_key.get(&key) {
             return Lease::new(Arc::clone(&known.0));
         }
         let room = |len| (len < self.max_keys).then_some(len + 1);
         if self.len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
-            self.overflowed.store(true, Ordering::Relaxed);
-            return Lease::new(Arc::clone(&self.overflow));
+            return self.overflow();
         }
         let entry = Arc::new(Entry { key, gate: self.gate(now) });
         shard.by_key.insert(ByKey(Arc::clone(&entry)));
@@ -170,13 +172,21 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
         Lease::new(entry)
     }
 
-    /// A new key's limiter. It may have had calls through the overflow, so while that is busy it starts from what that knows.
+    fn overflow(&self) -> Lease {
+        let _overflowing = self.overflowing.lock();
+        self.overflowed.store(true, Ordering::Release);
+        Lease::new(Arc::clone(&self.overflow))
+    }
+
+    /// A new key's limiter. It may have had calls through the overflow, so while that is in use it starts from what that knows.
     fn gate(&self, now: Nanos) -> Gate {
-        if self.overflowed.load(Ordering::Relaxed) {
-            if !self.overflow.is_idle(now) {
+        if self.overflowed.load(Ordering::Acquire) {
+            let _overflowing = self.overflowing.lock();
+            // A call that holds it may not have asked it yet.
+            if Arc::strong_count(&self.overflow) > 1 || !self.overflow.is_idle(now) {
                 return self.overflow.fork();
             }
-            self.overflowed.store(false, Ordering::Relaxed);
+            self.overflowed.store(false, Ordering::Release);
         }
         Gate::new(&self.settings, false)
     }

@@ -1,13 +1,13 @@
 use std::collections::VecDeque;
 
-use super::{Nanos, Rate};
+use super::{LOG_MAX, Nanos, Rate};
 
 /// The times of the last `max` grants. A call passes when the one `max` before it lies a whole window back, so no window of
 /// that length, wherever it starts, holds more than `max`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Log {
     pub(super) rate: Rate,
-    /// Oldest first, never more than `max`.
+    /// Oldest first. No more than `max`, but for those of a larger quota that it had before; never more than [`LOG_MAX`].
     times: VecDeque<Nanos>,
 }
 
@@ -17,12 +17,13 @@ impl Log {
     }
 
     pub(super) fn take(&mut self, now: Nanos) -> Option<Nanos> {
-        if self.is_full() {
-            let oldest = self.times.front()?;
-            if now.saturating_sub(*oldest) < self.rate.window {
+        if let Some(place) = self.times.len().checked_sub(self.rate.max as usize) {
+            let before = self.times.get(place)?;
+            if now.saturating_sub(*before) < self.rate.window {
                 return None;
             }
-            self.times.pop_front();
+            // It and those before it have left the window.
+            self.times.drain(..=place);
         }
         self.times.push_back(now);
         Some(now)
@@ -53,18 +54,16 @@ impl Log {
         self.rate.max.saturating_sub(u32::try_from(counted).unwrap_or(u32::MAX))
     }
 
+    /// Forgets nothing: what is given back later must not make room that another grant of this window takes.
     pub(super) fn change(&mut self, rate: Rate) {
         self.rate = rate;
-        while self.times.len() > rate.max as usize {
-            self.times.pop_front();
-        }
         self.times.reserve((rate.max as usize).saturating_sub(self.times.len()));
     }
 
     /// Counts grants of before, none before the last.
     pub(super) fn record(&mut self, at: Nanos, count: u32) {
-        for _ in 0..count.min(self.rate.max) {
-            if self.is_full() {
+        for _ in 0..count.min(LOG_MAX) {
+            if self.times.len() >= LOG_MAX as usize {
                 self.times.pop_front();
             }
             self.times.push_back(at);
@@ -74,9 +73,5 @@ impl Log {
     /// The times known, oldest first.
     pub(super) fn grants(&self) -> impl Iterator<Item = Nanos> + '_ {
         self.times.iter().copied()
-    }
-
-    fn is_full(&self) -> bool {
-        self.times.len() >= self.rate.max as usize
     }
 }

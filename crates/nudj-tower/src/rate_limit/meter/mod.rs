@@ -99,6 +99,10 @@ impl Meter {
         self.available(now) == self.rate().max
     }
 
+    pub(super) fn counts_by(&self, quota: Quota) -> bool {
+        self.rate() == Rate::new(quota)
+    }
+
     /// Counts by another quota from `now` on. What was granted so far counts on, as far as the old quota needed to remember it.
     pub(super) fn change(&mut self, quota: Quota, now: Nanos) {
         let rate = Rate::new(quota);

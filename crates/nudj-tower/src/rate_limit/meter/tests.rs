@@ -74,6 +74,27 @@ fn a_changed_quota_counts_what_was_granted_before() {
 }
 
 #[test]
+fn a_quota_that_goes_down_and_up_forgets_no_grant() {
+    for (mut meter, few) in [
+        (Meter::new(Algorithm::SlidingWindow, quota(100, 1000 * MS), false), 2),
+        (granules(quota(2000, 1000 * MS)), 10),
+    ] {
+        let grants: Vec<Grant> = std::iter::from_fn(|| meter.take(100 * MS)).collect();
+        let all = grants.len() as u32;
+        meter.change(quota(few, 1000 * MS), 200 * MS);
+        for grant in &grants[..4] {
+            meter.give_back(*grant, 200 * MS);
+        }
+        assert_eq!((meter.available(200 * MS), meter.take(200 * MS)), (0, None), "{meter:?}");
+        meter.change(quota(all, 1000 * MS), 300 * MS);
+        let free = std::iter::from_fn(|| meter.take(300 * MS)).count() as u32;
+        // What does not fit a log is forgotten.
+        assert!(free <= 4.max(all.saturating_sub(LOG_MAX)), "{free} of {all}: {meter:?}");
+        assert!(meter.take(2000 * MS).is_some());
+    }
+}
+
+#[test]
 fn gcra_allows_a_burst_and_then_one_each_cell() {
     let mut meter = Meter::new(Algorithm::Gcra, quota(4, 1000 * MS), true);
     assert_eq!(meter.available(0), 4);

@@ -1,12 +1,19 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::circuit_breaker::State;
+use crate::{
+    circuit_breaker::{State, Tick},
+    classify::Outcome,
+};
 
 fn store(max_keys: usize) -> KeyedBreakers<u32> {
-    let config = CircuitBreakerConfig { failure_threshold: 1, ..Default::default() };
+    store_with(1, max_keys)
+}
+
+fn store_with(failure_threshold: u32, max_keys: usize) -> KeyedBreakers<u32> {
+    let config = CircuitBreakerConfig { failure_threshold, ..Default::default() };
     KeyedBreakers::new(&config, max_keys, "keys", Observers::default()).unwrap()
 }
 
@@ -75,6 +82,39 @@ fn a_sweep_forgets_what_was_not_called_since_the_one_before() {
 }
 
 #[test]
+fn failures_of_a_key_that_is_called_seldom_add_up_across_sweeps() {
+    for window_calls in [None, Some(100)] {
+        let failure_rate = window_calls.map(|_| 0.5);
+        let config = CircuitBreakerConfig { failure_threshold: 5, window_calls, failure_rate, ..Default::default() };
+        let store = KeyedBreakers::new(&config, 10_000, "keys", Observers::default()).unwrap();
+        for failed in 1..=5 {
+            let circuit = store.circuit(1).0;
+            let permit = circuit.breaker.admit(|| Tick(0)).permit.unwrap();
+            circuit.breaker.settle(permit, Outcome::Failure.into(), || Tick(0));
+            drop(circuit);
+            store.sweep();
+            store.sweep();
+            assert_eq!(store.len(), 1, "after {failed} failures");
+        }
+        assert_eq!(store.circuit(1).state(), State::Open);
+    }
+}
+
+#[test]
+fn a_new_key_takes_the_place_of_one_that_counts_failures_if_all_others_are_open() {
+    let store = store_with(5, 4);
+    let fail = |key| {
+        let circuit = store.circuit(key).0;
+        let permit = circuit.breaker.admit(|| Tick(0)).permit.unwrap();
+        circuit.breaker.settle(permit, Outcome::Failure.into(), || Tick(0));
+    };
+    fail(0);
+    (1..4).for_each(|key| store.circuit(key).force_open());
+    let _ = store.circuit(4);
+    assert!(store.find(&0).is_none() && store.find(&4).is_some());
+}
+
+#[test]
 fn a_sweep_leaves_room_for_new_keys() {
     let store = store(1000);
     (0..1000).for_each(|key| drop(store.circuit(key)));
@@ -117,8 +157,9 @@ proptest! {
     #[test]
     fn what_is_known_of_a_key_is_its_own(steps in proptest::collection::vec((0u32..60, 0u8..4), 1..400)) {
         let store = store(40);
-        let mut model = HashMap::new();
+        let (mut model, mut touched) = (HashMap::new(), HashSet::new());
         for (key, step) in steps {
+            touched.insert(key);
             match step {
                 0 => {
                     store.circuit(key).force_open();
@@ -138,6 +179,10 @@ proptest! {
                 if let Some(circuit) = store.find(key) {
                     let seen = circuit.state();
                     prop_assert!(seen == *state || seen == State::Closed, "{key}: {seen} is not {state}");
+                }
+                // Where all have room, only a sweep forgets, and never a circuit that is not closed.
+                if touched.len() <= 40 && *state == State::ForcedOpen {
+                    prop_assert!(store.find(key).is_some(), "{key} is forgotten");
                 }
             }
         }

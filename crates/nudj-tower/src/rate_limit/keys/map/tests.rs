@@ -82,7 +82,7 @@ async fn a_key_in_use_is_not_evicted() {
 #[tokio::test(start_paused = true)]
 async fn too_many_busy_keys_share_a_quota_and_take_what_they_used_along() {
     let map = map(2, 3);
-    assert!(take(&map, 1) && take(&map, 2));
+    let grants = [1, 2].map(|key| (key, map.get(key).gate().take(map.settings.now()).unwrap()));
     assert!(take(&map, 10) && take(&map, 11) && take(&map, 12));
     assert!(!take(&map, 13), "the overflow's quota is used up");
     assert!(map.peek(&10).is_none());
@@ -90,14 +90,44 @@ async fn too_many_busy_keys_share_a_quota_and_take_what_they_used_along() {
     let freed = map.shards.iter().map(|shard| shard.lock().row.len()).sum::<usize>();
     assert_eq!(freed, 2);
     advance(Duration::from_millis(500)).await;
-    for key in [1, 2] {
-        let lease = map.get(key);
-        let settings = lease.gate().settings();
-        lease.gate().change(
-            super::super::super::config::Quota { max_requests: 3, window: Duration::from_millis(1) },
-            settings.now(),
-        );
+    for (key, grant) in grants {
+        map.get(key).gate().give_back(grant, map.settings.now());
     }
     assert!(!take(&map, 10), "it starts from what the overflow let through");
     assert!(map.peek(&10).is_some(), "and has a limiter of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_with_a_quota_of_its_own_is_kept_with_it() {
+    let map = map(64, 100);
+    let gate = |key| map.get(key);
+    let now = || map.settings.now();
+    let quota = |max_requests| RateLimitConfig { max_requests, ..RateLimitConfig::default() }.quota();
+    gate(7).gate().change(quota(1), now());
+    advance(Duration::from_secs(3600)).await;
+    assert_eq!(map.evict_idle(), 0);
+    for key in 100..2000 {
+        take(&map, key);
+    }
+    assert!(take(&map, 7) && !take(&map, 7));
+    advance(Duration::from_secs(3600)).await;
+    gate(7).gate().change(quota(100), now());
+    let _ = map.evict_idle();
+    assert!(map.peek(&7).is_none(), "it has the quota of all again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_will_take_of_the_overflow_counts_for_the_key_that_comes_to_have_its_own() {
+    let map = map(2, 1);
+    assert!(take(&map, 0) && take(&map, 1));
+    let held = map.get(2);
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(map.evict_idle(), 2);
+    // Nobody has asked the overflow yet, though one is about to.
+    let own = map.get(3);
+    assert!(map.peek(&3).is_some());
+    let now = map.settings.now();
+    assert!(held.gate().take(now).is_some());
+    drop(own);
+    assert!(!take(&map, 2), "its one call went through the overflow");
 }
