@@ -31,10 +31,13 @@
 //!
 //! | name | healthy | degraded | unhealthy |
 //! |---|---|---|---|
-//! | `nudj_api` | it answers | it throttles us | no answer, 5xx, every circuit open |
+//! | `nudj_api` | it answers | it throttles us, or we ourselves: limiter, full pool | no answer, 5xx, another server's answer, every circuit open |
 //! | `authentication` | let in | could not be checked | no credential, 401, 403 |
 //! | `circuit_breakers` | none open | some open | all open |
 //! | yours | [`Finding::Healthy`] | [`Finding::Degraded`] | an error |
+//!
+//! The first two share one call, which has nine tenths of the check's timeout: it does not queue or repeat beyond that. Only what Nudj
+//! documents counts as its answer: a user with an id, or an error with a code. A proxy's page of 200 or 404 is another server's.
 //!
 //! [`Threshold`] makes a check of a number: a webhook queue, a lag, dead letters.
 //!

@@ -1,16 +1,24 @@
 //! The checks that a client gives: can Nudj be reached, does it take our credential, which circuits are open.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
-use nudj_client::{Client, ErrorKind, stack::Handles};
-use nudj_tower::{BoxError, Route, circuit_breaker::State};
+use nudj_client::{Client, Error, ErrorKind, stack::Handles};
+use nudj_tower::{BoxError, CallContext, Route, circuit_breaker::State};
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::check::{Check, Checking, Finding};
 
 /// The call that Nudj's troubleshooting page uses to test a token.
 const ROUTE: Route = Route { operation: "healthCheck", template: "/api/v2/integration/me" };
+
+/// What Nudj documents of its answer, and a proxy's or another server's page has not.
+#[derive(Deserialize)]
+struct Me {
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+}
 
 /// What one call told about both.
 #[derive(Clone, Debug)]
@@ -22,6 +30,7 @@ struct Answer {
 /// One call through the whole stack, shared by the checks of the same moment.
 pub(super) struct Probe {
     client: Client,
+    limit: Duration,
     last: Mutex<Option<(Instant, Answer)>>,
 }
 
@@ -30,8 +39,10 @@ pub(super) struct Authentication(pub(super) Arc<Probe>);
 pub(super) struct Breakers(pub(super) Handles);
 
 impl Probe {
-    pub(super) fn new(client: Client) -> Arc<Self> {
-        Arc::new(Self { client, last: Mutex::default() })
+    /// For checks that may take `timeout`. The call gets a little less, and as its deadline: limiter and retry then say at once what they
+    /// would wait for, and the check does not cut off what the call has seen.
+    pub(super) fn new(client: Client, timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { client, limit: timeout.saturating_sub(timeout / 10), last: Mutex::default() })
     }
 
     async fn ask(&self) -> Answer {
@@ -40,30 +51,52 @@ impl Probe {
         match &*last {
             Some((ended, answer)) if *ended > asked => answer.clone(),
             _ => {
-                let answer = read(self.client.routed(Method::GET, ROUTE, &[]).send().await.err());
+                let answer = self.call().await;
                 *last = Some((Instant::now(), answer.clone()));
                 answer
             }
         }
     }
+
+    async fn call(&self) -> Answer {
+        let context = CallContext::new();
+        if let Some(deadline) = Instant::now().checked_add(self.limit) {
+            context.limit_deadline(deadline);
+        }
+        let is_throttled = self.client.handles().rate_limit().available() == 0;
+        let call = self.client.routed(Method::GET, ROUTE, &[]).send_in(context);
+        match call.await.and_then(|answer| answer.json::<Me>()) {
+            Ok(_) => Answer { api: Ok(Finding::Healthy), authentication: Ok(Finding::Healthy) },
+            Err(error) => read(&error, is_throttled),
+        }
+    }
 }
 
-fn read(error: Option<nudj_client::Error>) -> Answer {
-    let Some(error) = error else {
-        return Answer { api: Ok(Finding::Healthy), authentication: Ok(Finding::Healthy) };
+/// What a failed call tells; `is_throttled` when our own limiter had it wait.
+fn read(error: &Error, is_throttled: bool) -> Answer {
+    use ErrorKind::{Auth, Busy, Decode, RateLimited, Status, Timeout};
+    let (kind, status) = (error.kind(), error.status().map(|status| status.as_u16()));
+    let text = match (kind, status) {
+        (Status { .. } | Auth { .. } | Decode { .. }, _) | (_, None) => error.to_string(),
+        // What ended the call is not yet what the API said.
+        (_, Some(status)) => format!("the API answered {status}, then {error}"),
     };
-    let text = error.to_string();
-    let status = error.status().map(|status| status.as_u16());
     let unknown = || Ok(Finding::Degraded(format!("could not be checked: {text}")));
-    match (status, error.kind()) {
-        (Some(401 | 403), _) => Answer { api: Ok(Finding::Healthy), authentication: Err(text) },
-        (_, ErrorKind::Auth { .. }) => Answer { api: unknown(), authentication: Err(text) },
-        (Some(429), _) | (_, ErrorKind::RateLimited) => {
-            Answer { api: Ok(Finding::Degraded(text.clone())), authentication: unknown() }
+    let throttled = || Ok(Finding::Degraded(text.clone()));
+    match (kind, status) {
+        (Auth { .. }, Some(401)) | (Status { .. }, Some(403)) => {
+            Answer { api: Ok(Finding::Healthy), authentication: Err(text) }
         }
-        // It answers, and has let us in.
-        (Some(400..=499), _) | (_, ErrorKind::Decode { .. }) => {
-            Answer { api: Ok(Finding::Healthy), authentication: Ok(Finding::Healthy) }
+        (Auth { .. }, _) => Answer { api: unknown(), authentication: Err(text) },
+        // Before an endpoint is tried, nothing but a credential is waited for so long.
+        (Timeout, None) if !error.was_sent() => {
+            Answer { api: unknown(), authentication: Err(format!("no credential in time: {text}")) }
+        }
+        (_, Some(429)) | (RateLimited | Busy, None) => Answer { api: throttled(), authentication: unknown() },
+        (Timeout, None) if is_throttled => Answer { api: unknown(), authentication: unknown() },
+        // In its own words, which a proxy or another server at a wrong address has not.
+        (Status { code: Some(_), .. }, Some(400..=499)) => {
+            Answer { api: Ok(Finding::Healthy), authentication: unknown() }
         }
         _ => Answer { authentication: unknown(), api: Err(text) },
     }

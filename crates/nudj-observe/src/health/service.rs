@@ -58,7 +58,7 @@ impl HealthBuilder {
     /// Adds a client's checks: `nudj_api` and `authentication`, by one shared call of `GET /api/v2/integration/me` through the
     /// whole stack (it takes quota, and meets what a caller would meet), and `circuit_breakers`, without a call.
     pub fn client(self, client: &Client, config: CheckConfig) -> Self {
-        let probe = Probe::new(client.clone());
+        let probe = Probe::new(client.clone(), config.timeout);
         self.shared("nudj_api", config.clone(), Arc::new(Api(Arc::clone(&probe))))
             .shared("authentication", config.clone(), Arc::new(Authentication(probe)))
             .shared("circuit_breakers", config, Arc::new(Breakers(client.handles().clone())))

@@ -9,6 +9,8 @@ mod documents;
 mod endpoint_checks;
 #[cfg(feature = "health")]
 mod health;
+#[cfg(feature = "health")]
+mod health_probe;
 #[cfg(feature = "logs")]
 mod logs;
 #[cfg(feature = "prometheus")]
