@@ -1,4 +1,4 @@
-//! One check: asked for at most so often, by one caller at a time, and for so long.
+//! One check: made at most so often, once at a time, and for so long, whoever waits for it.
 
 use std::{
     future::Future,
@@ -8,9 +8,10 @@ use std::{
 };
 
 use nudj_tower::{BoxError, ConfigError};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::Mutex,
+    pin,
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -54,8 +55,9 @@ pub struct CheckConfig {
     /// The longest it may take; then it is unhealthy. Default 2 s; not 0.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// How long what was found holds: however often it is asked for, the check is made no more often. Default 5 s; 0 checks for
-    /// each caller, or once for those that come at the same time.
+    /// How long what was found holds: however often it is asked for, the check is made no more often. Whoever asks later and has waited
+    /// half a second for a new check gets what was found before, if that is no older than six times this. Default 5 s; 0 checks
+    /// for each caller, or once for those that come at the same time, and has them wait.
     #[serde(with = "humantime_serde")]
     pub cache_for: Duration,
     /// Whether the whole is unhealthy when this is; else it is degraded. Default true.
@@ -92,7 +94,9 @@ pub(super) struct Kept {
     pub(super) name: String,
     pub(super) config: CheckConfig,
     pub(super) check: Arc<dyn Check>,
-    state: Mutex<State>,
+    /// Held by whoever makes the check.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -104,42 +108,70 @@ struct State {
 
 /// An error's text is cut here: a report is for people, and bounded.
 const MOST_TEXT: usize = 300;
+/// A caller waits so long for a check that is made anew; kubelet gives up after 1 s. Then what was found before will do,
+const PATIENCE: Duration = Duration::from_millis(500);
+/// if it is not older than so many times `cache_for`.
+const STALE: u32 = 6;
 
 impl Kept {
     pub(super) fn new(name: String, config: CheckConfig, check: Arc<dyn Check>) -> Self {
-        Self { name, config, check, state: Mutex::default() }
+        Self { name, config, check, turn: Arc::default(), state: Arc::default() }
     }
 
-    /// What was found lately, else what is found now. Callers of the same moment share one check; one that is dropped stops its
-    /// check, and the next in line makes it.
+    /// What was found lately, else what is found now, else, when that takes long, what was found before. Callers of the same moment
+    /// share one check; it goes on when they leave, so that the next one meets what it found.
     pub(super) async fn report(&self, wall_clock: fn() -> SystemTime) -> CheckReport {
         let asked = Instant::now();
-        let mut state = self.state.lock().await;
-        if let Some((at, report)) = &state.last
-            && (*at > asked || at.elapsed() < self.config.cache_for)
-        {
-            return report.clone();
+        let cache_for = self.config.cache_for;
+        if let Some(report) = self.found(asked, cache_for) {
+            return report;
         }
-        let start = Instant::now();
-        let found = self.look().await;
-        let took = start.elapsed();
-        let report = state.note(found, took, wall_clock());
-        state.last = Some((Instant::now(), report.clone()));
-        report
+        let looking = self.look(asked, wall_clock);
+        pin!(looking);
+        if let Ok(report) = timeout(PATIENCE, &mut looking).await {
+            return report;
+        }
+        match self.found(asked, cache_for.saturating_mul(STALE)) {
+            Some(report) => report,
+            None => looking.await,
+        }
     }
 
-    async fn look(&self) -> Result<Finding, String> {
-        // A task of its own: a check that panics is one that failed. Dropping the set ends the task.
-        let mut task = JoinSet::new();
-        let check = Arc::clone(&self.check);
-        task.spawn(async move { check.check().await });
-        match timeout(self.config.timeout, task.join_next()).await {
-            Err(_) => Err(format!("no answer within {:?}", self.config.timeout)),
-            Ok(None | Some(Err(_))) => Err("the check itself panicked".to_owned()),
-            Ok(Some(Ok(Err(error)))) => Err(text(&error.to_string())),
-            Ok(Some(Ok(Ok(Finding::Degraded(problem))))) => Ok(Finding::Degraded(text(&problem))),
-            Ok(Some(Ok(Ok(healthy)))) => Ok(healthy),
+    /// What was found after `asked`, or less than `holds` ago.
+    fn found(&self, asked: Instant, holds: Duration) -> Option<CheckReport> {
+        let state = self.state.lock();
+        let (at, report) = state.last.as_ref()?;
+        (*at > asked || at.elapsed() < holds).then(|| report.clone())
+    }
+
+    async fn look(&self, asked: Instant, wall_clock: fn() -> SystemTime) -> CheckReport {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        if let Some(report) = self.found(asked, self.config.cache_for) {
+            return report;
         }
+        let (check, state, limit) = (Arc::clone(&self.check), Arc::clone(&self.state), self.config.timeout);
+        let looking = tokio::spawn(async move {
+            let start = Instant::now();
+            let found = made(check, limit).await;
+            let report = state.lock().note(found, start.elapsed(), wall_clock());
+            drop(turn);
+            report
+        });
+        // It does not panic: it ends early only with its runtime.
+        looking.await.unwrap_or_else(|_| State::default().note(Err("stopped".into()), Duration::ZERO, wall_clock()))
+    }
+}
+
+async fn made(check: Arc<dyn Check>, limit: Duration) -> Result<Finding, String> {
+    // A task of its own: a check that panics is one that failed. Dropping the set ends the task.
+    let mut task = JoinSet::new();
+    task.spawn(async move { check.check().await });
+    match timeout(limit, task.join_next()).await {
+        Err(_) => Err(format!("no answer within {limit:?}")),
+        Ok(None | Some(Err(_))) => Err("the check itself panicked".to_owned()),
+        Ok(Some(Ok(Err(error)))) => Err(text(&error.to_string())),
+        Ok(Some(Ok(Ok(Finding::Degraded(problem))))) => Ok(Finding::Degraded(text(&problem))),
+        Ok(Some(Ok(Ok(healthy)))) => Ok(healthy),
     }
 }
 
@@ -156,13 +188,15 @@ impl State {
             self.consecutive_failures = 0;
             self.last_success = Some(rfc3339(now));
         }
-        CheckReport {
+        let report = CheckReport {
             status,
             response_time_ms: took.as_secs_f64() * 1e3,
             last_success: self.last_success.clone(),
             consecutive_failures: self.consecutive_failures,
             error,
-        }
+        };
+        self.last = Some((Instant::now(), report.clone()));
+        report
     }
 }
 

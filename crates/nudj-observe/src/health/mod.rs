@@ -25,7 +25,8 @@
 //! # Probing is cheap
 //!
 //! What a check found holds for `cache_for`; callers of the same moment share one check; a check that takes longer than its timeout
-//! is unhealthy. So a check runs at most once per `cache_for`, however many ask. A check that panics is unhealthy too.
+//! is unhealthy. So a check runs at most once per `cache_for`, however many ask. A check that panics is unhealthy too. One that takes
+//! longer than whoever asks will wait goes on without them, and the next is shown what it found.
 //!
 //! # Checks
 //!
@@ -50,6 +51,9 @@
 //!
 //! - `/livez` that checks what others run: their failure would restart you. Ours checks nothing.
 //! - Critical what the service can do without: [`CheckConfig::optional`].
+//! - A prober that gives up before a check does: kubelet's `timeoutSeconds` is 1, a check's timeout 2 s. The first probe of a process then
+//!   fails while something hangs, later ones are shown what was found before, if their period is below six times `cache_for`. Give
+//!   the prober more time than the longest timeout.
 //!
 //! Source: the seed's "Health Check Pattern".
 

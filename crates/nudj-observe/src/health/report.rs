@@ -52,7 +52,8 @@ pub struct CheckReport {
 pub struct Report {
     /// The whole's status: that of its worst critical check, but `degraded` where only others are unhealthy.
     pub status: Status,
-    /// When the report was asked for, RFC 3339 in UTC. What was found may be as old as `cache_for`.
+    /// When the report was asked for, RFC 3339 in UTC. What was found may be as old as `cache_for`, of a slow check
+    /// six times that.
     pub timestamp: String,
     /// The checks by their names.
     pub checks: BTreeMap<String, CheckReport>,

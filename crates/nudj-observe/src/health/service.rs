@@ -31,9 +31,10 @@ impl Health {
     }
 
     /// What all checks find, made at the same time; what was found lately is not looked for again. Takes no longer than the
-    /// longest timeout, or twice that when another caller gives up meanwhile.
+    /// longest timeout; half a second, where what was found before is young enough to stand in (see
+    /// [`cache_for`](super::CheckConfig::cache_for)).
     ///
-    /// Dropping it stops the checks that it makes itself, and nobody else's.
+    /// Dropping it stops no check: each goes on, at most for its timeout, and the next report shows what it found.
     pub fn report(&self) -> impl Future<Output = Report> + Send + use<> {
         let this = Arc::clone(&self.0);
         async move {

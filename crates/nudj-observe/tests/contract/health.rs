@@ -155,7 +155,56 @@ async fn a_caller_who_gives_up_leaves_the_check_to_the_next() {
     tokio::task::yield_now().await;
     first.abort();
     assert_eq!(second.await.unwrap().status, Status::Healthy);
-    assert_eq!(runs.load(Relaxed), 2);
+    assert_eq!(runs.load(Relaxed), 1);
+}
+
+/// What a prober like kubelet with its defaults gets to see: every 10 s, and for 1 s.
+async fn probed(health: &Health) -> Option<Status> {
+    let report = tokio::time::timeout(Duration::from_secs(1), health.report()).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    report.ok().map(|report| report.status)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_dependency_that_is_optional_makes_nobody_unready() {
+    let runs = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&runs);
+    let hangs = move || {
+        count.fetch_add(1, Relaxed);
+        pending()
+    };
+    let (slow, _) = counting(Duration::from_millis(1500));
+    let health = Health::builder()
+        .check("hangs", CheckConfig::optional(), hangs)
+        .check("slow", CheckConfig::default(), slow)
+        .build()
+        .unwrap();
+    assert_eq!(probed(&health).await, None, "nothing has been found yet");
+    for probes in 2..=20 {
+        assert_eq!(probed(&health).await, Some(Status::Degraded));
+        assert_eq!(runs.load(Relaxed), probes, "each looks anew, for the next");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_found_long_ago_does_not_stand_in() {
+    let (check, _) = counting(Duration::ZERO);
+    let turns = Arc::new(AtomicU32::new(0));
+    let then_hangs = move || {
+        let first = turns.fetch_add(1, Relaxed) == 0;
+        async move { if first { Ok(Finding::Healthy) } else { pending().await } }
+    };
+    let health = Health::builder()
+        .check("fine", CheckConfig::default(), check)
+        .check("then hangs", CheckConfig::default(), then_hangs)
+        .build()
+        .unwrap();
+    assert_eq!(health.report().await.status, Status::Healthy);
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(health.report().await.status, Status::Healthy, "29 s are not yet six times 5 s");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let start = tokio::time::Instant::now();
+    assert_eq!((health.report().await.status, start.elapsed()), (Status::Unhealthy, Duration::from_secs(2)));
 }
 
 #[tokio::test(start_paused = true)]
