@@ -184,7 +184,8 @@ struct Marks {
 
 impl Marks {
     fn note(&mut self, name: &Arc<str>, is_good: bool, config: &EndpointChecksConfig) {
-        match self.tallies.entry(Arc::clone(name)).or_default().count(is_good, config.fall, config.rise) {
+        let tally = self.tallies.entry(Arc::clone(name)).or_default();
+        match tally.count(is_good, config.fall, config.rise) {
             Some(Change::Down) => {
                 tracing::warn!(endpoint = &**name, "endpoint does not answer its health check: marked down");
                 self.endpoints.mark_down(name);
@@ -192,6 +193,10 @@ impl Marks {
             Some(Change::Up) => {
                 tracing::info!(endpoint = &**name, "endpoint answers its health check: marked up");
                 self.endpoints.mark_up(name);
+            }
+            // The mark may be gone: the endpoint was taken out and added anew, or somebody marked it up.
+            None if tally.is_down && !is_good => {
+                self.endpoints.mark_down(name);
             }
             None => {}
         }

@@ -14,7 +14,11 @@ use http::{Request, Response};
 use http_body_util::Full;
 use nudj_client::{Client, ClientBuilder, stack::Handles};
 use nudj_observe::health::{EndpointChecks, EndpointChecksConfig};
-use nudj_tower::{BoxError, classify::TransportError};
+use nudj_tower::{
+    BoxError,
+    classify::TransportError,
+    round_robin::{Endpoint, Origin},
+};
 use tower::{Service, service_fn};
 
 const ENDPOINTS: [&str; 2] = ["http://east.localhost", "http://west.localhost/nudj"];
@@ -129,10 +133,35 @@ async fn endpoints_may_come_and_go() {
     let asked = servers.asked.load(Relaxed);
     rounds(3).await;
     assert_eq!(servers.asked.load(Relaxed), asked);
-    let origin = nudj_tower::round_robin::Origin::parse(ENDPOINTS[1]).unwrap();
-    handles.endpoints().add(nudj_tower::round_robin::Endpoint::at(origin)).unwrap();
+    let origin = Origin::parse(ENDPOINTS[1]).unwrap();
+    handles.endpoints().add(Endpoint::at(origin)).unwrap();
     assert_eq!(down(&handles), [false, false]);
     rounds(5).await;
     assert_eq!(down(&handles), [false, true]);
+    checks.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_is_lost_between_two_rounds_is_made_again() {
+    let servers = Servers::default();
+    servers.sick.store(true, Relaxed);
+    let (handles, checks) = servers.start();
+    rounds(5).await;
+    assert_eq!(down(&handles), [false, true]);
+
+    let origin = Origin::parse(ENDPOINTS[1]).unwrap();
+    assert!(handles.endpoints().remove(ENDPOINTS[1]));
+    handles.endpoints().add(Endpoint::at(origin)).unwrap();
+    assert_eq!(down(&handles), [false, false]);
+    rounds(2).await;
+    assert_eq!(down(&handles), [false, true], "of an endpoint that came again at once");
+
+    handles.endpoints().mark_up(ENDPOINTS[1]);
+    rounds(2).await;
+    assert_eq!(down(&handles), [false, true], "of one that somebody marked up");
+
+    servers.sick.store(false, Relaxed);
+    rounds(3).await;
+    assert_eq!(down(&handles), [false, false]);
     checks.shutdown().await;
 }
