@@ -29,6 +29,8 @@
 //! What the layers log of a call is described by [`nudj_tower::metrics`]: `call started`, `call completed`, `call failed`, with
 //! operation, ids, duration, outcome, attempts, endpoint, and the route's template in place of a path.
 //!
+//! A line stays one line: in pretty ones control characters are written out, `\n`, `\u{1b}`, in messages and errors too.
+//!
 //! # Redaction
 //!
 //! The layers write no secret. For what other code writes: a field whose name holds `authorization`, `token`, `secret`, `password`,

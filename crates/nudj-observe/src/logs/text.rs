@@ -1,6 +1,6 @@
 //! A line's fields for people.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{
@@ -28,11 +28,24 @@ impl Write<'_> {
         let space = if self.is_first { "" } else { " " };
         self.is_first = false;
         let (name, value) = (field.name(), shown(field.name(), value));
+        let value = in_one_line(&value);
         self.result = match name {
             "message" => write!(self.writer, "{space}{value}"),
             _ => write!(self.writer, "{space}{name}={value}"),
         };
     }
+}
+
+/// With control characters written out, wherever they come from: others' texts make no lines and give no orders to a terminal.
+fn in_one_line(value: &str) -> Cow<'_, str> {
+    if !value.contains(char::is_control) {
+        return value.into();
+    }
+    let mut line = String::with_capacity(value.len() + 8);
+    for c in value.chars() {
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    line.into()
 }
 
 impl Visit for Write<'_> {

@@ -129,6 +129,35 @@ fn what_other_code_writes_is_redacted_in_either_format() {
     }
 }
 
+/// An error whose text others write, as that of a call holds the API's own message.
+#[derive(Debug, thiserror::Error)]
+#[error("the API answered 500: x\n2026-01-01T00:00:00Z ERROR {0}\u{1b}[2J\u{9b}2J\r\u{7}")]
+struct Foreign(&'static str);
+
+#[test]
+fn nobody_writes_lines_or_orders_into_our_log() {
+    for format in [LogFormat::Json, LogFormat::Pretty] {
+        let (subscriber, lines) = subscriber(format, "trace");
+        tracing::subscriber::with_default(subscriber, || {
+            let error = Foreign("forged");
+            let _entered = tracing::info_span!("request", %error).entered();
+            tracing::warn!(%error, error.debug = ?error, error.dyn = &error as &dyn std::error::Error, "failed: {error}");
+            tracing::warn!("{error}");
+            tracing::warn!(%error);
+        });
+        let text = lines.text();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        // JSON is for machines: it escapes what JSON does.
+        let is_order = |c: char| if format == LogFormat::Json { c < ' ' } else { c.is_control() };
+        assert!(!text.contains(|c| is_order(c) && c != '\n'), "{text:?}");
+        assert!(text.contains(r"500: x\n2026-01-01T00:00:00Z ERROR forged\u"), "{text}");
+        if format == LogFormat::Json {
+            let error = Foreign("forged").to_string();
+            assert!(lines.json().iter().all(|line| line["spans"][0]["error"] == error), "{text}");
+        }
+    }
+}
+
 #[test]
 fn a_filter_that_cannot_be_read_is_an_error() {
     let config = LogConfig { filter: "nudj=loud".to_owned(), ..LogConfig::default() };
