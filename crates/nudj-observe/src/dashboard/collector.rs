@@ -7,7 +7,6 @@ use std::{
 };
 
 use nudj_tower::{
-    CallContext,
     classify::Outcome,
     observe::{Event, Observer},
 };
@@ -16,6 +15,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     DashboardConfig,
+    end::{CallEnd, Kind},
     histogram::Histogram,
     recent::{Failure, Happening, Recent, Tone, clipped},
     seconds::{CHART_SECONDS, Counts, Seconds},
@@ -59,17 +59,6 @@ pub(super) struct Collector {
     pub(super) changed: Notify,
 }
 
-/// How one call ended, as the page counts it.
-#[derive(Clone, Copy, Debug)]
-struct CallEnd<'a> {
-    context: &'a CallContext,
-    method: Option<&'static str>,
-    outcome: Option<Outcome>,
-    status: Option<u16>,
-    error: Option<&'a str>,
-    duration: Duration,
-}
-
 impl Collector {
     pub(super) fn new(config: &DashboardConfig) -> Self {
         Self {
@@ -106,7 +95,7 @@ impl Collector {
 
     fn call_ended(&self, end: &CallEnd<'_>) {
         let now = Instant::now();
-        let (number, kind) = (self.second(now), kind(end));
+        let (number, kind) = (self.second(now), end.kind());
         if let Some(shard) = self.shards.get(shard())
             && let Some(second) = shard.0.lock().at(number)
         {
@@ -116,17 +105,18 @@ impl Collector {
             }
         }
         if matches!(kind, Kind::ClientError | Kind::Failed | Kind::Refused) {
-            self.keep(end, number, now);
+            self.keep(end, kind, number, now);
         }
     }
 
-    fn keep(&self, end: &CallEnd<'_>, number: u64, now: Instant) {
+    fn keep(&self, end: &CallEnd<'_>, kind: Kind, number: u64, now: Instant) {
         if !self.failures.lock().takes(number) {
             return;
         }
         let context = end.context;
         let id = context.correlation_id();
         let failure = Failure {
+            kind,
             operation: context.route().map(|route| clipped(route.operation)).unwrap_or_default(),
             method: end.method.unwrap_or_default(),
             endpoint: context.endpoint().map(|name| clipped(&name)).unwrap_or_default(),
@@ -166,8 +156,8 @@ impl Collector {
                 let latency = window(*number);
                 Point {
                     second: *number,
-                    ok: counts.ok.saturating_add(counts.ok_retried),
-                    failed: counts.client_error.saturating_add(counts.failed).saturating_add(counts.refused),
+                    ok: counts.answered(),
+                    failed: counts.in_vain(),
                     repeats: counts.retries.saturating_add(counts.failovers),
                     p50: latency.percentile(0.5),
                     p90: latency.percentile(0.9),
@@ -201,14 +191,13 @@ impl Collector {
             }
         }
         let calls = counts.calls();
-        let ended = calls.saturating_sub(u64::from(counts.dropped));
-        let good = u64::from(counts.ok) + u64::from(counts.ok_retried);
+        let (answered, in_vain) = (u64::from(counts.answered()), u64::from(counts.in_vain()));
         let repeats = u64::from(counts.retries) + u64::from(counts.failovers);
         let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
         Minute {
             calls,
             rate: lately as f64 / SMOOTHED.min(end.max(1)) as f64,
-            success: share(good, ended),
+            success: share(answered, answered + in_vain),
             retries: share(repeats, calls),
             p50: latency.percentile(0.5),
             p90: latency.percentile(0.9),
@@ -227,42 +216,6 @@ impl Collector {
             })
         });
         seconds.unzip()
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Ok,
-    OkRetried,
-    ClientError,
-    Failed,
-    Refused,
-    Dropped,
-}
-
-impl Kind {
-    fn count(self, counts: &mut Counts) {
-        let counter = match self {
-            Self::Ok => &mut counts.ok,
-            Self::OkRetried => &mut counts.ok_retried,
-            Self::ClientError => &mut counts.client_error,
-            Self::Failed => &mut counts.failed,
-            Self::Refused => &mut counts.refused,
-            Self::Dropped => &mut counts.dropped,
-        };
-        *counter = counter.saturating_add(1);
-    }
-}
-
-fn kind(end: &CallEnd<'_>) -> Kind {
-    match (end.outcome, end.status, end.error) {
-        (None, ..) => Kind::Dropped,
-        (Some(_), None, Some("circuit_open" | "rate_limited" | "no_endpoint" | "invalid_request")) => Kind::Refused,
-        (Some(_), Some(429), _) => Kind::Failed,
-        (Some(_), Some(400..=499), _) => Kind::ClientError,
-        (Some(Outcome::Success), _, None) if end.context.tries() > 1 => Kind::OkRetried,
-        (Some(Outcome::Success), _, None) => Kind::Ok,
-        _ => Kind::Failed,
     }
 }
 

@@ -39,6 +39,7 @@
 mod collector;
 mod config;
 mod control;
+mod end;
 mod handle;
 mod histogram;
 mod hub;

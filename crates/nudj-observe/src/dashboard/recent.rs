@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::end::Kind;
+
 /// The longest text that is kept of anything, in characters.
 const MAX_TEXT: usize = 200;
 /// Rows taken per second; a storm of failures must not cost the calls that fail.
@@ -13,6 +15,7 @@ const PER_SECOND: u32 = 25;
 /// A call that did not succeed.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Failure {
+    pub(super) kind: Kind,
     pub(super) operation: String,
     pub(super) method: &'static str,
     pub(super) endpoint: String,

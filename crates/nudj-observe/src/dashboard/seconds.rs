@@ -30,9 +30,9 @@ counts! {
     ok,
     /// Calls that succeeded after one or more repeats.
     ok_retried,
-    /// Calls the server answered with 4xx, apart from 429.
+    /// Calls the server answered with 4xx, apart from 401, 403 and 429: whoever asks whether there is a user is answered by a 404.
     client_error,
-    /// Calls that failed: 5xx, 429, transport, timeout.
+    /// Calls that failed: 5xx, 401, 403, 429, transport, timeout.
     failed,
     /// Calls that we refused ourselves: circuit open, rate limited, no endpoint.
     refused,
@@ -57,6 +57,16 @@ impl Counts {
             .map(u64::from)
             .iter()
             .sum()
+    }
+
+    /// Calls that the server answered, if only by a no.
+    pub(super) fn answered(&self) -> u32 {
+        self.ok.saturating_add(self.ok_retried).saturating_add(self.client_error)
+    }
+
+    /// Calls that failed or were refused.
+    pub(super) fn in_vain(&self) -> u32 {
+        self.failed.saturating_add(self.refused)
     }
 }
 

@@ -61,26 +61,44 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
 
 fn well(facts: &Facts<'_>) -> Verdict {
     let (level, text) = match facts.endpoints.len() {
-        0 if facts.minute.calls == 0 => (Level::Idle, "Waiting for the first call".to_owned()),
-        0 => (Level::Ok, "Calls succeed".to_owned()),
+        0 => calls(facts.minute),
         1 => (Level::Ok, "The endpoint takes calls".to_owned()),
         count => (Level::Ok, format!("All {count} endpoints take calls")),
     };
     Verdict { level, text, more: Vec::new() }
 }
 
+/// What can be said where no endpoint is known, and of few calls: no share, but also not that all is well.
+fn calls(minute: &Minute) -> (Level, String) {
+    let (answered, failed) = (minute.counts.answered(), minute.counts.in_vain());
+    match (answered, failed) {
+        _ if minute.calls == 0 => (Level::Idle, "Waiting for the first call".to_owned()),
+        (0, 0) => (Level::Ok, "Callers gave up all calls of the last minute".to_owned()),
+        (_, 0) => (Level::Ok, "Calls succeed".to_owned()),
+        (0, _) => (Level::Degraded, "No call of the last minute succeeded".to_owned()),
+        _ => (Level::Ok, format!("{failed} of the last minute's {} calls failed", answered.saturating_add(failed))),
+    }
+}
+
 fn endpoints(all: &[EndpointCard]) -> Vec<(Level, String)> {
-    let in_state = |states: &[&str]| {
-        let is_in = |card: &&EndpointCard| card.breaker.as_ref().is_some_and(|b| states.contains(&b.state));
+    let in_state = |state: &str| {
+        let is_in = |card: &&EndpointCard| card.breaker.as_ref().is_some_and(|b| b.state == state);
         all.iter().filter(is_in).count()
     };
-    let (open, probed) = (in_state(&["open", "forced_open"]), in_state(&["half_open"]));
+    let (forced, probed) = (in_state("forced_open"), in_state("half_open"));
+    let open = in_state("open") + forced;
     let out = all.iter().filter(|card| card.ejected_ms.is_some() || card.down).count();
     let of = all.len();
     let mut wrong = Vec::new();
     if open > 0 && open == of {
-        let text = if of == 1 { "The endpoint is open" } else { "All endpoints are open" };
-        wrong.push((Level::Down, format!("{text}: calls are refused until a probe succeeds")));
+        // Nobody probes one that is held open.
+        let text = match (of, forced == of) {
+            (1, false) => "The endpoint is open: calls are refused until a probe succeeds",
+            (1, true) => "The endpoint is forced open: calls are refused until it is reset",
+            (_, false) => "All endpoints are open: calls are refused until a probe succeeds",
+            (_, true) => "All endpoints are forced open: calls are refused until they are reset",
+        };
+        wrong.push((Level::Down, text.to_owned()));
     } else if open > 0 {
         wrong.push((Level::Degraded, format!("{open} of {of} endpoints {} open: calls go elsewhere", is(open))));
     }
@@ -112,7 +130,7 @@ fn is(count: usize) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dashboard::view::BreakerView;
+    use crate::dashboard::{seconds::Counts, view::BreakerView};
 
     fn card(state: &'static str) -> EndpointCard {
         EndpointCard { breaker: Some(BreakerView { state, ..BreakerView::default() }), ..EndpointCard::default() }
@@ -140,6 +158,12 @@ mod tests {
                 "All endpoints are open: calls are refused until a probe succeeds",
             ),
             (&["open"][..], Level::Down, "The endpoint is open: calls are refused until a probe succeeds"),
+            (&["forced_open"][..], Level::Down, "The endpoint is forced open: calls are refused until it is reset"),
+            (
+                &["forced_open", "forced_open"][..],
+                Level::Down,
+                "All endpoints are forced open: calls are refused until they are reset",
+            ),
             (&["disabled"][..], Level::Ok, "The endpoint takes calls"),
         ];
         for (states, level, text) in rows {
@@ -155,6 +179,24 @@ mod tests {
         assert_eq!(of(&["closed"], &minute(20, 0.99)).0, Level::Ok);
         let (level, text) = of(&["closed"], &minute(20, 0.9896));
         assert_eq!((level, text.as_str()), (Level::Degraded, "98.9 % of the last minute's calls succeeded"));
+    }
+
+    #[test]
+    fn without_an_endpoint_few_calls_that_fail_are_not_called_well() {
+        let minute = |ok, failed| Minute {
+            calls: u64::from(ok + failed).max(1),
+            counts: Counts { ok, failed, ..Counts::default() },
+            ..Minute::default()
+        };
+        let rows = [
+            (minute(5, 0), Level::Ok, "Calls succeed"),
+            (minute(4, 1), Level::Ok, "1 of the last minute's 5 calls failed"),
+            (minute(0, 5), Level::Degraded, "No call of the last minute succeeded"),
+            (minute(0, 0), Level::Ok, "Callers gave up all calls of the last minute"),
+        ];
+        for (minute, level, text) in rows {
+            assert_eq!(of(&[], &minute), (level, text.to_owned()));
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(super) struct Minute {
     pub(super) calls: u64,
     /// Calls per second over the last five seconds.
     pub(super) rate: f64,
-    /// Successful calls among those that ended otherwise than by their caller; `None` without any.
+    /// Calls that were answered, be it by a 404, among those that ended otherwise than by their caller; `None` without any.
     pub(super) success: Option<f64>,
     /// Repeats per call.
     pub(super) retries: Option<f64>,
@@ -71,6 +71,7 @@ pub(super) struct Minute {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Point {
     pub(super) second: u64,
+    /// As [`Counts::answered`] and [`Counts::in_vain`].
     pub(super) ok: u32,
     pub(super) failed: u32,
     pub(super) repeats: u32,

@@ -193,7 +193,7 @@ const logarithmic = (points, top, bottom) => {
 const charts = [
   new Chart($("calls-chart"), $("calls-legend"), [
     ["Failed", (point) => point.ok + point.failed, "f-bad", "solid", (point) => count(point.failed)],
-    ["Succeeded", (point) => point.ok, "f-ok", "soft", (point) => count(point.ok)],
+    ["Answered", (point) => point.ok, "f-ok", "soft", (point) => count(point.ok)],
   ], linear, "Calls per second"),
   new Chart($("time-chart"), $("time-legend"), [
     ["p50", (point) => point.p50, "f-ok", "", (point) => time(point.p50)],
@@ -471,9 +471,8 @@ const toned = (text, tone) => {
 const ageOf = (item) => item.age_ms + (performance.now() - item.heard);
 const failureRow = (item) => {
   const row = make("li"), what = make("span", "what"), where = make("span", "where");
-  const refused = ["circuit_open", "rate_limited", "no_endpoint", "invalid_request"].includes(item.error);
   const word = KINDS[item.error] || (item.status ? `HTTP ${item.error}` : item.error);
-  what.append(toned(word, refused ? "held" : item.status && item.status < 500 ? "warn" : "bad"), isolated(item.operation || item.method || "call", "op"));
+  what.append(toned(word, { refused: "held", client_error: "warn" }[item.kind] || "bad"), isolated(item.operation || item.method || "call", "op"));
   const tries = item.tries === 0 ? "not sent" : item.tries === 1 ? "1 try" : `${item.tries} tries`;
   where.append(...(item.endpoint ? [isolated(item.endpoint), " · "] : []), `${tries} · ${time(item.duration_ms)}`);
   row.age = make("span", "age");
@@ -537,8 +536,8 @@ const tiles = (data) => {
   say($("rate-note"), `${count(minute.calls)} in the last minute`);
   spark($("rate-spark"), lately.map((point) => point.ok + point.failed), "f-again");
   say($("success"), percent(minute.success));
-  const bad = minute.counts.client_error + minute.counts.failed + minute.counts.refused;
-  say($("success-note"), minute.success === null ? "no calls" : bad ? `${count(bad)} did not succeed` : "every call succeeded");
+  const { client_error: answered, failed, refused } = minute.counts, bad = failed + refused;
+  say($("success-note"), minute.success === null ? "no calls" : bad ? `${count(bad)} did not succeed` : answered ? `${count(answered)} answered 4xx` : "every call succeeded");
   spark($("success-spark"), lately.map((point) => (point.ok + point.failed ? point.ok / (point.ok + point.failed) : null)), minute.success !== null && minute.success < 0.99 ? "f-bad" : "f-ok", 1);
   const [value, unit] = latency(minute.p50);
   say($("p50"), value);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
-use nudj_tower::{Route, TraceContext};
+use nudj_tower::{CallContext, Route, TraceContext};
 use tokio::time::advance;
 
 use super::*;
@@ -37,11 +37,12 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn each_end_is_counted_as_what_it_was() {
     let collector = collector();
     type Row<'a> = (Option<Outcome>, Option<u16>, Option<&'a str>, u32);
-    let rows: [Row<'_>; 11] = [
+    let rows: [Row<'_>; 12] = [
         (Some(Outcome::Success), Some(200), None, 1),
         (Some(Outcome::Success), Some(200), None, 0),
         (Some(Outcome::Success), Some(200), None, 2),
         (Some(Outcome::Success), Some(404), Some("404"), 1),
+        (Some(Outcome::Success), Some(401), Some("401"), 1),
         (Some(Outcome::Failure), Some(503), Some("503"), 4),
         (Some(Outcome::Throttled), Some(429), Some("429"), 4),
         (Some(Outcome::Failure), None, Some("timeout"), 1),
@@ -56,11 +57,12 @@ async fn each_end_is_counted_as_what_it_was() {
     advance(SECOND).await;
     let minute = collector.minute(Instant::now());
     let Counts { ok, ok_retried, client_error, failed, refused, dropped, .. } = minute.counts;
-    assert_eq!((ok, ok_retried, client_error, failed, refused, dropped), (2, 1, 1, 4, 2, 1));
-    assert_eq!((minute.calls, minute.success), (11, Some(0.3)));
+    assert_eq!((ok, ok_retried, client_error, failed, refused, dropped), (2, 1, 1, 5, 2, 1));
+    assert_eq!((minute.calls, minute.success), (12, Some(4.0 / 11.0)));
     let rows = collector.failures.lock().rows(Instant::now());
-    assert_eq!(rows.len(), 7);
+    assert_eq!(rows.len(), 8);
     let newest = &rows[0].what;
+    assert_eq!(newest.kind, Kind::Refused);
     assert_eq!((newest.error.as_str(), newest.correlation_id.as_str()), ("rate_limited", "id-1"));
     assert_eq!((newest.operation.as_str(), newest.endpoint.as_str(), rows[0].age_ms), ("getUser", "a", 1000));
 }
@@ -81,6 +83,22 @@ async fn points_are_of_complete_seconds_and_percentiles_of_five() {
     assert_eq!(collector.points(8, Instant::now()).len(), 2);
     let minute = collector.minute(Instant::now());
     assert_eq!((minute.calls, minute.rate), (55, 8.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_users_up_before_creating_them_is_not_down() {
+    let collector = collector();
+    for call in 0..100 {
+        match call % 5 {
+            0..3 => ended(&collector, Some(Outcome::Success), Some(404), Some("404"), 1, MS),
+            _ => succeeded(&collector, MS),
+        }
+    }
+    advance(SECOND).await;
+    let minute = collector.minute(Instant::now());
+    assert_eq!((minute.success, minute.counts.client_error), (Some(1.0), 60));
+    let point = collector.points(0, Instant::now()).remove(0);
+    assert_eq!((point.ok, point.failed), (100, 0));
 }
 
 #[tokio::test(start_paused = true)]
