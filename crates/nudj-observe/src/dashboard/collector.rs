@@ -16,8 +16,9 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     DashboardConfig,
     end::{CallEnd, Kind},
+    happenings::{Happenings, Storm, Tone},
     histogram::Histogram,
-    recent::{Failure, Happening, Recent, Tone, clipped},
+    recent::{Failure, Recent, clipped},
     seconds::{CHART_SECONDS, Counts, Seconds},
     view::{Minute, Point},
 };
@@ -52,7 +53,7 @@ pub(super) struct Collector {
     epoch: Instant,
     shards: [Shard; SHARDS],
     pub(super) failures: Mutex<Recent<Failure>>,
-    pub(super) happenings: Mutex<Recent<Happening>>,
+    pub(super) happenings: Mutex<Happenings>,
     /// When the credential was last renewed, in milliseconds after the epoch; 0 for never.
     renewed: AtomicU64,
     /// Told when a breaker has changed its state.
@@ -65,7 +66,7 @@ impl Collector {
             epoch: Instant::now(),
             shards: Default::default(),
             failures: Mutex::new(Recent::new(config.recent_errors)),
-            happenings: Mutex::new(Recent::new(config.recent_events)),
+            happenings: Mutex::new(Happenings::new(config.recent_events)),
             renewed: AtomicU64::new(0),
             changed: Notify::new(),
         }
@@ -130,11 +131,7 @@ impl Collector {
     }
 
     pub(super) fn happened(&self, tone: Tone, subject: &str, text: String) {
-        let now = Instant::now();
-        let mut happenings = self.happenings.lock();
-        if happenings.takes(self.second(now)) {
-            happenings.push(now, Happening { tone, subject: clipped(subject), text });
-        }
+        self.happenings.lock().add(Instant::now(), tone, subject, text);
     }
 
     /// The points of the complete seconds from `first` up to the present one.
@@ -242,10 +239,12 @@ impl Observer for Collector {
             Event::LimiterWaited { .. } => self.count(now(), |counts| counts.waited += 1),
             Event::LimiterRefused { .. } => self.count(now(), |counts| counts.limited += 1),
             Event::RetryBudgetExhausted => {
-                self.happened(Tone::Warn, "retry", "budget spent: a call was not sent again".to_owned());
+                let text = || "budget spent: a call was not sent again".to_owned();
+                self.happenings.lock().count(now(), Storm::BudgetSpent, text);
             }
             Event::LimiterPaused { pause } => {
-                self.happened(Tone::Warn, "rate limit", format!("the server asked for a pause of {}", words(pause)));
+                let text = || format!("the server asked for a pause of {}", words(pause));
+                self.happenings.lock().count(now(), Storm::Paused, text);
             }
             Event::BreakerChanged { name, from, to, retry_after } => {
                 let tone = match to {

@@ -41,6 +41,7 @@ mod config;
 mod control;
 mod end;
 mod handle;
+mod happenings;
 mod histogram;
 mod hub;
 mod page;

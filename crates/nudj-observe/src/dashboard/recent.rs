@@ -1,4 +1,4 @@
-//! The newest failed calls and events, bounded in number and in length.
+//! The newest rows of a list, such as failed calls, bounded in number and in length.
 
 use std::collections::VecDeque;
 
@@ -26,24 +26,6 @@ pub(super) struct Failure {
     pub(super) correlation_id: String,
 }
 
-/// How good or bad the news is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Tone {
-    Good,
-    Warn,
-    Bad,
-    Info,
-}
-
-/// Something that happened to a layer.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Happening {
-    pub(super) tone: Tone,
-    pub(super) subject: String,
-    pub(super) text: String,
-}
-
 /// A row with its number, which never repeats, and its age.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row<T> {
@@ -59,13 +41,14 @@ pub(super) struct Recent<T> {
     rows: VecDeque<(u64, Instant, T)>,
     most: usize,
     next: u64,
+    changes: u64,
     second: (u64, u32),
     left_out: u64,
 }
 
 impl<T: Clone> Recent<T> {
     pub(super) fn new(most: usize) -> Self {
-        Self { rows: VecDeque::new(), most, next: 1, second: (0, 0), left_out: 0 }
+        Self { rows: VecDeque::new(), most, next: 1, changes: 0, second: (0, 0), left_out: 0 }
     }
 
     /// Whether a row of this second is still taken; asked before the row is made.
@@ -81,19 +64,31 @@ impl<T: Clone> Recent<T> {
         takes
     }
 
-    pub(super) fn push(&mut self, at: Instant, what: T) {
+    /// The row's number; `None` where none may be kept.
+    pub(super) fn push(&mut self, at: Instant, what: T) -> Option<u64> {
         while self.rows.len() >= self.most {
-            if self.rows.pop_front().is_none() {
-                return;
-            }
+            self.rows.pop_front()?;
         }
-        self.rows.push_back((self.next, at, what));
+        let number = self.next;
+        self.rows.push_back((number, at, what));
         self.next = self.next.saturating_add(1);
+        Some(number)
     }
 
-    /// Grows with every row: two that are equal hold the same.
+    /// Changes the row of this number; whether it is still there.
+    pub(super) fn change(&mut self, number: u64, how: impl FnOnce(&mut T)) -> bool {
+        let first = self.rows.front().map_or(number, |(first, ..)| *first);
+        // One after the other, without gaps.
+        let place = number.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        let Some((.., what)) = place.and_then(|place| self.rows.get_mut(place)) else { return false };
+        how(what);
+        self.changes = self.changes.saturating_add(1);
+        true
+    }
+
+    /// Grows with every row and every change: two that are equal hold the same.
     pub(super) fn revision(&self) -> u64 {
-        self.next
+        self.next.saturating_add(self.changes)
     }
 
     /// Rows that were not kept, because too many came within a second.

@@ -10,9 +10,9 @@ use axum::{
 
 use super::{
     control::{self, Order},
+    happenings::Tone,
     hub::Hub,
     page::PAGE,
-    recent::Tone,
     stream,
 };
 

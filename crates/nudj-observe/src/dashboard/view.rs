@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    happenings::Happening,
     progress::SyncView,
-    recent::{Failure, Happening, Row},
+    recent::{Failure, Row},
     seconds::Counts,
     verdict::Verdict,
 };

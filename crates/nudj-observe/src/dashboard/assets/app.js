@@ -491,7 +491,8 @@ const eventRow = (item) => {
   const row = make("li"), what = make("span", "what"), where = make("span", "where");
   row.dataset.tone = item.tone;
   what.append(toned({ good: "Recovered", warn: "Notice", bad: "Problem", info: "Info" }[item.tone] || "Info", item.tone), isolated(item.text));
-  where.append(isolated(item.subject));
+  row.times = make("span");
+  where.append(isolated(item.subject), row.times);
   row.age = make("span", "age");
   row.append(what, row.age, where);
   return row;
@@ -499,7 +500,11 @@ const eventRow = (item) => {
 const list = (name, news, create) => {
   if (!news) return;
   for (const row of news.rows) row.heard = performance.now();
-  keyed($(name), news.rows, (row) => row.number, create, (row, item) => { row.item = item; say(row.age, ago(ageOf(item))); });
+  keyed($(name), news.rows, (row) => row.number, create, (row, item) => {
+    row.item = item;
+    say(row.age, ago(ageOf(item)));
+    if (row.times) say(row.times, item.times > 1 ? ` · ${count(item.times)} times` : "");
+  });
   $(`${name}-none`).hidden = news.rows.length > 0;
   say($(`${name}-count`), news.left_out ? `(${count(news.left_out)} more came too fast to list)` : "");
 };

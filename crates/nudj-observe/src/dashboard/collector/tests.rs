@@ -146,6 +146,24 @@ async fn a_breakers_change_is_told_and_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_storm_of_retries_hides_no_change_of_state() {
+    let collector = collector();
+    for _ in 0..1000 {
+        collector.observe(&Event::RetryBudgetExhausted);
+        collector.observe(&Event::LimiterPaused { pause: SECOND });
+    }
+    collector.observe(&Event::BreakerChanged { name: "a", from: "closed", to: "open", retry_after: None });
+    collector.observe(&Event::EndpointEjected { endpoint: "a", until: Some(SECOND) });
+    collector.observe(&Event::CredentialRefreshed { provider: "p", renewed: false, valid_for: None });
+    let happenings = collector.happenings.lock();
+    let rows: Vec<_> =
+        happenings.rows(Instant::now()).into_iter().map(|row| (row.what.subject, row.what.times)).collect();
+    let expected = [("p", 1), ("a", 1), ("a", 1), ("rate limit", 1000), ("retry", 1000)];
+    assert_eq!(rows, expected.map(|(subject, times)| (subject.to_owned(), times)));
+    assert_eq!(happenings.left_out(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewal_gives_the_credential_its_age() {
     let collector = collector();
     assert_eq!(collector.renewed_ago(Instant::now()), None);
