@@ -6,7 +6,7 @@ use super::histogram::Histogram;
 pub(super) const CHART_SECONDS: u64 = 300;
 /// How far back an endpoint's line goes.
 pub(super) const ENDPOINT_SECONDS: u64 = 60;
-/// Endpoints with a line of their own; beyond them none is kept.
+/// Endpoints with a line of their own; beyond them none is kept, until one of them has not been called for as long as its line goes back.
 pub(super) const MAX_ENDPOINTS: usize = 64;
 
 macro_rules! counts {
@@ -87,11 +87,26 @@ struct Attempts {
 
 const NEVER: u64 = u64::MAX;
 
+#[derive(Debug)]
+struct Endpoint {
+    name: Box<str>,
+    /// The second of its last attempt.
+    last: u64,
+    ring: Vec<Attempts>,
+}
+
+impl Endpoint {
+    fn new(name: &str) -> Self {
+        let empty = Attempts { number: NEVER, all: 0, failed: 0 };
+        Self { name: name.into(), last: 0, ring: vec![empty; slots(ENDPOINT_SECONDS)] }
+    }
+}
+
 /// What one shard of the collector holds.
 #[derive(Debug)]
 pub(super) struct Seconds {
     ring: Vec<Second>,
-    endpoints: Vec<(Box<str>, Vec<Attempts>)>,
+    endpoints: Vec<Endpoint>,
 }
 
 impl Default for Seconds {
@@ -125,18 +140,9 @@ impl Seconds {
     }
 
     pub(super) fn count_attempt(&mut self, number: u64, endpoint: &str, failed: bool) {
-        let index = self.endpoints.iter().position(|(name, _)| **name == *endpoint);
-        let index = match index {
-            Some(index) => index,
-            None if self.endpoints.len() < MAX_ENDPOINTS => {
-                let empty = Attempts { number: NEVER, all: 0, failed: 0 };
-                self.endpoints.push((endpoint.into(), vec![empty; slots(ENDPOINT_SECONDS)]));
-                self.endpoints.len() - 1
-            }
-            None => return,
-        };
-        let ring = self.endpoints.get_mut(index).map(|(_, ring)| ring);
-        if let Some(second) = ring.and_then(|ring| ring.get_mut(slot(number, ENDPOINT_SECONDS))) {
+        let Some(endpoint) = self.line_of(endpoint, number) else { return };
+        endpoint.last = number;
+        if let Some(second) = endpoint.ring.get_mut(slot(number, ENDPOINT_SECONDS)) {
             if second.number != number {
                 *second = Attempts { number, all: 0, failed: 0 };
             }
@@ -145,9 +151,29 @@ impl Seconds {
         }
     }
 
+    /// The endpoint's own, a new one, or that of one whose line is empty by now.
+    fn line_of(&mut self, name: &str, now: u64) -> Option<&mut Endpoint> {
+        let known = self.endpoints.iter().position(|endpoint| *endpoint.name == *name);
+        let place = match known {
+            Some(place) => place,
+            None if self.endpoints.len() < MAX_ENDPOINTS => {
+                self.endpoints.push(Endpoint::new(name));
+                self.endpoints.len() - 1
+            }
+            None => {
+                let is_gone = |endpoint: &Endpoint| now.saturating_sub(endpoint.last) >= ENDPOINT_SECONDS;
+                let place = self.endpoints.iter().position(is_gone)?;
+                // Its ring holds nothing that is still shown.
+                self.endpoints.get_mut(place)?.name = name.into();
+                place
+            }
+        };
+        self.endpoints.get_mut(place)
+    }
+
     /// Attempts and failures at an endpoint in that second.
     pub(super) fn attempts(&self, number: u64, endpoint: &str) -> (u32, u32) {
-        let ring = self.endpoints.iter().find(|(name, _)| **name == *endpoint).map(|(_, ring)| ring);
+        let ring = self.endpoints.iter().find(|known| *known.name == *endpoint).map(|known| &known.ring);
         let second = ring.and_then(|ring| ring.get(slot(number, ENDPOINT_SECONDS)));
         second.filter(|second| second.number == number).map_or((0, 0), |second| (second.all, second.failed))
     }
@@ -185,6 +211,26 @@ mod tests {
         for number in 0..1000 {
             seconds.count_attempt(1, &format!("endpoint {number}"), false);
         }
+        assert_eq!(seconds.endpoints.len(), MAX_ENDPOINTS);
+    }
+
+    #[test]
+    fn an_endpoint_that_came_late_takes_the_line_of_one_that_is_gone() {
+        let mut seconds = Seconds::default();
+        for number in 0..64 {
+            seconds.count_attempt(100, &format!("endpoint {number}"), true);
+        }
+        seconds.count_attempt(130, "endpoint 3", true);
+        seconds.count_attempt(100 + ENDPOINT_SECONDS - 1, "new", false);
+        assert_eq!(seconds.attempts(100 + ENDPOINT_SECONDS - 1, "new"), (0, 0), "all of them still show something");
+        let now = 100 + ENDPOINT_SECONDS;
+        seconds.count_attempt(now, "new", false);
+        seconds.count_attempt(now, "new too", false);
+        assert_eq!((seconds.attempts(now, "new"), seconds.attempts(now, "new too")), ((1, 0), (1, 0)));
+        for second in now - ENDPOINT_SECONDS + 1..now {
+            assert_eq!(seconds.attempts(second, "new"), (0, 0), "nothing of whose line it was");
+        }
+        assert_eq!(seconds.attempts(130, "endpoint 3"), (1, 1), "who is not gone keeps its own");
         assert_eq!(seconds.endpoints.len(), MAX_ENDPOINTS);
     }
 }
