@@ -1,6 +1,7 @@
 //! Makes snapshots: one per second for all viewers together, none while nobody looks.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     sync::{Arc, OnceLock, Weak},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -46,6 +47,7 @@ pub(super) struct Frame {
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) config: DashboardConfig,
+    start: String,
     pub(super) collector: Arc<Collector>,
     pub(super) progresses: Progresses,
     pub(super) sources: RwLock<Sources>,
@@ -70,6 +72,8 @@ impl Hub {
             collector: Arc::new(Collector::new(&config)),
             viewers: Viewers::new(config.max_viewers),
             config,
+            // Random keys: the number of one empty hash is a random one.
+            start: format!("{:016x}", RandomState::new().hash_one(())),
             progresses: Progresses::default(),
             sources: RwLock::default(),
             guard: OnceLock::new(),
@@ -110,6 +114,7 @@ impl Hub {
         Snapshot {
             title: self.config.title.clone(),
             version: env!("CARGO_PKG_VERSION"),
+            start: self.start.clone(),
             at: wall_clock(),
             uptime_ms: millis(collector.uptime(now)),
             second: collector.second(now),
@@ -182,7 +187,7 @@ fn news<T: Clone>(recent: &Recent<T>, told: &mut u64, now: Instant) -> Option<Ro
         return None;
     }
     *told = revision;
-    Some(Rows { rows: recent.rows(now), left_out: recent.left_out() })
+    Some(Rows { rows: recent.rows(now), most: recent.most(), left_out: recent.left_out() })
 }
 
 /// Numbers and texts always serialise; a map with other keys than texts, from a figure of the user's, would not.

@@ -58,7 +58,7 @@ impl<T: Clone> Recent<T> {
         }
         self.second.1 = self.second.1.saturating_add(1);
         let takes = self.most > 0 && self.second.1 <= PER_SECOND;
-        if !takes {
+        if self.most > 0 && !takes {
             self.left_out = self.left_out.saturating_add(1);
         }
         takes
@@ -89,6 +89,11 @@ impl<T: Clone> Recent<T> {
     /// Grows with every row and every change: two that are equal hold the same.
     pub(super) fn revision(&self) -> u64 {
         self.next.saturating_add(self.changes)
+    }
+
+    /// How many rows are kept.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// Rows that were not kept, because too many came within a second.
@@ -132,6 +137,7 @@ mod tests {
     fn none_are_kept_when_none_may_be() {
         let mut recent = Recent::new(0);
         assert!(!recent.takes(0));
+        assert_eq!((recent.most(), recent.left_out()), (0, 0), "they were not too many");
         recent.push(Instant::now(), 1);
         assert!(recent.rows(Instant::now()).is_empty());
     }

@@ -23,6 +23,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
 pub(super) struct Snapshot {
     pub(super) title: String,
     pub(super) version: &'static str,
+    /// Tells this dashboard from any other, such as one that stood at this address before: numbers of rows begin anew with it.
+    pub(super) start: String,
     /// Wall clock, in milliseconds since 1970.
     pub(super) at: u64,
     pub(super) uptime_ms: u64,
@@ -49,6 +51,8 @@ pub(super) struct Snapshot {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Rows<T> {
     pub(super) rows: Vec<Row<T>>,
+    /// How many are kept.
+    pub(super) most: usize,
     pub(super) left_out: u64,
 }
 

@@ -497,6 +497,8 @@ const eventRow = (item) => {
   row.append(what, row.age, where);
   return row;
 };
+const emptied = (host) => { host.replaceChildren(); host.keyed = new Map(); };
+const EMPTY = { errors: ["No call has failed.", "Failed calls are not kept: recent_errors is 0."], events: ["Nothing yet: no breaker has moved.", "Events are not kept: recent_events is 0."] };
 const list = (name, news, create) => {
   if (!news) return;
   for (const row of news.rows) row.heard = performance.now();
@@ -506,6 +508,7 @@ const list = (name, news, create) => {
     if (row.times) say(row.times, item.times > 1 ? ` · ${count(item.times)} times` : "");
   });
   $(`${name}-none`).hidden = news.rows.length > 0;
+  say($(`${name}-none`), EMPTY[name][news.most ? 0 : 1]);
   say($(`${name}-count`), news.left_out ? `(${count(news.left_out)} more came too fast to list)` : "");
 };
 
@@ -573,7 +576,8 @@ const inOrder = (endpoints) => {
   return ordered;
 };
 const show = (data) => {
-  const errors = data.errors, events = data.events;
+  // Another process, whose rows have numbers that this page knows from the one before.
+  if (seen.data && seen.data.start !== data.start) { emptied($("errors")); emptied($("events")); }
   seen.data = data;
   seen.at = performance.now();
   const last = seen.points.length ? seen.points[seen.points.length - 1].second : -1;
@@ -593,8 +597,8 @@ const show = (data) => {
   charts.forEach((chart) => chart.draw());
   layers(data);
   syncs(data);
-  list("errors", errors, failureRow);
-  list("events", events, eventRow);
+  list("errors", data.errors, failureRow);
+  list("events", data.events, eventRow);
   announce(data);
   link("live", "Live");
 };
@@ -615,7 +619,7 @@ const connect = () => {
   source = new EventSource(`${base}/events`);
   source.addEventListener("hello", (event) => {
     const { controls } = JSON.parse(event.data);
-    if (controls !== seen.controls) { seen.controls = controls; const host = $("endpoints"); host.replaceChildren(); host.keyed = new Map(); }
+    if (controls !== seen.controls) { seen.controls = controls; emptied($("endpoints")); }
   });
   const take = (event) => { heard = performance.now(); show(JSON.parse(event.data)); };
   source.addEventListener("whole", (event) => { seen.points = []; take(event); });

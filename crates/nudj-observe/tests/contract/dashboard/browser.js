@@ -152,6 +152,18 @@ const tell = (path) => fetch(`${origin}${path}`, { method: "POST" });
     await other.close();
   }
 
+  // Another process stands where one was, and begins to count its rows anew.
+  const again = await context.newPage();
+  watch(again);
+  await again.goto(`${url}/again`);
+  const lists = () => again.evaluate(() => document.querySelector(".logs").innerText);
+  await until(again, () => document.querySelectorAll("#errors li, #events li").length === 2);
+  seen.before = await lists();
+  await tell("/test/restart");
+  await until(again, () => document.getElementById("title").textContent === "restarted");
+  seen.after = await lists();
+  await again.close();
+
   // With a guard that allows it.
   const driven = await context.newPage();
   watch(driven);

@@ -3,18 +3,19 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use axum::{Router, routing::post};
-use http::HeaderValue;
+use axum::{Router, body::Body, routing::post};
+use http::{HeaderValue, Request};
 use nudj_client::{Client, Config};
 use nudj_mock::{Fault, MockNudj};
 use nudj_observe::dashboard::{Dashboard, DashboardConfig};
 use nudj_tower::{CallContext, Route, TraceContext, classify::Outcome, observe::Event, round_robin::Endpoint};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command, time::sleep};
+use tower::{ServiceExt, service_fn};
 
 use crate::needs;
 
@@ -134,6 +135,41 @@ fn many() -> Dashboard {
     dashboard
 }
 
+/// One failed call of this operation.
+fn failed(dashboard: &Dashboard, operation: &'static str) {
+    let context = CallContext::new();
+    context.set_route(Route { operation, template: "/" });
+    dashboard.observer().observe(&Event::CallEnded {
+        context: &context,
+        method: Some("GET"),
+        outcome: Some(Outcome::Failure),
+        status: Some(503),
+        error: Some("503"),
+        duration: Duration::from_millis(3),
+    });
+}
+
+/// A dashboard that is another one from the restart on.
+fn restarting() -> Router {
+    let titled = |config: DashboardConfig| Dashboard::new(config).unwrap();
+    let first = titled(DashboardConfig { title: "first".into(), ..Default::default() });
+    failed(&first, "opOfTheFirst");
+    (0..3).for_each(|_| first.observer().observe(&Event::RetryBudgetExhausted));
+    let next = titled(DashboardConfig { title: "restarted".into(), recent_events: 0, ..Default::default() });
+    failed(&next, "opOfTheNext");
+    let current = Arc::new(Mutex::new(first.router::<()>()));
+    let (shown, next) = (Arc::clone(&current), next.router());
+    let service = service_fn(move |request: Request<Body>| {
+        let router = shown.lock().unwrap().clone();
+        router.oneshot(request)
+    });
+    let restart = async move || {
+        *current.lock().unwrap() = next;
+        first.close();
+    };
+    Router::new().nest_service("/again", service).route("/test/restart", post(restart))
+}
+
 async fn serve(router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -170,6 +206,7 @@ async fn an_endpoint_that_dies_is_shown_open_within_two_seconds() {
         .nest("/driven", driven.router())
         .nest("/empty", empty().router())
         .nest("/many", many().router())
+        .merge(restarting())
         .route("/test/kill", post(move || async move { to_kill.kill(1).await.unwrap() }))
         .route("/test/revive", post(move || async move { to_revive.revive(1).await.unwrap() }));
     let seen = drive(&chromium, &node, serve(router).await).await;
@@ -207,6 +244,10 @@ async fn an_endpoint_that_dies_is_shown_open_within_two_seconds() {
         "twenty cards are small ones: {}",
         seen["many"]["tallest"]
     );
+
+    assert!(text("before").contains("opOfTheFirst") && text("before").contains("3 times"), "{seen:#}");
+    assert!(text("after").contains("opOfTheNext") && !text("after").contains("opOfTheFirst"), "{seen:#}");
+    assert!(text("after").contains("Events are not kept") && !text("after").contains("budget spent"), "{seen:#}");
 
     assert_eq!((&seen["armed"], &seen["beforeSecondPress"]), (&json!("Sure? Press again"), &json!(0)));
     assert_eq!(seen["driven"], true);
