@@ -305,31 +305,33 @@ const strip = (part, breaker, uptime) => {
   const last = breaker.history[breaker.history.length - 1];
   say(part.cause, last ? `${state(last.to)[0]} ${ago(last.age_ms)}: ${last.cause}` : "no change so far");
 };
+const stateOf = ({ breaker }) => (breaker ? state(breaker.state) : ["No breaker", "calls pass", "off"]);
+const untilProbe = ({ breaker, heard }, now) => (breaker && breaker.until_probe_ms !== null ? Math.max(0, breaker.until_probe_ms - (now - heard)) : null);
+const wordsOf = (item, now) => {
+  const { breaker, ejected_ms: ejected, down, heard } = item, left = untilProbe(item, now), [, meaning, tone] = stateOf(item);
+  if (left !== null) return left === 0 ? "the next call is a probe" : `next probe in ${left > 99000 ? span(left) : `${Math.ceil(left / 1000)} s`}`;
+  if (ejected !== null) return `ejected for ${span(Math.max(0, ejected - (now - heard)))}`;
+  if (down) return "marked down";
+  return tone === "good" && breaker.consecutive_failures > 1 ? `${breaker.consecutive_failures} failures in a row` : meaning;
+};
 const countdown = (card) => {
-  const { bits: part, until } = card;
-  if (!part) return;
-  part.ring.hidden = until === null || until === undefined;
-  if (part.ring.hidden) return;
-  const left = Math.max(0, until.ms - (performance.now() - until.at)), seconds = Math.ceil(left / 1000);
+  const { bits: part, item } = card, now = performance.now(), left = untilProbe(item, now);
+  say(part.words, wordsOf(item, now));
+  part.ring.hidden = left === null;
+  if (left === null) return;
+  const seconds = Math.ceil(left / 1000);
   say(part.seconds, seconds > 99 ? `${Math.ceil(seconds / 60)}m` : String(seconds));
-  part.left.setAttribute("stroke-dashoffset", String(RING * (1 - left / Math.max(until.of, 1))));
-  say(part.words, seconds === 0 ? "the next call is a probe" : `next probe in ${seconds > 99 ? span(left) : `${seconds} s`}`);
+  part.left.setAttribute("stroke-dashoffset", String(RING * (1 - left / Math.max(card.of, 1))));
 };
 const updateEndpoint = (card, item) => {
-  const { bits: part } = card, breaker = item.breaker, [word, meaning, tone] = breaker ? state(breaker.state) : ["No breaker", "calls pass", "off"];
-  const out = item.ejected_ms !== null ? `ejected for ${span(item.ejected_ms)}` : item.down ? "marked down" : "";
+  const { bits: part } = card, breaker = item.breaker, [word, , tone] = stateOf(item), isOut = item.ejected_ms !== null || item.down;
+  item.heard = performance.now();
+  card.item = item;
+  // The ring is full at the longest wait seen of this opening.
+  card.of = breaker && breaker.until_probe_ms !== null ? Math.max(card.of || 0, breaker.until_probe_ms) : 0;
   mark(card, "state", breaker ? breaker.state : "none");
-  mark(card, "tone", out && tone === "good" ? "warn" : tone);
+  mark(card, "tone", isOut && tone === "good" ? "warn" : tone);
   say(part.badge, word);
-  const probing = breaker && breaker.until_probe_ms !== null;
-  if (probing) {
-    const before = card.until, ms = breaker.until_probe_ms;
-    card.until = { ms, at: performance.now(), of: before && before.of >= ms ? before.of : ms };
-  } else {
-    card.until = null;
-    const row = breaker ? breaker.consecutive_failures : 0;
-    say(part.words, out || (row > 1 && tone === "good" ? `${row} failures in a row` : meaning));
-  }
   countdown(card);
   const lately = item.attempts.slice(-5), all = item.attempts.reduce((sum, value) => sum + value, 0), bad = item.failed.reduce((sum, value) => sum + value, 0);
   say(part.values[0], some(lately.reduce((sum, value) => sum + value, 0) / Math.max(lately.length, 1)));
