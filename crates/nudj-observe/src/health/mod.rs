@@ -32,7 +32,7 @@
 //!
 //! | name | healthy | degraded | unhealthy |
 //! |---|---|---|---|
-//! | `nudj_api` | it answers | it throttles us, or we ourselves: limiter, full pool | no answer, 5xx, another server's answer, every circuit open |
+//! | `nudj_api` | it answers | it, our limiter or our full pool holds us back | no answer, 5xx, another's answer, every circuit open |
 //! | `authentication` | let in | could not be checked | no credential, 401, 403 |
 //! | `circuit_breakers` | none open | some open | all open |
 //! | yours | [`Finding::Healthy`] | [`Finding::Degraded`] | an error |

@@ -53,6 +53,7 @@ async fn the_snapshot_shows_the_clients_layers_and_no_secret() {
     assert!(seen["retry_budget"].as_u64().unwrap() > 0);
     let failure = &seen["errors"]["rows"][0];
     assert_eq!((&failure["status"], &failure["error"]), (&json!(404), &json!("404")));
+    assert_eq!(failure["kind"], "client_error", "{failure:#}");
     assert!(failure["correlation_id"].as_str().unwrap().len() > 20, "{failure:#}");
     assert!(!seen.to_string().contains(TOKEN), "{seen:#}");
 }
