@@ -98,15 +98,17 @@ macro_rules! impl_inbox {
                 use $crate::inbox::Settlement;
                 use $crate::inbox::sql::write_handled;
 
-                let (sql, at, handled, reason, moved) = match settlement {
-                    Settlement::Done => (DONE, now, String::new(), String::new(), (-1, 0)),
-                    Settlement::Retry { due_at, handled, reason } => (RETRY, due_at, write_handled(&handled), reason, (0, 0)),
-                    Settlement::Release { handled } => (RELEASE, now, write_handled(&handled), String::new(), (0, 0)),
-                    Settlement::Dead { handled, reason } => (DEAD, now, write_handled(&handled), reason, (-1, 1)),
+                let query = |sql| sqlx::query(sql).bind(self.limits.source.clone()).bind(&claimed.id).bind(claimed.lease);
+                let (query, moved) = match settlement {
+                    Settlement::Done => (query(DONE).bind(now), (-1, 0)),
+                    Settlement::Retry { due_at, handled, reason } => {
+                        (query(RETRY).bind(due_at).bind(write_handled(&handled)).bind(reason), (0, 0))
+                    }
+                    Settlement::Release { handled } => (query(RELEASE).bind(now).bind(write_handled(&handled)), (0, 0)),
+                    Settlement::Dead { handled, reason } => {
+                        (query(DEAD).bind(now).bind(write_handled(&handled)).bind(reason), (-1, 1))
+                    }
                 };
-                let query = sqlx::query(sql).bind(self.limits.source.clone()).bind(&claimed.id).bind(claimed.lease).bind(at);
-                let query = if sql == DONE { query } else { query.bind(handled) };
-                let query = if sql == RETRY || sql == DEAD { query.bind(reason) } else { query };
                 let settled = query.execute(&self.pool).await.map_err($crate::Error::store)?;
                 if settled.rows_affected() > 0 {
                     self.gauges.move_by(moved.0, moved.1);
