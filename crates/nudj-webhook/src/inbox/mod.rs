@@ -196,7 +196,8 @@ pub trait Inbox: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Store`]; the sender is then told to come again.
     async fn record(&self, arrival: Arrival) -> Result<Recorded, Error>;
 
-    /// Gives out up to `limit` deliveries that are due, soonest first, for the time of `lease`.
+    /// Gives out up to `limit` deliveries that are due, soonest first, for the time of `lease`. Where receivers have clocks
+    /// of their own, leases run by the store's: one that is ahead must not take what another has just been given.
     ///
     /// # Errors
     /// [`Error::Store`].

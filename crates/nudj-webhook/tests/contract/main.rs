@@ -8,6 +8,7 @@ mod cache_process;
 #[cfg(feature = "cache")]
 mod cached_users;
 mod child;
+mod guarded;
 mod handlers;
 mod harness;
 mod inboxes;

@@ -1,7 +1,8 @@
 //! The SQL inboxes. One table, one row per delivery; a row is both the delivery and the note that it was seen.
 //!
 //! Leases are part of `due_at`: who claims a delivery moves it to the lease's end, and it is due again if nobody
-//! settled it by then. Every operation is one statement, so there is nothing to roll back.
+//! settled it by then. In PostgreSQL, where each receiver has a clock of its own, `leased_until` must be over as well, by
+//! the database's clock. Every operation is one statement, so there is nothing to roll back.
 //!
 //! The table is made by `migrate` when the inbox is opened, never changed in a way that an older version could not
 //! read, and may live in a database of yours: `nudj_webhook_inbox`.

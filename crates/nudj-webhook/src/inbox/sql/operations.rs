@@ -1,10 +1,11 @@
-//! The operations, written once for both databases: sqlx's types are per database, the SQL is the same but for one
-//! clause.
+//! The operations, written once for both databases: sqlx's types are per database, the SQL is the same but for how two
+//! claims are kept apart.
 
 /// Implements [`Inbox`](crate::inbox::Inbox) for a type with the fields `pool`, `limits` and `gauges`.
-/// `$lock` is what the database needs so that two claims never meet.
+/// `lock` is what the database needs so that two claims never meet. Where receivers have clocks of their own, `free`
+/// leaves out what is leased by the database's clock, `lease` notes a lease of `$4` milliseconds, `release` ends it.
 macro_rules! impl_inbox {
-    ($inbox:ty, $lock:literal) => {
+    ($inbox:ty, lock: $lock:literal, free: $free:literal, lease: $lease:literal, release: $release:literal) => {
         #[async_trait::async_trait]
         impl $crate::inbox::Inbox for $inbox {
             fn is_durable(&self) -> bool {
@@ -61,16 +62,19 @@ macro_rules! impl_inbox {
                 let rows = sqlx::query(concat!(
                     // Materialized: a plan that ran the inner query twice would lock more rows than it returns.
                     "WITH next AS MATERIALIZED (SELECT delivery_id FROM nudj_webhook_inbox WHERE source = $1 ",
-                    "AND state = 0 AND due_at <= $2 ORDER BY due_at LIMIT $3 ",
+                    "AND state = 0 AND due_at <= $2",
+                    $free,
+                    " ORDER BY due_at LIMIT $3 ",
                     $lock,
-                    ") UPDATE nudj_webhook_inbox SET due_at = $4, attempts = attempts + 1 WHERE source = $1 ",
-                    "AND delivery_id IN (SELECT delivery_id FROM next) ",
+                    ") UPDATE nudj_webhook_inbox SET due_at = $2 + $4, attempts = attempts + 1",
+                    $lease,
+                    " WHERE source = $1 AND delivery_id IN (SELECT delivery_id FROM next) ",
                     "RETURNING delivery_id, body, received_at, attempts, handled",
                 ))
                 .bind(self.limits.source.clone())
                 .bind(now)
                 .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-                .bind(until)
+                .bind(until.saturating_sub(now))
                 .fetch_all(&self.pool)
                 .await
                 .map_err($crate::Error::store)?;
@@ -117,7 +121,9 @@ macro_rules! impl_inbox {
             }
 
             async fn next_due(&self) -> Result<Option<i64>, $crate::Error> {
-                sqlx::query_scalar("SELECT min(due_at) FROM nudj_webhook_inbox WHERE source = $1 AND state = 0")
+                const NEXT: &str =
+                    concat!("SELECT min(due_at) FROM nudj_webhook_inbox WHERE source = $1 AND state = 0", $free);
+                sqlx::query_scalar(NEXT)
                     .bind(self.limits.source.clone())
                     .fetch_one(&self.pool)
                     .await
@@ -251,11 +257,20 @@ macro_rules! impl_inbox {
 
         const DONE: &str = "UPDATE nudj_webhook_inbox SET state = 1, body = '', settled_at = $4 \
             WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3";
-        const RETRY: &str = "UPDATE nudj_webhook_inbox SET due_at = $4, handled = $5, reason = $6 \
-            WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3";
-        const RELEASE: &str = "UPDATE nudj_webhook_inbox SET due_at = $4, attempts = attempts - 1, handled = $5 \
-            WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3";
-        const DEAD: &str = "UPDATE nudj_webhook_inbox SET state = 2, settled_at = $4, handled = $5, reason = $6 \
-            WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3";
+        const RETRY: &str = concat!(
+            "UPDATE nudj_webhook_inbox SET due_at = $4, handled = $5, reason = $6",
+            $release,
+            " WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3",
+        );
+        const RELEASE: &str = concat!(
+            "UPDATE nudj_webhook_inbox SET due_at = $4, attempts = attempts - 1, handled = $5",
+            $release,
+            " WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3",
+        );
+        const DEAD: &str = concat!(
+            "UPDATE nudj_webhook_inbox SET state = 2, settled_at = $4, handled = $5, reason = $6",
+            $release,
+            " WHERE source = $1 AND delivery_id = $2 AND state = 0 AND due_at = $3",
+        );
     };
 }

@@ -25,9 +25,17 @@ CREATE TABLE IF NOT EXISTS nudj_webhook_inbox (
     UNIQUE (source, body_key)
 );
 CREATE INDEX IF NOT EXISTS nudj_webhook_inbox_due ON nudj_webhook_inbox (source, due_at) WHERE state = 0;
-CREATE INDEX IF NOT EXISTS nudj_webhook_inbox_age ON nudj_webhook_inbox (source, state, received_at);";
+CREATE INDEX IF NOT EXISTS nudj_webhook_inbox_age ON nudj_webhook_inbox (source, state, received_at);
+-- Came later. `ADD COLUMN IF NOT EXISTS` would lock the table each time, in the way of running receivers.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute
+            WHERE attrelid = 'nudj_webhook_inbox'::regclass AND attname = 'leased_until') THEN
+        ALTER TABLE nudj_webhook_inbox ADD COLUMN leased_until BIGINT NOT NULL DEFAULT 0; -- by the database's clock
+    END IF;
+END $$;";
 
-/// Keeps deliveries in PostgreSQL; several receivers may share the table, and each delivery is handled by one of them.
+/// Keeps deliveries in PostgreSQL; several receivers may share the table, and each delivery is handled by one of them,
+/// however far their clocks are apart: leases run by the database's.
 ///
 /// The pool's `acquire_timeout` is how long a request waits for a connection before it is answered 503: set it well
 /// below the sender's patience (10 to 30 s).
@@ -53,4 +61,11 @@ impl PostgresInbox {
     }
 }
 
-impl_inbox!(PostgresInbox, "FOR UPDATE SKIP LOCKED");
+// `due_at` is still moved: it tells leases apart, and a receiver of an older version knows no other.
+impl_inbox!(
+    PostgresInbox,
+    lock: "FOR UPDATE SKIP LOCKED",
+    free: " AND leased_until <= (extract(epoch FROM statement_timestamp()) * 1000)::bigint",
+    lease: ", leased_until = (extract(epoch FROM statement_timestamp()) * 1000)::bigint + $4",
+    release: ", leased_until = 0"
+);
