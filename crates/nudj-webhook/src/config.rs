@@ -40,9 +40,11 @@ pub struct WebhookConfig {
     #[serde(with = "humantime_serde")]
     pub tolerance: Duration,
     /// Oldest `timestamp` (or `createdAt`) in the body that is believed, and how far it may lie ahead; beyond it the
-    /// answer is 401. Off by default: for the schemes without a signed header the body's time is that of the event,
-    /// and a sender that retries for an hour would lose it here. Events without a readable time are refused once
-    /// this is set.
+    /// answer is 401. For `nudj` and `static_header`, which sign no time of sending, at most half of `replay.retention`.
+    ///
+    /// Off by default: the body's time is that of the event, so that a sender that retries for longer would lose it
+    /// here, and events without a readable time are refused. **Set it with `nudj`** if you can: a captured request works
+    /// again once its id is forgotten, and nothing else stops it then. Some hours suit most senders.
     #[serde(with = "humantime_serde")]
     pub max_event_age: Option<Duration>,
     /// Longest body in bytes; longer is answered 413. 1 to 64 MiB, default 1 MiB.
@@ -72,7 +74,9 @@ pub struct WebhookConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayConfig {
-    /// How long a delivery's id is remembered. At least twice the tolerance, at most 90 days, default 24 h (a sender may retry that late).
+    /// How long a delivery's id is remembered, and with `bind_body` its body. At least twice the tolerance, at most 90
+    /// days, default 24 h (a sender may retry that late). Where the scheme signs no time, a request that is sent again
+    /// after that is a new one, unless [`max_event_age`](WebhookConfig::max_event_age) refuses it.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
     /// Most ids remembered. When full, the oldest goes if it is older than twice the tolerance; else new deliveries are
@@ -177,7 +181,7 @@ impl WebhookConfig {
         let (queue, replay, retry) = (&self.queue, &self.replay, &self.retry);
         let hour = Duration::from_secs(3600);
         let ms = Duration::from_millis(1);
-        let checks: [(bool, &'static str, &'static str); 20] = [
+        let checks: [(bool, &'static str, &'static str); 21] = [
             (is_path(&self.path), "path", "must begin with `/` and have only letters, digits and `/-._~`"),
             (is_source(&self.source), "source", "must be 1 to 64 of letters, digits and `-._`"),
             (self.header_name().is_ok(), "static_header", "must be the name of a header"),
@@ -192,6 +196,11 @@ impl WebhookConfig {
                 within(replay.retention, self.tolerance.saturating_mul(2), hour * 24 * 90),
                 "replay.retention",
                 "must be at least twice the tolerance, and at most 90d",
+            ),
+            (
+                self.replay_floor() <= replay.retention,
+                "max_event_age",
+                "must be at most half of replay.retention: what is still believed must not be forgotten",
             ),
             (replay.capacity >= 1, "replay.capacity", "must be at least 1"),
             (queue.capacity >= 1, "queue.capacity", "must be at least 1"),
@@ -219,9 +228,11 @@ impl WebhookConfig {
             .map_err(|_| Error::config("static_header", "must be the name of a header"))
     }
 
-    /// How long an id must be remembered at the least: nothing signed earlier than that is believed any more.
+    /// How long an id must be remembered at the least: nothing from before is believed any more. Twice, since a time may
+    /// lie as far ahead.
     pub(crate) fn replay_floor(&self) -> Duration {
-        self.tolerance.saturating_mul(2)
+        let age = self.max_event_age.filter(|_| !self.scheme.signs_id_and_time());
+        self.tolerance.max(age.unwrap_or_default()).saturating_mul(2)
     }
 }
 
@@ -260,6 +271,12 @@ mod tests {
     }
 
     #[test]
+    fn event_may_be_older_than_ids_are_kept_where_the_time_of_sending_is_signed() {
+        let config: WebhookConfig = toml::from_str("scheme = 'standard'\nmax_event_age = '48h'").unwrap();
+        config.validate().unwrap();
+    }
+
+    #[test]
     fn value_out_of_range_is_refused_by_name() {
         for (text, field) in [
             ("path = 'webhooks'", "path"),
@@ -269,6 +286,8 @@ mod tests {
             ("tolerance = '0s'", "tolerance"),
             ("tolerance = '2h'", "tolerance"),
             ("max_event_age = '0s'", "max_event_age"),
+            ("max_event_age = '13h'", "max_event_age"),
+            ("scheme = 'static_header'\nmax_event_age = '13h'", "max_event_age"),
             ("max_body_bytes = 0", "max_body_bytes"),
             ("read_timeout = '0s'", "read_timeout"),
             ("record_timeout = '61s'", "record_timeout"),

@@ -164,7 +164,8 @@ pub struct Limits {
     pub remembered: usize,
     /// See [`ReplayConfig::retention`](crate::ReplayConfig::retention).
     pub retention: Duration,
-    /// The least time that an id is remembered, however full it is: twice the tolerance.
+    /// The least time that an id is remembered, however full it is: twice the tolerance, or twice
+    /// [`WebhookConfig::max_event_age`] where that is longer and the scheme signs no time.
     pub retention_floor: Duration,
 }
 

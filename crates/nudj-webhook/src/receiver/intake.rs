@@ -16,7 +16,7 @@ use crate::counters::Counters;
 use crate::dispatch::Phase;
 use crate::event::Event;
 use crate::inbox::{Arrival, Inbox, Recorded};
-use crate::verify::{Refusal, Scheme, Verifier, check_age, hex};
+use crate::verify::{Refusal, Verifier, check_age, hex};
 use crate::wall_clock::{WallClock, unix_millis, unix_seconds};
 use crate::{Error, WebhookConfig};
 
@@ -114,7 +114,7 @@ impl Intake {
     }
 
     fn body_key(&self, body: &[u8]) -> Option<String> {
-        let wanted = self.config.replay.bind_body && self.config.scheme != Scheme::Standard;
+        let wanted = self.config.replay.bind_body && !self.config.scheme.signs_id_and_time();
         wanted.then(|| hex(&Sha256::digest(body)))
     }
 }

@@ -28,8 +28,15 @@
 //! ```
 //!
 //! **What the Nudj scheme does not prove.** Neither the time of sending nor `X-Nudj-Delivery-Id` is signed there, as
-//! Nudj documents it. A captured request stays valid for as long as the secret does; the replay guard is what stops
-//! it, and `ReplayConfig::bind_body` closes the door on a changed id.
+//! Nudj documents it. A captured request stays rightly signed for as long as the secret is valid. The replay guard stops
+//! it for as long as it remembers the id, [`ReplayConfig::retention`](crate::ReplayConfig::retention) (24 h unless set),
+//! and [`bind_body`](crate::ReplayConfig::bind_body) stops it for as long under a changed id. Afterwards it is a new
+//! delivery, and is handled again. What closes that door is [`max_event_age`](crate::WebhookConfig::max_event_age), which
+//! refuses events by the time in the signed body; it is off by default, and recommended. Without it, only a new secret
+//! ends what was captured.
+//!
+//! A static header proves nothing of the body: who captured one request can write others, with any id and time. Only a
+//! new value ends that. Prefer a scheme that signs.
 //!
 //! **Mistakes to avoid.** Verifying a body that was parsed and written again: the signature is over the bytes as they
 //! came. Taking the old secret away at once: [`Verifier::rotate`] keeps it for the overlap.

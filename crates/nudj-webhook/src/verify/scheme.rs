@@ -30,6 +30,11 @@ impl Scheme {
             Self::StaticHeader => "static_header",
         }
     }
+
+    /// Whether a request that is sent again under another id, or much later, is no longer rightly signed.
+    pub(crate) fn signs_id_and_time(self) -> bool {
+        self == Self::Standard
+    }
 }
 
 impl fmt::Display for Scheme {

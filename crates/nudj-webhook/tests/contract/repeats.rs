@@ -133,6 +133,26 @@ async fn captured_request_under_another_id_has_no_effect_when_bodies_are_bound()
 }
 
 #[tokio::test(start_paused = true)]
+async fn captured_request_is_known_while_its_event_is_believed_and_refused_afterwards() {
+    let mut config = config();
+    config.max_event_age = Some(Duration::from_secs(3600));
+    config.replay.capacity = 1;
+    let receiver = Receiver::builder().config(config).secret(NUDJ_SECRET).clock(Clock::start()).build().unwrap();
+    let send = async |id: &str, at: i64| {
+        let body = format!(r#"{{"event":"user.updated","timestamp":{at}}}"#);
+        send(&receiver.service(), delivery(id, body.as_bytes())).await
+    };
+    assert_eq!(send("d1", START).await, StatusCode::OK);
+    tokio::time::advance(Duration::from_secs(3500)).await;
+    // Past twice the tolerance; d1 made room for it and was taken once more.
+    assert_eq!(send("d2", START + 3500).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((send("d1", START).await, receiver.snapshot().duplicate), (StatusCode::OK, 1));
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(send("d1", START).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(receiver.snapshot().accepted, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn delivery_without_an_id_is_known_by_its_body() {
     let receiver = Receiver::builder().config(config()).secret(NUDJ_SECRET).clock(Clock::start()).build().unwrap();
     let anonymous = |body: &'static [u8]| {
