@@ -1,10 +1,12 @@
 //! `user.updated` arrives, and the cache forgets the user.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use http::StatusCode;
-use nudj_cache::{CacheConfig, MultiLevelCache, SetOptions};
+use nudj_cache::{CacheConfig, CacheLevel, Entry, Found, LevelError, MultiLevelCache, SetOptions, Write};
 use nudj_webhook::{InvalidateUser, Receiver};
 
 use crate::harness::{Clock, NUDJ_SECRET, USER_UPDATED, config, delivery, eventually, send};
@@ -55,6 +57,52 @@ async fn event_without_a_user_and_forged_event_invalidate_nothing() {
     assert_eq!(send(&receiver.service(), forged).await, StatusCode::UNAUTHORIZED);
     receiver.shutdown(Duration::from_secs(10)).await;
     assert_eq!(read(&cache, "user:u-1", 2).await, 1);
+}
+
+/// A shared level that is away until it is told to be back.
+struct Away(Arc<AtomicBool>);
+
+impl Away {
+    fn answer<T>(&self, answer: T) -> Result<T, LevelError> {
+        if self.0.load(SeqCst) { Err(LevelError::backend("failing over")) } else { Ok(answer) }
+    }
+}
+
+#[async_trait::async_trait]
+impl CacheLevel for Away {
+    fn name(&self) -> &'static str {
+        "away"
+    }
+
+    async fn get(&self, _: &str) -> Result<Option<Found>, LevelError> {
+        self.answer(None)
+    }
+
+    async fn set(&self, _: &str, _: &Entry, _: Write) -> Result<(), LevelError> {
+        self.answer(())
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), LevelError> {
+        self.answer(())
+    }
+
+    async fn delete_tag(&self, _: &str) -> Result<(), LevelError> {
+        self.answer(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_that_a_shared_level_did_not_take_is_repeated() {
+    let away = Arc::new(AtomicBool::new(true));
+    let cache = MultiLevelCache::builder(CacheConfig::default()).l2(Away(Arc::clone(&away))).build().unwrap();
+    let receiver = receiver(cache.clone());
+    assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
+    eventually("failed", async || receiver.snapshot().failed_attempts >= 2).await;
+    // This process would make up for it; a receiver that is started anew would not.
+    assert_eq!((receiver.snapshot().handled, receiver.snapshot().queue_depth), (0, 1));
+    away.store(false, SeqCst);
+    eventually("taken", async || receiver.snapshot().handled == 1).await;
+    assert_eq!(cache.stats().levels[1].pending_deletes, 0);
 }
 
 /// The integration page's flow, whole: two processes with a memory each, one Redis, one SQLite file.
