@@ -99,6 +99,7 @@ impl Dispatcher {
                     }
                 }
                 () = self.wake.notified(), if running.tasks.len() < self.queue.workers => {}
+                () = self.inbox.recorded(), if running.tasks.len() < self.queue.workers => {}
                 changed = self.phase.changed(), if !orphaned => drop(changed),
                 () = sleep_until(deadline) => {}
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::seen::{Look, Seen, fingerprint};
 use super::{Arrival, Claimed, DeadLetter, Inbox, Limits, Recorded, ReplayGuard, Reservation, Settlement, Swept};
@@ -29,6 +30,8 @@ struct Guarded {
     guard: Arc<dyn ReplayGuard>,
     stripes: Arc<[tokio::sync::Mutex<()>]>,
     retention: Duration,
+    /// Tells the dispatcher; the request may be gone.
+    recorded: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -78,7 +81,8 @@ impl MemoryInbox {
     #[must_use]
     pub fn guarded_by(mut self, guard: impl ReplayGuard) -> Self {
         let stripes = (0..STRIPES).map(|_| tokio::sync::Mutex::new(())).collect();
-        self.guarded = Some(Guarded { guard: Arc::new(guard), stripes, retention: self.limits.retention });
+        let (retention, recorded) = (self.limits.retention, Arc::default());
+        self.guarded = Some(Guarded { guard: Arc::new(guard), stripes, retention, recorded });
         self
     }
 }
@@ -192,6 +196,7 @@ impl Guarded {
         }
         place.body_len = None;
         state.lock().insert(arrival);
+        self.recorded.notify_one();
         for id in &ids {
             if let Err(error) = self.guard.confirm(id, &token, self.retention).await {
                 tracing::warn!(error = %error, "a delivery's id could not be shared; another receiver may take a repeat of it");
@@ -218,6 +223,13 @@ impl Inbox for MemoryInbox {
             state.insert(arrival);
         }
         Ok(recorded)
+    }
+
+    async fn recorded(&self) {
+        match &self.guarded {
+            Some(guarded) => guarded.recorded.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     async fn claim(&self, limit: usize, now: i64, _lease: Duration) -> Result<Vec<Claimed>, Error> {

@@ -197,6 +197,13 @@ pub trait Inbox: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Store`]; the sender is then told to come again.
     async fn record(&self, arrival: Arrival) -> Result<Recorded, Error>;
 
+    /// Ends when a delivery was recorded whose request may be gone, so that nobody else tells the dispatcher. Provided:
+    /// never ends. For an inbox that is not durable and whose [`record`](Self::record) goes on after it was dropped; without
+    /// this such a delivery waits up to a minute.
+    async fn recorded(&self) {
+        std::future::pending().await
+    }
+
     /// Gives out up to `limit` deliveries that are due, soonest first, for the time of `lease`. Where receivers have clocks
     /// of their own, leases run by the store's: one that is ahead must not take what another has just been given.
     ///

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use nudj_webhook::inbox::{Inbox, MemoryInbox, Recorded, ReplayGuard, Reservation, Settlement};
-use nudj_webhook::{Error, WebhookConfig};
+use nudj_webhook::{Error, Receiver, WebhookConfig};
 
+use crate::harness::{Clock, NUDJ_SECRET, Notes, USER_UPDATED, config, delivery, send};
 use crate::inboxes::{NOW, arrival, claim, keeps_its_promises, limits, record, settle};
 
 /// A guard that several inboxes share; reservations do not run out.
@@ -85,6 +87,49 @@ async fn arrival_whose_request_is_gone_is_recorded_all_the_same() {
     crate::harness::eventually("recorded", async || inbox.depth() == 1).await;
     let confirmed = async || guard.0.lock().get("id:d1").is_some_and(|state| state == "confirmed");
     crate::harness::eventually("confirmed", confirmed).await;
+}
+
+/// A guard that answers when it is let.
+#[derive(Debug)]
+struct Slow(Arc<tokio::sync::Semaphore>);
+
+#[async_trait::async_trait]
+impl ReplayGuard for Slow {
+    async fn reserve(&self, _: &str, _: &str) -> Result<Reservation, Error> {
+        self.0.acquire().await.unwrap().forget();
+        Ok(Reservation::Fresh)
+    }
+
+    async fn confirm(&self, _: &str, _: &str, _: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn release(&self, _: &str, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrival_whose_request_is_gone_is_handled_at_once() {
+    let (gate, notes) = (Arc::new(tokio::sync::Semaphore::new(0)), Notes::default());
+    let receiver = Receiver::builder()
+        .inbox(MemoryInbox::new(&config()).guarded_by(Slow(Arc::clone(&gate))))
+        .config(config())
+        .secret(NUDJ_SECRET)
+        .clock(Clock::start())
+        .on_any(notes.succeeding())
+        .build()
+        .unwrap();
+    let given_up = send(&receiver.service(), delivery("d1", USER_UPDATED)).await;
+    assert_eq!(given_up, StatusCode::SERVICE_UNAVAILABLE, "recorded too late");
+    // Another request goes away by itself.
+    let service = receiver.service();
+    let gone = tokio::time::timeout(Duration::from_secs(1), send(&service, delivery("d2", USER_UPDATED))).await;
+    assert!(gone.is_err());
+    let begun = tokio::time::Instant::now();
+    gate.add_permits(2);
+    notes.reached(2).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
