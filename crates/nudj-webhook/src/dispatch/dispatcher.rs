@@ -19,8 +19,15 @@ use crate::{QueueConfig, RetryConfig};
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// How long the inbox may take to note what was cut off; within the grace that the receiver gives after its deadline.
-const NOTING: Duration = Duration::from_millis(800);
+/// After the deadline, for an inbox that is being asked in this moment: what it gives out must be given back.
+const LAST_ANSWER: Duration = Duration::from_millis(150);
+
+/// How long handlers that were dropped may take to be gone. One that blocks its thread never is.
+const DROPPING: Duration = Duration::from_millis(50);
+
+/// How long the inbox may take to note what was cut off; with the two above within the grace that the receiver gives
+/// after its deadline.
+const NOTING: Duration = Duration::from_millis(700);
 
 /// A lease outlasts the handlers by as much as they may take, at most this: time to note how they ended.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -69,9 +76,36 @@ impl Running {
 }
 
 impl Dispatcher {
-    /// Works until it is told to drain; when nobody is left who could tell, it drains without a deadline. Returns how many attempts were cut off.
+    /// Works until it is told to drain; when nobody is left who could tell, it drains without a deadline. Returns how many
+    /// attempts were cut off.
     pub(crate) async fn run(mut self) -> u64 {
         let mut running = Running::default();
+        let overdue = overdue(self.phase.clone());
+        tokio::select! {
+            biased;
+            () = self.work_until_drained(&mut running) => {}
+            () = overdue => tracing::error!("the webhook inbox hung at the deadline"),
+        }
+        running.tasks.abort_all();
+        let mut left = Vec::new();
+        let dropped = async {
+            while let Some(cut_off) = running.next().await {
+                left.extend(cut_off);
+            }
+        };
+        let _ = timeout(DROPPING, dropped).await;
+        // Those that are still there go on as they like, so only their lease can end them.
+        let cut_off = left.iter().chain(running.works.values()).filter(|work| !work.has_ended()).count();
+        // All at the same time, and not for long: who drains is told in any case.
+        let noted = join_all(left.into_iter().map(Work::cut_off));
+        if timeout(NOTING, noted).await.is_err() {
+            tracing::error!("the webhook inbox did not take what was cut off; its handlers are called again");
+        }
+        cut_off as u64
+    }
+
+    /// Ends at the deadline as well, as soon as the inbox has answered.
+    async fn work_until_drained(&mut self, running: &mut Running) {
         let mut next_sweep = Instant::now() + SWEEP;
         loop {
             let phase = *self.phase.borrow_and_update();
@@ -79,12 +113,12 @@ impl Dispatcher {
             if let Phase::Draining(deadline) = phase
                 && Instant::now() >= deadline
             {
-                break;
+                return;
             }
-            let started = self.start_due(&mut running).await;
+            let started = self.start_due(running).await;
             let ending = orphaned || matches!(phase, Phase::Draining(_));
             if running.tasks.is_empty() && ending && self.is_drained(&started).await {
-                return 0;
+                return;
             }
             let wait = self.next_look(&started, running.tasks.len(), next_sweep).await;
             let deadline = match phase {
@@ -108,18 +142,6 @@ impl Dispatcher {
                 self.sweep().await;
             }
         }
-        running.tasks.abort_all();
-        let mut left = Vec::new();
-        while let Some(cut_off) = running.next().await {
-            left.extend(cut_off);
-        }
-        let cut_off = left.iter().filter(|work| !work.has_ended()).count();
-        // All at the same time, and not for long: who drains is told in any case.
-        let noted = join_all(left.into_iter().map(Work::cut_off));
-        if timeout(NOTING, noted).await.is_err() {
-            tracing::error!("the webhook inbox did not take what was cut off; its handlers are called again");
-        }
-        cut_off as u64
     }
 
     /// Starts what is due, as far as there are workers; the number started.
@@ -203,5 +225,15 @@ impl Dispatcher {
 
     fn now(&self) -> i64 {
         unix_millis(self.clock.now())
+    }
+}
+
+/// Ends when the deadline of a drain has passed and an answer of the inbox should have come.
+async fn overdue(mut phase: watch::Receiver<Phase>) {
+    let draining = phase.wait_for(|phase| matches!(phase, Phase::Draining(_))).await.map(|phase| *phase);
+    match draining {
+        Ok(Phase::Draining(deadline)) => sleep_until(deadline + LAST_ANSWER).await,
+        // Nobody is left who could set one.
+        _ => std::future::pending().await,
     }
 }

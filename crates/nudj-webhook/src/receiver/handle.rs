@@ -19,6 +19,9 @@ use crate::{Error, Snapshot, Verifier, WebhookConfig};
 /// After the deadline, for noting in the inbox what was cut off.
 const STORE_GRACE: Duration = Duration::from_secs(1);
 
+/// No deadline is longer: points in time end somewhere.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(30 * 86_400);
+
 /// A running receiver. Clones are handles of the same one.
 ///
 /// ```
@@ -133,13 +136,12 @@ impl Receiver {
     }
 
     /// Stops: new requests are answered 503, those under way end, what is due is handled, all until `deadline` from
-    /// now; attempts still under way then are dropped. Deliveries that wait for a retry are waited for too unless the
+    /// now (at most 30 days); attempts still under way then are dropped. Deliveries that wait for a retry are waited for too unless the
     /// inbox keeps them. A second call waits for the first and gives the same report.
     ///
     /// When this future is dropped, the intake stays closed; call again to go on.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let now = Instant::now();
-        let until = now.checked_add(deadline).unwrap_or(now + Duration::from_secs(86_400));
+        let until = end_of(deadline);
         self.order(|phase| (phase == Phase::Running).then_some(Phase::Closed));
         let mut task = self.task.lock().await;
         let running = match &mut *task {
@@ -150,7 +152,8 @@ impl Receiver {
         let places = u32::try_from(self.intake.config.max_in_flight).unwrap_or(u32::MAX);
         let _ = timeout_at(until, self.intake.places.acquire_many(places)).await;
         self.order(|_| Some(Phase::Draining(until)));
-        // The dispatcher keeps the deadline itself, unless its store hangs.
+        // The dispatcher keeps the deadline itself, unless its inbox blocks the thread; then nothing of it is known, and
+        // waiting for its end would be waiting for the inbox.
         let cut_off = match timeout_at(until + STORE_GRACE, &mut *running).await {
             Ok(ended) => ended.unwrap_or(0),
             Err(_elapsed) => {
@@ -176,4 +179,9 @@ impl Receiver {
     fn now(&self) -> i64 {
         unix_millis(self.intake.clock.now())
     }
+}
+
+/// When `deadline` from now is.
+pub(super) fn end_of(deadline: Duration) -> Instant {
+    Instant::now() + deadline.min(LONGEST_DEADLINE)
 }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service as _;
 
+use super::handle::end_of;
 use super::{Receiver, ShutdownReport};
 
 /// Out of file handles: a moment later there may be some.
@@ -52,8 +53,7 @@ impl Receiver {
         }
         drop(listener);
         drop(closing);
-        let now = Instant::now();
-        let until = now.checked_add(deadline).unwrap_or(now + Duration::from_secs(86_400));
+        let until = end_of(deadline);
         let _ = timeout_at(until, async { while connections.join_next().await.is_some() {} }).await;
         self.shutdown(until.saturating_duration_since(Instant::now())).await
     }

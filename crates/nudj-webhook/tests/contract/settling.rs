@@ -17,12 +17,15 @@ struct Away {
     inbox: Arc<MemoryInbox>,
     away: Arc<AtomicBool>,
     hangs: bool,
+    /// Gives out nothing, and does not answer either.
+    deaf: Arc<AtomicBool>,
 }
 
 impl Away {
     fn new(hangs: bool) -> (Self, Arc<AtomicBool>) {
         let away = Arc::new(AtomicBool::new(true));
-        (Self { inbox: Arc::new(MemoryInbox::new(&config())), away: Arc::clone(&away), hangs }, away)
+        let inbox = Arc::new(MemoryInbox::new(&config()));
+        (Self { inbox, away: Arc::clone(&away), hangs, deaf: Arc::default() }, away)
     }
 }
 
@@ -37,6 +40,9 @@ impl Inbox for Away {
     }
 
     async fn claim(&self, limit: usize, now: i64, lease: Duration) -> Result<Vec<Claimed>, Error> {
+        if self.deaf.load(SeqCst) {
+            return std::future::pending().await;
+        }
         self.inbox.claim(limit, now, lease).await
     }
 
@@ -169,4 +175,34 @@ async fn handler_that_had_succeeded_at_the_deadline_is_not_called_again() {
     slow.reached(1).await;
     assert_eq!(second.shutdown(Duration::from_secs(3)).await.left, 0);
     assert_eq!((fast.attempts(), slow.attempts()), (vec![1], vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_is_cut_off_and_noted_also_when_the_inbox_hangs_at_the_deadline() {
+    // It was dropped with the dispatcher: reported as none, and left to its lease.
+    let (inbox, away) = Away::new(false);
+    away.store(false, SeqCst);
+    let slow = Notes::default();
+    let called = Arc::new(tokio::sync::Notify::new());
+    let begun = Arc::clone(&called);
+    let first = builder(inbox.clone()).on_any(move |_: Delivery| {
+        begun.notify_one();
+        std::future::pending::<Result<(), std::io::Error>>()
+    });
+    let first = first.build().unwrap();
+    deliver(&first, "d1").await;
+    called.notified().await;
+    inbox.deaf.store(true, SeqCst);
+    // So that it is being asked.
+    deliver(&first, "d2").await;
+    let begun = tokio::time::Instant::now();
+    let report = first.shutdown(Duration::from_secs(3)).await;
+    assert_eq!((report.left, report.cut_off), (2, 1));
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+
+    inbox.deaf.store(false, SeqCst);
+    let second = builder(inbox).on_any(slow.succeeding()).build().unwrap();
+    slow.reached(2).await;
+    assert_eq!(second.shutdown(Duration::from_secs(3)).await.left, 0);
+    assert_eq!(slow.attempts(), [1, 1], "an attempt that was cut off does not count");
 }
