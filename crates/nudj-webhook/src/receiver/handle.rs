@@ -136,7 +136,8 @@ impl Receiver {
     }
 
     /// Stops: new requests are answered 503, those under way end, what is due is handled, all until `deadline` from
-    /// now (at most 30 days); attempts still under way then are dropped. Deliveries that wait for a retry are waited for too unless the
+    /// now (at most 30 days); attempts still under way then are dropped. Requests that are not whole after three quarters
+    /// of it are answered 503 as well, so that the last quarter is for the handlers. Deliveries that wait for a retry are waited for too unless the
     /// inbox keeps them. A second call waits for the first and gives the same report.
     ///
     /// When this future is dropped, the intake stays closed; call again to go on.
@@ -148,9 +149,11 @@ impl Receiver {
             Task::Ended(report) => return *report,
             Task::Running(running) => running,
         };
-        // Requests under way may still record; a drain that ended before would not see it.
+        // Requests under way may still record; a drain that ended before would not see it. A sender that is slow must not
+        // take all the time: what is recorded at the end could not be handled.
         let places = u32::try_from(self.intake.config.max_in_flight).unwrap_or(u32::MAX);
-        let _ = timeout_at(until, self.intake.places.acquire_many(places)).await;
+        let enough = until - deadline.min(LONGEST_DEADLINE) / 4;
+        let _ = timeout_at(enough, self.intake.places.acquire_many(places)).await;
         self.order(|_| Some(Phase::Draining(until)));
         // The dispatcher keeps the deadline itself, unless its inbox blocks the thread; then nothing of it is known, and
         // waiting for its end would be waiting for the inbox.

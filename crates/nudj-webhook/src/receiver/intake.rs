@@ -78,6 +78,10 @@ impl Intake {
             body,
             received_at: unix_millis(now),
         };
+        // The body may have taken long. Whoever drains has waited for it, and does no longer.
+        if matches!(*self.phase.borrow(), Phase::Draining(_)) {
+            return Err(Answer::Unavailable);
+        }
         self.record(arrival).await
     }
 

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 use tower_service::Service as _;
 
 use super::handle::end_of;
@@ -27,7 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Receiver {
     /// Serves the configured path on `listener` until `stop` ends, then [shuts down](Self::shutdown): accepts no
-    /// connection any more, answers the requests under way, handles what is due, all within `deadline`.
+    /// connection any more, answers the requests under way, handles what is due at the same time, all within `deadline`.
     ///
     /// Plain HTTP/1: TLS belongs to the proxy in front. A connection that takes longer than `read_timeout` to send a
     /// request's head, idle time included, is closed. Other paths are answered 404.
@@ -53,9 +53,10 @@ impl Receiver {
         }
         drop(listener);
         drop(closing);
-        let until = end_of(deadline);
-        let _ = timeout_at(until, async { while connections.join_next().await.is_some() {} }).await;
-        self.shutdown(until.saturating_duration_since(Instant::now())).await
+        // At the same time: a connection that stalls must not take the time of the handlers.
+        let ended = timeout_at(end_of(deadline), async { while connections.join_next().await.is_some() {} });
+        let (report, _) = tokio::join!(self.shutdown(deadline), ended);
+        report
     }
 
     /// One connection; told to end when `closed` has lost its sender.

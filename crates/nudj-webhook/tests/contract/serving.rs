@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::StatusCode;
 use nudj_webhook::{Delivery, Receiver, ShutdownReport, WebhookConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Clock, NUDJ_SECRET, START, USER_UPDATED, config, nudj, signed_head};
+use crate::harness::{Clock, NUDJ_SECRET, START, USER_UPDATED, config, delivery, eventually, nudj, send, signed_head};
 use crate::wire::post;
 
 struct Server {
@@ -99,4 +100,29 @@ async fn stranger_who_waits_for_a_go_ahead_gets_a_refusal_instead() {
     assert!(rest(stranger).await.starts_with("HTTP/1.1 401"));
     server.stop.send(()).unwrap();
     server.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn connection_that_stalls_does_not_put_the_shutdown_off() {
+    let server = start(config()).await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    let signature = nudj().sign("", 0, USER_UPDATED);
+    let length = USER_UPDATED.len();
+    let text = format!(
+        "POST /webhooks HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\nx-nudj-signature: {signature}\r\n\
+         x-nudj-delivery-id: d1\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stalled.write_all(text.as_bytes()).await.unwrap();
+    let mut interim = [0; 25];
+    stalled.read_exact(&mut interim).await.unwrap();
+    server.stop.send(()).unwrap();
+    // Its shutdown has begun, though the connection is still there.
+    let service = server.receiver.service();
+    eventually("closed", async || {
+        send(&service, delivery("d2", USER_UPDATED)).await == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
+    stalled.write_all(USER_UPDATED).await.unwrap();
+    assert!(rest(stalled).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(server.task.await.unwrap().left, 0);
 }

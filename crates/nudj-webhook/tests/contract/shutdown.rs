@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use nudj_webhook::inbox::{Arrival, Claimed, DeadLetter, Inbox, Recorded, Settlement, Swept};
 use nudj_webhook::{Delivery, Error, Receiver};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::harness::{Clock, NUDJ_SECRET, Notes, USER_UPDATED, config, delivery, send};
 
@@ -54,16 +57,21 @@ async fn retry_is_waited_for_within_the_deadline() {
     assert_eq!((report.left, notes.attempts()), (0, vec![1, 2]));
 }
 
+/// A request whose body is yet to come.
+fn half(receiver: &Receiver, id: &str) -> (oneshot::Sender<Bytes>, JoinHandle<StatusCode>) {
+    let (sender, body) = oneshot::channel::<Bytes>();
+    let head = delivery(id, USER_UPDATED).headers().clone();
+    let stream = futures_util::stream::once(async move { body.await.map(http_body::Frame::data) });
+    let request = crate::harness::request(head, http_body_util::StreamBody::new(Box::pin(stream)));
+    let service = receiver.service();
+    (sender, tokio::spawn(async move { send(&service, request).await }))
+}
+
 #[tokio::test(start_paused = true)]
 async fn request_under_way_when_the_shutdown_begins_is_still_handled() {
     let notes = Notes::default();
     let receiver = receiver(notes.succeeding());
-    let (sender, body) = tokio::sync::oneshot::channel::<bytes::Bytes>();
-    let head = delivery("d1", USER_UPDATED).headers().clone();
-    let stream = futures_util::stream::once(async move { body.await.map(http_body::Frame::data) });
-    let request = crate::harness::request(head, http_body_util::StreamBody::new(Box::pin(stream)));
-    let service = receiver.service();
-    let under_way = tokio::spawn(async move { send(&service, request).await });
+    let (sender, under_way) = half(&receiver, "d1");
     tokio::time::sleep(Duration::from_millis(1)).await;
     let stopping = tokio::spawn({
         let receiver = receiver.clone();
@@ -71,10 +79,30 @@ async fn request_under_way_when_the_shutdown_begins_is_still_handled() {
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(send(&receiver.service(), delivery("d2", USER_UPDATED)).await, StatusCode::SERVICE_UNAVAILABLE);
-    sender.send(bytes::Bytes::from_static(USER_UPDATED)).unwrap();
+    sender.send(Bytes::from_static(USER_UPDATED)).unwrap();
     assert_eq!(under_way.await.unwrap(), StatusCode::OK);
     assert_eq!(stopping.await.unwrap().left, 0);
     assert_eq!(notes.ids(), ["d1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_ends_too_late_to_be_handled_is_not_taken() {
+    // It was answered 200, and lost with the memory: 100 ms were left to its handler, or it came after the drain.
+    for seconds in [3.9, 4.1] {
+        let receiver = receiver(async |_: Delivery| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<(), std::io::Error>(())
+        });
+        let (sender, under_way) = half(&receiver, "d1");
+        tokio::task::yield_now().await;
+        let late = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            sender.send(Bytes::from_static(USER_UPDATED)).unwrap();
+            under_way.await.unwrap()
+        });
+        let report = receiver.shutdown(Duration::from_secs(4)).await;
+        assert_eq!((late.await.unwrap(), report.left), (StatusCode::SERVICE_UNAVAILABLE, 0), "{seconds} s");
+    }
 }
 
 #[tokio::test(start_paused = true)]
