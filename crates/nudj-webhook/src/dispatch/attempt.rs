@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
+use super::handled::{given_up, is_over, reasons};
 use super::handler::{Delivery, Handler, Handlers, Permanent};
 use super::work::Progress;
 use crate::event::Event;
@@ -17,11 +18,11 @@ pub(super) struct Failure {
     pub(super) permanent: bool,
 }
 
-/// Calls every handler that has not succeeded yet, all at the same time; those that succeed are added to `progress` as
-/// soon as they do.
+/// Calls every handler that has neither succeeded yet nor failed for good, all at the same time; those that do are added
+/// to `progress` as soon as they do.
 ///
 /// # Errors
-/// What the handlers failed with, all of them.
+/// What the handlers failed with, all of them, those of earlier attempts that failed for good included.
 pub(super) async fn attempt(
     handlers: &Handlers,
     claimed: Claimed,
@@ -35,32 +36,27 @@ pub(super) async fn attempt(
         attempt: claimed.attempt,
         received_at: from_unix_millis(claimed.received_at),
     };
-    let left = handlers.of(event.name()).filter(|subscription| !claimed.handled.contains(&subscription.name));
+    let left = handlers.of(event.name()).filter(|subscription| !is_over(&claimed.handled, &subscription.name));
     let calls = left.map(|subscription| {
         let (name, handler, delivery) = (&subscription.name, Arc::clone(&subscription.handler), delivery.clone());
         async move {
-            call(&*handler, delivery, limit).await.map_err(|failure| failure.of(name))?;
-            // Now, not when all have ended: the slowest may be cut off.
-            progress.succeeded(name);
-            Ok(())
+            // Noted now, not when all have ended: the slowest may be cut off.
+            match call(&*handler, delivery, limit).await {
+                Ok(()) => progress.over(name.clone()),
+                Err(Failure { reason, permanent: true }) => progress.over(given_up(&format!("{name}: {reason}"))),
+                Err(Failure { reason, .. }) => return Some(format!("{name}: {reason}")),
+            }
+            None
         }
     });
-    let results: Vec<Result<(), Failure>> = futures_util::future::join_all(calls).await;
-    results.into_iter().filter_map(Result::err).reduce(|first, other| first.and(&other)).map_or(Ok(()), Err)
-}
-
-impl Failure {
-    fn of(self, name: &str) -> Self {
-        Self { reason: format!("{name}: {}", self.reason), ..self }
+    let curable: Vec<String> = futures_util::future::join_all(calls).await.into_iter().flatten().collect();
+    let handled = progress.handled();
+    let all: Vec<&str> = reasons(&handled).chain(curable.iter().map(String::as_str)).collect();
+    if all.is_empty() {
+        return Ok(());
     }
-
-    fn and(self, other: &Self) -> Self {
-        Self {
-            reason: format!("{}; {}", self.reason, other.reason),
-            // One that may be cured is worth another attempt for all.
-            permanent: self.permanent && other.permanent,
-        }
-    }
+    // One that may be cured is worth another attempt.
+    Err(Failure { reason: all.join("; "), permanent: curable.is_empty() })
 }
 
 async fn call(handler: &dyn Handler, delivery: Delivery, limit: Duration) -> Result<(), Failure> {

@@ -25,8 +25,8 @@ pub struct Delivery {
 
 /// Handles deliveries. Implemented by every `Fn(Delivery) -> impl Future<Output = Result<(), E>>`.
 ///
-/// An error, a panic or a time-out is a failed attempt, which is repeated after its backoff; [`Permanent`] is not
-/// repeated. The future is dropped when its time is up or the receiver's shutdown deadline passes.
+/// An error, a panic or a time-out is a failed attempt, which is repeated after its backoff; one that failed with
+/// [`Permanent`] is not called again, also when others of the same delivery are. The future is dropped when its time is up or the receiver's shutdown deadline passes.
 pub trait Handler: Send + Sync + 'static {
     /// Handles one delivery.
     fn handle(&self, delivery: Delivery) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -44,7 +44,8 @@ where
     }
 }
 
-/// An error that no repetition would cure: the delivery becomes a dead letter at once.
+/// An error that no repetition would cure: the delivery becomes a dead letter at once, or once its other handlers have
+/// succeeded or used up their attempts.
 ///
 /// ```
 /// use nudj_webhook::{Delivery, Permanent};

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod dispatcher;
+mod handled;
 mod handler;
 mod schedule;
 mod work;

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::attempt::{Failure, attempt};
+use super::handled::succeeded;
 use super::handler::Handlers;
 use super::schedule;
 use crate::counters::Counters;
@@ -27,7 +28,7 @@ pub(super) struct Progress(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Those that have succeeded by now.
+    /// Those that need not be called again.
     handled: Vec<String>,
     /// How it ended, once all have.
     settlement: Option<Settlement>,
@@ -38,11 +39,12 @@ impl Progress {
         Self(Mutex::new(State { handled, settlement: None }))
     }
 
-    pub(super) fn succeeded(&self, handler: &str) {
-        self.0.lock().handled.push(handler.to_owned());
+    /// A handler need not be called again; the line is one of [`handled`](super::handled).
+    pub(super) fn over(&self, line: String) {
+        self.0.lock().handled.push(line);
     }
 
-    fn handled(&self) -> Vec<String> {
+    pub(super) fn handled(&self) -> Vec<String> {
         self.0.lock().handled.clone()
     }
 
@@ -78,7 +80,7 @@ impl Work {
     pub(super) async fn run(mut self) {
         let settlement = if self.claimed.attempt > self.retry.max_attempts {
             let reason = "the process ended during every attempt".to_owned();
-            Settlement::Dead { handled: self.progress.handled(), reason }
+            Settlement::Dead { handled: succeeded(self.progress.handled()), reason }
         } else {
             let ended = attempt(&self.handlers, self.claimed.clone(), self.limit, &self.progress).await;
             self.outcome(ended)
@@ -92,7 +94,7 @@ impl Work {
         self.progress.settlement().is_some()
     }
 
-    /// For a task that was cut off: notes how its handlers ended, or which of them have succeeded.
+    /// For a task that was cut off: notes how its handlers ended, or which of them have.
     pub(super) async fn cut_off(self) {
         let release = || Settlement::Release { handled: self.progress.handled() };
         let settlement = self.progress.settlement().unwrap_or_else(release);
@@ -116,7 +118,7 @@ impl Work {
                     delivery_id = %claimed.id, attempts = claimed.attempt, reason = ?reason,
                     "webhook delivery given up; replay its dead letter once the cause is cured"
                 );
-                Settlement::Dead { handled, reason }
+                Settlement::Dead { handled: succeeded(handled), reason }
             }
         }
     }

@@ -86,7 +86,7 @@ pub struct Claimed {
     pub received_at: i64,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// The handlers that succeeded in earlier attempts.
+    /// What earlier attempts said of handlers that need not be called again, to be kept as it is.
     pub handled: Vec<String>,
     /// Proves that this lease is still ours.
     pub lease: i64,
@@ -102,7 +102,7 @@ pub enum Settlement {
     Retry {
         /// When, in milliseconds since 1970.
         due_at: i64,
-        /// The handlers that have succeeded so far.
+        /// The handlers that have succeeded or failed for good so far.
         handled: Vec<String>,
         /// Why.
         reason: String,
@@ -110,7 +110,7 @@ pub enum Settlement {
     /// It was given out and its handling was cut off: give it out again, and do not count the attempt; `handled` need not
     /// be called again.
     Release {
-        /// The handlers that had succeeded by then.
+        /// The handlers that had succeeded or failed for good by then.
         handled: Vec<String>,
     },
     /// No further attempt.

@@ -232,16 +232,32 @@ async fn reason_of_a_dead_letter_has_the_causes_and_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_curable_failure_among_several_is_worth_another_attempt() {
-    let notes = Notes::default();
+async fn one_curable_failure_among_several_is_worth_another_attempt_of_its_own() {
+    let (never, later) = (Notes::default(), Notes::default());
     let receiver = builder()
-        .on_any(async |_: Delivery| Err::<(), _>(Permanent::new("never")))
-        .on_any(notes.handler(|delivery| if delivery.attempt < 2 { Err("later".into()) } else { Ok(()) }))
+        .on_any(never.handler(|_| Err(Permanent::new("never").into())))
+        .on_any(later.handler(|delivery| if delivery.attempt < 3 { Err("later".into()) } else { Ok(()) }))
         .build()
         .unwrap();
     deliver(&receiver, "d1", USER_UPDATED).await;
     let letters = dead(&receiver, 1).await;
-    assert_eq!((notes.attempts(), letters[0].reason.as_str()), (vec![1, 2], "*#0: never"));
+    assert_eq!(letters[0].reason, "*#0: never");
+    assert_eq!((never.attempts(), later.attempts()), (vec![1], vec![1, 2, 3]), "what is incurable is not repeated");
+    // Who replays it has cured the cause.
+    assert!(receiver.replay_dead_letter("d1").await.unwrap());
+    never.reached(2).await;
+    assert_eq!((never.attempts(), later.len()), (vec![1, 1], 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letter_says_why_each_of_its_handlers_failed() {
+    let receiver = builder()
+        .on_any(async |_: Delivery| Err::<(), _>(Permanent::new("never")))
+        .on_any(async |_: Delivery| Err::<(), _>(std::io::Error::other("away")))
+        .build()
+        .unwrap();
+    deliver(&receiver, "d1", USER_UPDATED).await;
+    assert_eq!(dead(&receiver, 1).await[0].reason, "*#0: never; *#1: away");
 }
 
 #[tokio::test(start_paused = true)]
