@@ -79,8 +79,11 @@ pub struct ReplayConfig {
     /// after that is a new one, unless [`max_event_age`](WebhookConfig::max_event_age) refuses it.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
-    /// Most ids remembered. When full, the oldest goes if it is older than twice the tolerance; else new deliveries are
-    /// answered 503. At least 1, default 1 000 000 (about 64 MB in memory, once that many came).
+    /// Most ids remembered. At least 1, default 1 000 000 (about 64 MB in memory, once that many came).
+    ///
+    /// In memory, when full, the oldest goes if it is older than twice the tolerance (or twice `max_event_age`, see
+    /// there); else new deliveries are answered 503. An SQL inbox refuses none for it: about once a minute it removes
+    /// the oldest of those over it, which are older than that. What a `RedisGuard` keeps has no such limit.
     pub capacity: usize,
     /// Also treat a delivery whose body came before, byte for byte, as repeated, whatever its id. Nudj does not sign
     /// `X-Nudj-Delivery-Id`, so that somebody who captured a request could send it again under a new id; this stops

@@ -2,7 +2,7 @@
 //!
 //! | inbox | survives | shared by several receivers |
 //! |---|---|---|
-//! | [`MemoryInbox`] | nothing | no; with `RedisGuard` repeats are known to all |
+//! | [`MemoryInbox`] | nothing | no; with `RedisGuard` (feature `redis`, Redis 7.0 or later) repeats are known to all |
 //! | `SqliteInbox` (feature `sqlite`) | kill -9, power loss | on one machine |
 //! | `PostgresInbox` (feature `postgres`) | kill -9, power loss | yes |
 //!

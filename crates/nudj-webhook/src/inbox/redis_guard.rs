@@ -18,7 +18,9 @@ const CONFIRMED: &str = "seen";
 /// Keeps the ids in Redis, one key each with an expiry. Connects when first used, and again by itself; a command that
 /// takes longer than 500 ms has failed, and the delivery is answered 503.
 ///
-/// Redis must keep what it was told: with an eviction policy that drops such keys, repeats are handled twice.
+/// Needs Redis 7.0 or later, or a server that knows as much (`SET` with `NX` and `GET` at once); an older one refuses the
+/// command, and every delivery is answered 503. Redis must keep what it was told: with an eviction policy that drops such
+/// keys, repeats are handled twice.
 #[derive(Clone)]
 pub struct RedisGuard {
     connection: ConnectionManager,
