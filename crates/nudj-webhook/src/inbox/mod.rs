@@ -20,7 +20,8 @@
 //! A receiver that dies while it handles a delivery leaves a lease, which runs out; the delivery is then handled again.
 //! An inbox that cannot be reached when the handlers have ended is tried until then. So a handler succeeds at least once,
 //! and exactly once unless the process dies, or the inbox stays away until the lease has run out, between the handler's
-//! end and the record of it: make effects idempotent by [`Delivery::id`](crate::Delivery::id).
+//! end and the record of it: make effects idempotent by [`Delivery::id`](crate::Delivery::id). Leases run by the clock of
+//! the database or, with SQLite, of the machine, which must not be set ahead meanwhile.
 
 mod memory;
 #[cfg(feature = "redis")]
