@@ -18,7 +18,8 @@ pub struct CredentialsConfig {
     /// The longest one fetch may take. Default 10 s; not 0.
     #[serde(with = "humantime_serde")]
     pub fetch_timeout: Duration,
-    /// The wait after the first failed renewal; it doubles, with jitter, up to `max_backoff`. Default 1 s; not 0.
+    /// The wait after the first failed renewal, or after one that a refusal led to; it doubles, with jitter, up to `max_backoff`. Calls
+    /// that need a credential meanwhile get the last error, refused ones their 401. Default 1 s; not 0.
     #[serde(with = "humantime_serde")]
     pub backoff: Duration,
     /// The longest wait between failed renewals. Default 60 s.

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -9,12 +9,16 @@ use std::{
 
 use arc_swap::{ArcSwapOption, Guard};
 use http::HeaderName;
-use tokio::time::{Instant, sleep, timeout};
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
 use super::{
-    Credential, CredentialError, CredentialProvider, CredentialsConfig, Scheme,
+    Credential, CredentialError, CredentialProvider, CredentialsConfig, Scheme, background,
     generation::{AfterRefusal, Generation, after_refusal, valid},
-    renewal,
+    rest::Rest,
     single_flight::{Boarding, SingleFlight},
 };
 use crate::{
@@ -28,18 +32,23 @@ type Renewed = Result<Arc<Generation>, CredentialError>;
 ///
 /// The first call starts a task that renews in the background; it ends when the last clone is dropped.
 #[derive(Clone)]
-pub struct Credentials(Arc<Shared>);
+pub struct Credentials(pub(super) Arc<Shared>);
 
-struct Shared {
-    provider: Arc<dyn CredentialProvider>,
+pub(super) struct Shared {
+    pub(super) provider: Arc<dyn CredentialProvider>,
     name: Arc<str>,
     scheme: Scheme,
-    config: CredentialsConfig,
+    pub(super) config: CredentialsConfig,
     observers: Observers,
-    current: ArcSwapOption<Generation>,
+    pub(super) current: ArcSwapOption<Generation>,
     next: AtomicU64,
     flight: SingleFlight<Renewed>,
-    renewing: AtomicBool,
+    pub(super) renewing: AtomicBool,
+    /// How often somebody else's credential was put in, under the flight's lock: a fetch that began before knows none of it.
+    rotations: AtomicU64,
+    rest: Mutex<Rest>,
+    /// Whether an accepted credential is news to `rest`.
+    was_refused: AtomicBool,
 }
 
 /// What may be shown of a credential: anything but itself.
@@ -89,6 +98,9 @@ impl Credentials {
             next: AtomicU64::new(1),
             flight: SingleFlight::default(),
             renewing: AtomicBool::new(false),
+            rotations: AtomicU64::new(0),
+            rest: Mutex::new(Rest::new()),
+            was_refused: AtomicBool::new(false),
         })))
     }
 
@@ -116,7 +128,11 @@ impl Credentials {
     /// # Errors
     /// [`CredentialError::Unusable`]; the one there stays.
     pub fn rotate_to(&self, credential: &Credential) -> Result<(), CredentialError> {
-        self.0.install(credential, true).map(drop)
+        self.0.flight.between(|| {
+            self.0.install(credential, true)?;
+            self.0.rotations.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
     }
 
     /// What may be shown.
@@ -142,6 +158,13 @@ impl Credentials {
         self.0.provider.renews()
     }
 
+    /// One that was put in by a rotation, or outlived the runtime it came in, has nobody yet who renews it early.
+    pub(super) fn keep_renewing(&self, generation: &Generation) {
+        if generation.expires.is_some() {
+            self.0.keep_renewing();
+        }
+    }
+
     /// Whether a refusal can be helped at all.
     pub(super) fn can_replay(&self) -> bool {
         self.renews() || self.0.current.load().as_ref().is_some_and(|current| current.fallback.is_some())
@@ -154,6 +177,11 @@ impl Credentials {
 
     /// A generation was accepted: the one before it need not be kept.
     pub(super) fn accepted(&self, generation: &Arc<Generation>) {
+        if self.0.was_refused.load(Ordering::Relaxed) {
+            let mut rest = self.0.rest.lock();
+            rest.accepted();
+            self.0.was_refused.store(false, Ordering::Relaxed);
+        }
         if generation.fallback.is_none() {
             return;
         }
@@ -183,12 +211,30 @@ impl Credentials {
                 });
                 Ok(old)
             }
-            AfterRefusal::Renew => self.renewed(Some(refused)).await,
+            AfterRefusal::Renew => {
+                let grounded = || {
+                    let mut rest = self.0.rest.lock();
+                    let may = rest.may_renew(&self.0.config, Instant::now());
+                    self.0.was_refused.store(true, Ordering::Relaxed);
+                    (!may).then(|| self.0.unusable("another was refused a moment ago"))
+                };
+                self.flown(Some(refused), grounded).await
+            }
         }
+    }
+
+    /// A credential for a call that has none.
+    pub(super) async fn first(self) -> Renewed {
+        self.flown(None, || self.0.rest.lock().error(Instant::now())).await
     }
 
     /// A credential other than number `stale`: joins the renewal under way or starts one.
     pub(super) async fn renewed(&self, stale: Option<u64>) -> Renewed {
+        self.flown(stale, || None).await
+    }
+
+    /// As [`renewed`](Self::renewed); starts none where `grounded` says why not.
+    async fn flown(&self, stale: Option<u64>, grounded: impl FnOnce() -> Option<CredentialError>) -> Renewed {
         self.0.keep_renewing();
         let newer = || {
             self.0
@@ -196,15 +242,17 @@ impl Credentials {
                 .load_full()
                 .filter(|current| stale.is_none_or(|stale| current.number != stale) && current.is_valid(Instant::now))
         };
-        let mut end = match self.0.flight.board(newer) {
+        let mut end = match self.0.flight.board(newer, grounded) {
             Ok(newer) => return Ok(newer),
+            Err(Boarding::NotNow(error)) => return Err(error),
             Err(Boarding::Joined(end)) => end,
             Err(Boarding::First(sender, end)) => {
                 // A task of its own, so that it outlives the call that wanted it.
                 let shared = Arc::clone(&self.0);
+                let rotations = shared.rotations.load(Ordering::Relaxed);
                 tokio::spawn(async move {
                     let fetched = shared.fetch().await;
-                    let renewed = shared.flight.land(&sender, || shared.take_in(fetched));
+                    let renewed = shared.flight.land(&sender, || shared.take_in(fetched, rotations));
                     shared.tell(&renewed);
                 });
                 end
@@ -226,12 +274,23 @@ impl Shared {
         }
     }
 
-    fn take_in(&self, fetched: Result<Credential, CredentialError>) -> Renewed {
-        let credential = fetched?;
+    /// What was fetched becomes the current one, unless a rotation came since: the source may have answered with the key of before.
+    fn take_in(&self, fetched: Result<Credential, CredentialError>, rotations: u64) -> Renewed {
+        if rotations != self.rotations.load(Ordering::Relaxed)
+            && let Some(rotated) = self.current.load_full()
+        {
+            return Ok(rotated);
+        }
+        let taken = fetched.and_then(|credential| self.take(&credential));
+        self.rest.lock().fetched(taken.as_ref().err(), &self.config, Instant::now());
+        taken
+    }
+
+    fn take(&self, credential: &Credential) -> Renewed {
         if credential.lifetime().is_some_and(|lifetime| lifetime.is_zero()) {
             return Err(self.unusable("it has expired already; is this machine's clock or the issuer's right?"));
         }
-        self.install(&credential, false)
+        self.install(credential, false)
     }
 
     fn tell(&self, renewed: &Renewed) {
@@ -270,68 +329,14 @@ impl Shared {
         CredentialError::Unusable { provider: Arc::clone(&self.name), problem }
     }
 
-    /// Starts the background renewal, once.
+    /// Starts the background renewal, once, where there is a runtime to run it.
     fn keep_renewing(self: &Arc<Self>) {
-        if self.provider.renews() && !self.renewing.swap(true, Ordering::Relaxed) {
-            let renewing = Renewing(Arc::downgrade(self));
-            tokio::spawn(renew_in_background(renewing, Arc::clone(&self.provider)));
-        }
-    }
-}
-
-/// Says that the task runs. However that ends, also with its runtime or by a panic of the provider's, the next fetch starts another.
-struct Renewing(Weak<Shared>);
-
-impl Drop for Renewing {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.renewing.store(false, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Renews ahead of expiry, and whenever the source says that it changed, as long as anybody holds the credentials.
-async fn renew_in_background(renewing: Renewing, provider: Arc<dyn CredentialProvider>) {
-    let Renewing(shared) = &renewing;
-    /// How often a credential that does not expire is looked at, to end when nobody needs it any more.
-    const LOOK: Duration = Duration::from_secs(60);
-    /// No wait ends beyond what the clock can tell.
-    const LONGEST: Duration = Duration::from_secs(365 * 86_400);
-    let mut rng = fastrand::Rng::new();
-    let mut failures = 0u32;
-    let mut planned = None;
-    loop {
-        let Some(alive) = shared.upgrade() else { return };
-        let current = alive.current.load_full();
-        let now = Instant::now();
-        let number = current.as_ref().map(|current| current.number);
-        let due = match (planned, &current) {
-            // A plan is for one credential; another one has another life.
-            (Some((for_number, at)), _) if for_number == number => Some(at),
-            (_, Some(current)) => current.expires.map(|expires| {
-                now + renewal::renew_after(expires.saturating_duration_since(now), &alive.config, rng.f64())
-            }),
-            (_, None) => None,
-        };
-        planned = due.map(|at| (number, at));
-        let wait = due.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
-        drop(alive);
-        let changed = tokio::select! {
-            () = sleep(wait) => false,
-            () = provider.changed() => true,
-        };
-        if !changed && due.is_none_or(|at| Instant::now() < at) {
-            continue;
-        }
-        let Some(alive) = shared.upgrade() else { return };
-        match Credentials(alive).renewed(number).await {
-            Ok(_) => failures = 0,
-            Err(_) => {
-                failures = failures.saturating_add(1);
-                let Some(alive) = shared.upgrade() else { return };
-                let wait = renewal::back_off(failures, &alive.config, &mut rng);
-                planned = Some((number, Instant::now() + wait.min(LONGEST)));
-            }
+        if !self.renewing.load(Ordering::Relaxed)
+            && self.provider.renews()
+            && let Ok(runtime) = Handle::try_current()
+            && !self.renewing.swap(true, Ordering::Relaxed)
+        {
+            runtime.spawn(background::renew(self));
         }
     }
 }

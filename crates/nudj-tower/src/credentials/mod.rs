@@ -33,6 +33,8 @@
 //!                   |                ^                                  | failed: back off, try again
 //!                   '--failed--> none (waiters get the error)           '-- expired meanwhile --> fetching
 //! ```
+//! Calls start no fetch within `backoff` of one that failed, which doubles up to `max_backoff`: they get its error. Nor do they within
+//! as much of one that a refusal led to, as long as nothing is accepted: the 401 is answered as it came.
 //!
 //! # Place in the stack
 //! Below retry, so that each attempt carries what is current; above the limiter, so that a replay after a 401 takes quota like any
@@ -52,6 +54,7 @@
 //!
 //! Source: the seed's "Token-Based Authentication" (renew 5 minutes before expiry) and "API Key Management".
 
+mod background;
 mod config;
 mod credential;
 mod error;
@@ -60,6 +63,7 @@ mod keeper;
 mod layer;
 mod provider;
 mod renewal;
+mod rest;
 mod service;
 mod single_flight;
 

@@ -78,12 +78,13 @@ where
         let current = self.credentials.current();
         let Some(generation) = valid(&current) else {
             let credentials = self.credentials.clone();
-            let fetch: Fetch = Box::pin(async move { credentials.renewed(None).await });
+            let fetch: Fetch = Box::pin(credentials.first());
             let spare = Some(Spare::of(self, self.inner.clone(), self.replay.keep(&request), None));
             let fetching = Some(Box::new(Fetching { fetch, request, refused: None }));
             return CredentialedFuture { state: State::Fetching { fetching }, spare };
         };
         let can_replay = self.credentials.renews() || generation.fallback.is_some();
+        self.credentials.keep_renewing(generation);
         // A service that is ready is called right here, so that the request is not parked in the future and moved again. One
         // that is not is asked again from the future, which is the one to be woken.
         match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {

@@ -11,11 +11,13 @@ pub(super) struct SingleFlight<T> {
 
 /// Who asks for a flight.
 #[derive(Debug)]
-pub(super) enum Boarding<T> {
+pub(super) enum Boarding<T, E> {
     /// Nobody flies: start it, and say through this how it ended. Dropping it says that it ended without a result.
     First(watch::Sender<Option<T>>, watch::Receiver<Option<T>>),
     /// One is under way.
     Joined(watch::Receiver<Option<T>>),
+    /// None is, and none may be started.
+    NotNow(E),
 }
 
 impl<T> Default for SingleFlight<T> {
@@ -26,8 +28,12 @@ impl<T> Default for SingleFlight<T> {
 
 impl<T: Clone> SingleFlight<T> {
     /// Joins the flight under way or opens one. `landed` is asked under the same lock that landing takes, so that nobody who comes
-    /// right after a landing starts another for nothing.
-    pub(super) fn board<L>(&self, landed: impl FnOnce() -> Option<L>) -> Result<L, Boarding<T>> {
+    /// right after a landing starts another for nothing; and so is `grounded`, why none may be opened.
+    pub(super) fn board<L, E>(
+        &self,
+        landed: impl FnOnce() -> Option<L>,
+        grounded: impl FnOnce() -> Option<E>,
+    ) -> Result<L, Boarding<T, E>> {
         let mut flight = self.flight.lock();
         if let Some(result) = landed() {
             return Ok(result);
@@ -36,9 +42,18 @@ impl<T: Clone> SingleFlight<T> {
         if let Some(known) = flight.as_ref().filter(|known| known.has_changed().is_ok()) {
             return Err(Boarding::Joined(known.clone()));
         }
+        if let Some(reason) = grounded() {
+            return Err(Boarding::NotNow(reason));
+        }
         let (sender, receiver) = watch::channel(None);
         *flight = Some(receiver.clone());
         Err(Boarding::First(sender, receiver))
+    }
+
+    /// Does something while nobody boards or lands.
+    pub(super) fn between<R>(&self, change: impl FnOnce() -> R) -> R {
+        let _flight = self.flight.lock();
+        change()
     }
 
     /// Ends the flight: `arrive` makes its result visible before anybody can board anew. It runs under a lock, and tells nobody.

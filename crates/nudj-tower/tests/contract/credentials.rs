@@ -24,15 +24,15 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Issues `token-1`, `token-2`, … and counts; each fetch waits for a permit.
-struct Issuer {
-    issued: Arc<AtomicU64>,
-    gate: Arc<Semaphore>,
+pub(crate) struct Issuer {
+    pub(crate) issued: Arc<AtomicU64>,
+    pub(crate) gate: Arc<Semaphore>,
 }
 
-fn issuer(lifetime: Duration) -> (Issuer, Credentials) {
+pub(crate) fn issuer(lifetime: Duration) -> (Issuer, Credentials) {
     let (issued, gate) = (Arc::new(AtomicU64::new(0)), Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)));
     let provider = {
         let (issued, gate) = (Arc::clone(&issued), Arc::clone(&gate));
@@ -51,17 +51,17 @@ fn issuer(lifetime: Duration) -> (Issuer, Credentials) {
 
 /// Answers 401 to every token but the one with this number, and tells what it got.
 #[derive(Clone)]
-struct Server {
-    accepted: Arc<AtomicU64>,
+pub(crate) struct Server {
+    pub(crate) accepted: Arc<AtomicU64>,
     requests: Arc<AtomicU64>,
 }
 
 impl Server {
-    fn accepting(number: u64) -> Self {
+    pub(crate) fn accepting(number: u64) -> Self {
         Self { accepted: Arc::new(AtomicU64::new(number)), requests: Arc::default() }
     }
 
-    fn service(
+    pub(crate) fn service(
         &self,
     ) -> impl Service<Request<String>, Response = Response<String>, Error = BoxError, Future: Send> + Clone + use<>
     {
@@ -75,7 +75,7 @@ impl Server {
     }
 }
 
-async fn call<S>(service: &S) -> Result<Response<String>, BoxError>
+pub(crate) async fn call<S>(service: &S) -> Result<Response<String>, BoxError>
 where
     S: Service<Request<String>, Response = Response<String>, Error = BoxError> + Clone,
 {

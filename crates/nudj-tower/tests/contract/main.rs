@@ -11,6 +11,8 @@ mod circuit_breaker;
 mod correlation;
 #[cfg(feature = "credentials")]
 mod credentials;
+#[cfg(feature = "credentials")]
+mod credentials_rest;
 #[cfg(feature = "deadline")]
 mod deadline;
 #[cfg(feature = "full")]
