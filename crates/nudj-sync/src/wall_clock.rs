@@ -1,6 +1,9 @@
 //! The wall clock, injected: it stamps records that outlive the process. Waiting is done by `tokio::time`.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Tells the time of day.
 pub trait WallClock: fmt::Debug + Send + Sync + 'static {
@@ -17,4 +20,11 @@ impl WallClock for SystemClock {
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }
+}
+
+/// Its time in milliseconds since 1970, and 0 for what was before.
+#[cfg(any(feature = "bidirectional", feature = "event"))]
+pub(crate) fn millis(clock: &dyn WallClock) -> i64 {
+    let since = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

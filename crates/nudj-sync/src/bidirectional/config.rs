@@ -13,8 +13,8 @@ pub struct BidirectionalConfig {
     pub clock_skew: Duration,
     /// How often a sync begins anew when a side changed while it was at work; at least 1. Default 5.
     pub max_rounds: u32,
-    /// Of a hundred known records, how many `sync_known` deletes because the other side has them no more, as a share; one is always
-    /// deleted. Beyond it, it deletes none of them and ends with [`Error::TooManyGone`]: a token of another organisation, or an
+    /// Of a hundred records that are there, how many `sync_known` deletes because the other side has them no more, as a share; one is
+    /// always deleted. Tombstones and records whose sync fails are not counted. Beyond it, it deletes none of them and ends with [`Error::TooManyGone`]: a token of another organisation, or an
     /// empty database, would else take everything along. More than 0, and 1 for no bound. Default 0.25.
     pub max_gone_share: f64,
 }

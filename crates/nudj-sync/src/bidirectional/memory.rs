@@ -2,14 +2,13 @@ use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound,
     sync::Arc,
-    time::UNIX_EPOCH,
 };
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{CONFLICTS_KEPT, Conflict, Fields, Link, Side, State, Version};
-use crate::{Error, SystemClock, WallClock};
+use crate::{Error, SystemClock, WallClock, wall_clock::millis};
 
 /// A side in memory, for tests and trials. Clones share it.
 #[derive(Clone, Debug)]
@@ -42,17 +41,12 @@ impl MemorySide {
         let record = records.entry(key.to_owned()).or_default();
         change(&mut record.fields);
         record.fields.retain(|_, value| !value.is_empty());
-        record.updated_at = Some(self.now());
+        record.updated_at = Some(millis(&*self.clock));
     }
 
     /// Deletes the record as a user of that side would.
     pub fn remove(&self, key: &str) {
         self.records.lock().remove(key);
-    }
-
-    fn now(&self) -> i64 {
-        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 }
 
@@ -63,7 +57,7 @@ impl Side for MemorySide {
     }
 
     async fn write(&self, key: &str, fields: &Fields, was: Option<&Version>) -> Result<Option<Version>, Error> {
-        let updated_at = Some(self.now());
+        let updated_at = Some(millis(&*self.clock));
         let mut records = self.records.lock();
         if records.get(key) != was {
             return Ok(None);

@@ -57,6 +57,7 @@ mod memory;
 mod nudj;
 mod plan;
 mod policy;
+mod round;
 mod side;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,22 +1,10 @@
-use std::{collections::BTreeSet, fmt, sync::Arc, time::UNIX_EPOCH};
+use std::{fmt, sync::Arc};
 
-use super::{
-    BidirectionalConfig, Conflict, Fields, Link, Policy, Side, State, Version, Winner,
-    plan::{Plan, Times, plan},
-};
+use super::{BidirectionalConfig, Conflict, Policy, Side, State, round::Round};
 use crate::{Error, SystemClock, WallClock, under_way::UnderWay};
 
-/// Keys looked at in one go.
+/// Keys read in one go, and records that are there of which a share may be deleted.
 const PAGE: u32 = 100;
-
-/// How a round ended.
-enum Round {
-    Done,
-    /// A side changed meanwhile.
-    Again,
-    /// It would be a deletion, and none was to be made.
-    Held,
-}
 
 /// What a sync did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,12 +19,12 @@ pub struct Synced {
 
 /// Keeps two sides the same.
 pub struct Bidirectional<L, R, S> {
-    local: L,
-    remote: R,
-    state: S,
-    policy: Policy,
-    config: BidirectionalConfig,
-    clock: Arc<dyn WallClock>,
+    pub(super) local: L,
+    pub(super) remote: R,
+    pub(super) state: S,
+    pub(super) policy: Policy,
+    pub(super) config: BidirectionalConfig,
+    pub(super) clock: Arc<dyn WallClock>,
     under_way: UnderWay,
 }
 
@@ -89,19 +77,17 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
     /// [`Error::Local`], [`Error::Remote`]: a side; the next sync goes on. [`Error::UnderWay`]: another call works on this key.
     /// [`Error::Restless`]: the record changed in every round. [`Error::Store`], [`Error::Corrupt`]: the state.
     pub async fn sync(&self, key: &str) -> Result<Synced, Error> {
-        // Nothing is held here.
-        Ok(self.sync_or_hold(key, true).await?.unwrap_or_default())
+        Ok(self.sync_or_hold(key, true).await?.1)
     }
 
-    /// `None` where it would be a deletion and `deletes` is false.
-    async fn sync_or_hold(&self, key: &str, deletes: bool) -> Result<Option<Synced>, Error> {
+    /// How the last round ended, which is held only where it would be a deletion and `deletes` is false.
+    async fn sync_or_hold(&self, key: &str, deletes: bool) -> Result<(Round, Synced), Error> {
         let _place = self.under_way.enter(key).ok_or_else(|| Error::UnderWay { id: key.to_owned() })?;
         let mut synced = Synced::default();
         for _ in 0..self.config.max_rounds {
             match self.round(key, &mut synced, deletes).await? {
-                Round::Done => return Ok(Some(synced)),
-                Round::Held => return Ok(None),
                 Round::Again => {}
+                ended => return Ok((ended, synced)),
             }
         }
         Err(Error::Restless { key: key.to_owned() })
@@ -115,185 +101,65 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
     /// [`max_gone_share`](BidirectionalConfig::max_gone_share). A side that fails is counted and logged.
     pub async fn sync_known(&self) -> Result<(u64, u64), Error> {
         let (mut counts, mut after) = ((0, 0), String::new());
+        // Deletions wait until it is known how many there are, of a page's worth of records that are there: tombstones and failures
+        // say nothing about what is gone.
+        let (mut held, mut there) = (Vec::new(), 0);
         loop {
             let keys = self.state.keys(&after, PAGE).await?;
+            there += self.sync_all(&keys, &mut held, &mut counts).await?;
+            if keys.is_empty() || there >= PAGE as usize {
+                let (gone, of) = (held.len(), std::mem::take(&mut there));
+                if gone > self.config.most_gone(of) {
+                    return Err(Error::TooManyGone { gone, of });
+                }
+                self.delete_all(&std::mem::take(&mut held), &mut counts).await?;
+            }
             let Some(last) = keys.last() else { return Ok(counts) };
             after.clone_from(last);
-            // Deletions wait until it is known how many there are.
-            let held = self.sync_all(&keys, false, &mut counts).await?;
-            let (gone, of) = (held.len(), keys.len());
-            if gone > self.config.most_gone(of) {
-                return Err(Error::TooManyGone { gone, of });
-            }
-            self.sync_all(&held, true, &mut counts).await?;
         }
     }
 
-    /// Adds up how many were written to and how many failed. Gives those that were held.
-    async fn sync_all(&self, keys: &[String], deletes: bool, counts: &mut (u64, u64)) -> Result<Vec<String>, Error> {
-        let (written, failed) = counts;
-        let mut held = Vec::new();
+    /// Puts what would be deleted to `held`, and gives how many are there on one side at least.
+    async fn sync_all(&self, keys: &[String], held: &mut Vec<String>, counts: &mut (u64, u64)) -> Result<usize, Error> {
+        let mut there = 0;
         for key in keys {
-            match self.sync_or_hold(key, deletes).await {
-                Ok(Some(synced)) => {
-                    *written = written.saturating_add(u64::from(synced.wrote_local || synced.wrote_remote))
+            match self.sync_and_count(key, false, counts).await? {
+                Some(Round::There) => there += 1,
+                Some(Round::Held) => {
+                    held.push(key.clone());
+                    there += 1;
                 }
-                Ok(None) => held.push(key.clone()),
-                Err(error @ (Error::Store { .. } | Error::Corrupt { .. })) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(%error, "a record is not in sync");
-                    *failed = failed.saturating_add(1);
-                }
+                Some(Round::Gone | Round::Again) | None => {}
             }
         }
-        Ok(held)
+        Ok(there)
     }
 
-    async fn round(&self, key: &str, synced: &mut Synced, deletes: bool) -> Result<Round, Error> {
-        let link = self.state.link(key).await?;
-        let id = |of: fn(&Link) -> &Option<String>| link.as_ref().and_then(|link| of(link).as_deref());
-        let local = self.local.read(key, id(|link| &link.local_id)).await?;
-        let remote = self.remote.read(key, id(|link| &link.remote_id)).await?;
-        let now = self.now();
-        let times = Times { now, skew: self.config.clock_skew };
-        let conflict = |winner: Winner, outcome| Conflict {
-            key: key.to_owned(),
-            local: local.as_ref().map(|version| version.fields.clone()),
-            remote: remote.as_ref().map(|version| version.fields.clone()),
-            outcome,
-            winner,
-            at: now,
-        };
-        let mut noted = link.clone();
-        let (new, met) = match plan(key, local.as_ref(), remote.as_ref(), link.as_ref(), &self.policy, times) {
-            Plan::Delete { .. } if !deletes && (local.is_some() || remote.is_some()) => return Ok(Round::Held),
-            Plan::Delete { conflict: lost } => {
-                if let Some(version) = &local {
-                    self.local.delete(key, version).await?;
-                    synced.wrote_local = true;
-                }
-                if let Some(version) = &remote {
-                    self.remote.delete(key, version).await?;
-                    synced.wrote_remote = true;
-                }
-                if link.is_none() {
-                    return Ok(Round::Done); // There never was any.
-                }
-                (Link { deleted: true, ..Link::default() }, lost.then(|| conflict(Winner::Deletion, None)))
-            }
-            Plan::Write { local: to_local, remote: to_remote, conflict: winner } => {
-                let outcome = to_local.as_ref().or(to_remote.as_ref()).cloned();
-                let mut met = winner.map(|winner| conflict(winner, outcome));
-                let (here, there) = (local.clone(), remote.clone());
-                let Some(mut there) =
-                    write(&self.remote, key, to_remote.as_ref(), there, &mut synced.wrote_remote).await?
-                else {
-                    return Ok(Round::Again);
-                };
-                let mut to_local = with_added(to_local, to_remote.as_ref(), local.as_ref(), &there);
-                if let (Some(sent), Some(here)) = (&to_remote, &local) {
-                    let is_new = remote.is_none();
-                    let rest = is_new && sent.keys().any(|name| !there.fields.contains_key(name));
-                    if rest || to_local.is_some() {
-                        // Noted before anything else can fail: the next sync must not take our own write for a foreign edit.
-                        let part = halfway(here, to_local.as_ref(), &there, is_new);
-                        self.state.save(key, &part, met.as_ref()).await?;
-                        synced.conflict = met.take().or(synced.conflict.take());
-                        noted = Some(part);
-                    }
-                    if rest {
-                        let created = Some(there);
-                        let Some(whole) =
-                            write(&self.remote, key, Some(sent), created, &mut synced.wrote_remote).await?
-                        else {
-                            return Ok(Round::Again);
-                        };
-                        there = whole;
-                        to_local = with_added(to_local, Some(sent), local.as_ref(), &there);
-                    }
-                }
-                let Some(here) = write(&self.local, key, to_local.as_ref(), here, &mut synced.wrote_local).await?
-                else {
-                    return Ok(Round::Again);
-                };
-                let new = Link {
-                    local: here.fields,
-                    remote: there.fields,
-                    local_id: here.id,
-                    remote_id: there.id,
-                    deleted: false,
-                };
-                (new, met)
-            }
-        };
-        if noted.as_ref() != Some(&new) || met.is_some() {
-            self.state.save(key, &new, met.as_ref()).await?;
+    async fn delete_all(&self, keys: &[String], counts: &mut (u64, u64)) -> Result<(), Error> {
+        for key in keys {
+            self.sync_and_count(key, true, counts).await?;
         }
-        synced.conflict = met.or(synced.conflict.take());
-        Ok(Round::Done)
+        Ok(())
     }
 
-    fn now(&self) -> i64 {
-        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    }
-}
-
-/// What Nudj added by itself to what was written, such as a username, goes to your side as well. Only what is new: two sides that
-/// each put a value into their own form would otherwise write it back and forth.
-fn with_added(
-    to_local: Option<Fields>,
-    written: Option<&Fields>,
-    local: Option<&Version>,
-    there: &Version,
-) -> Option<Fields> {
-    let Some(written) = written else { return to_local };
-    let mut fields = to_local.clone().or_else(|| local.map(|local| local.fields.clone()))?;
-    let before = fields.len();
-    for (name, value) in there.fields.iter().filter(|(name, _)| !written.contains_key(*name)) {
-        fields.entry(name.clone()).or_insert_with(|| value.clone());
-    }
-    if fields.len() > before { Some(fields) } else { to_local }
-}
-
-/// The link for the time when Nudj was written to and your side was not yet. What is still to come counts as changed on the side that has
-/// it, and all else as in sync.
-fn halfway(local: &Version, to_local: Option<&Fields>, there: &Version, is_new: bool) -> Link {
-    let planned = to_local.unwrap_or(&local.fields);
-    let (mut was_local, mut was_remote) = (local.fields.clone(), there.fields.clone());
-    let names: BTreeSet<&String> = local.fields.keys().chain(planned.keys()).chain(there.fields.keys()).collect();
-    for name in names {
-        let here = local.fields.get(name);
-        if planned.get(name) != here {
-            // Still to come here.
-            match here {
-                Some(value) => was_remote.insert(name.clone(), value.clone()),
-                None => was_remote.remove(name),
-            };
-        } else if is_new && !there.fields.contains_key(name) {
-            // Still to go there.
-            was_local.remove(name);
+    /// Adds up how many were written to and how many failed; `None` for one that failed.
+    async fn sync_and_count(
+        &self,
+        key: &str,
+        deletes: bool,
+        (written, failed): &mut (u64, u64),
+    ) -> Result<Option<Round>, Error> {
+        match self.sync_or_hold(key, deletes).await {
+            Ok((ended, synced)) => {
+                *written = written.saturating_add(u64::from(synced.wrote_local || synced.wrote_remote));
+                Ok(Some(ended))
+            }
+            Err(error @ (Error::Store { .. } | Error::Corrupt { .. })) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "a record is not in sync");
+                *failed = failed.saturating_add(1);
+                Ok(None)
+            }
         }
     }
-    Link {
-        local: was_local,
-        remote: was_remote,
-        local_id: local.id.clone(),
-        remote_id: there.id.clone(),
-        deleted: false,
-    }
-}
-
-/// The record as it is then; `None` when it was changed by somebody else.
-async fn write<W: Side>(
-    side: &W,
-    key: &str,
-    fields: Option<&Fields>,
-    was: Option<Version>,
-    wrote: &mut bool,
-) -> Result<Option<Version>, Error> {
-    let Some(fields) = fields else { return Ok(was) };
-    let written = side.write(key, fields, was.as_ref()).await?;
-    *wrote |= written.is_some() && written != was;
-    Ok(written)
 }
