@@ -95,6 +95,13 @@ impl Error {
         Self::Config { field, problem }
     }
 
+    /// An error for the first of these settings that does not hold.
+    #[allow(dead_code, reason = "which parts use it depends on the features")]
+    pub(crate) fn first_wrong(checks: &[(bool, &'static str, &'static str)]) -> Result<(), Self> {
+        let wrong = checks.iter().find(|(holds, ..)| !holds);
+        wrong.map_or(Ok(()), |(_, field, problem)| Err(Self::config(field, problem)))
+    }
+
     #[allow(dead_code, reason = "which parts use it depends on the features")]
     pub(crate) fn store(what: &'static str, source: impl Into<BoxError>) -> Self {
         Self::Store { what, source: source.into() }

@@ -52,19 +52,12 @@ impl BatchConfig {
     /// # Errors
     /// [`Error::Config`] with the field's name.
     pub fn validate(&self) -> Result<(), Error> {
-        if !(1..=1000).contains(&self.chunk_size) {
-            return Err(Error::config("chunk_size", "must be 1 to 1000"));
-        }
-        if !(1..=1000).contains(&self.chunks_in_flight) {
-            return Err(Error::config("chunks_in_flight", "must be 1 to 1000"));
-        }
-        if !(1..=10_000).contains(&self.calls_in_flight) {
-            return Err(Error::config("calls_in_flight", "must be 1 to 10000"));
-        }
-        if self.max_delay < self.base_delay {
-            return Err(Error::config("max_delay", "must be at least base_delay"));
-        }
-        Ok(())
+        Error::first_wrong(&[
+            ((1..=1000).contains(&self.chunk_size), "chunk_size", "must be 1 to 1000"),
+            ((1..=1000).contains(&self.chunks_in_flight), "chunks_in_flight", "must be 1 to 1000"),
+            ((1..=10_000).contains(&self.calls_in_flight), "calls_in_flight", "must be 1 to 10000"),
+            (self.max_delay >= self.base_delay, "max_delay", "must be at least base_delay"),
+        ])
     }
 
     /// Records that may be open at once.

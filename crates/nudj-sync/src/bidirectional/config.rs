@@ -31,13 +31,11 @@ impl BidirectionalConfig {
     /// # Errors
     /// [`Error::Config`] with the field's name.
     pub fn validate(&self) -> Result<(), Error> {
-        if self.max_rounds == 0 {
-            return Err(Error::config("max_rounds", "must be at least 1"));
-        }
-        if !(self.max_gone_share > 0.0 && self.max_gone_share <= 1.0) {
-            return Err(Error::config("max_gone_share", "must be more than 0 and at most 1"));
-        }
-        Ok(())
+        let is_share = self.max_gone_share > 0.0 && self.max_gone_share <= 1.0;
+        Error::first_wrong(&[
+            (self.max_rounds >= 1, "max_rounds", "must be at least 1"),
+            (is_share, "max_gone_share", "must be more than 0 and at most 1"),
+        ])
     }
 
     /// How many of so many records may be deleted in one go.

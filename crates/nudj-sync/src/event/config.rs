@@ -54,7 +54,7 @@ impl ConsumerConfig {
     pub fn validate(&self) -> Result<(), Error> {
         let (ms, hour) = (Duration::from_millis(1), Duration::from_secs(3600));
         let day = hour * 24;
-        let checks = [
+        Error::first_wrong(&[
             ((1..=10_000).contains(&self.workers), "workers", "must be 1 to 10000"),
             ((ms..=day).contains(&self.handler_timeout), "handler_timeout", "must be 1ms to 1d"),
             (
@@ -66,9 +66,7 @@ impl ConsumerConfig {
             (self.max_attempts >= 1, "max_attempts", "must be at least 1"),
             (self.base_delay >= ms, "base_delay", "must be at least 1ms"),
             ((self.base_delay..=day).contains(&self.max_delay), "max_delay", "must be base_delay to 1d"),
-        ];
-        let wrong = checks.into_iter().find(|(holds, ..)| !holds);
-        wrong.map_or(Ok(()), |(_, field, problem)| Err(Error::config(field, problem)))
+        ])
     }
 }
 

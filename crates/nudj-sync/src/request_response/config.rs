@@ -32,10 +32,7 @@ impl RequestResponseConfig {
     /// # Errors
     /// [`Error::Config`] with the field's name.
     pub fn validate(&self) -> Result<(), Error> {
-        if self.max_delay < self.base_delay {
-            return Err(Error::config("max_delay", "must be at least base_delay"));
-        }
-        Ok(())
+        Error::first_wrong(&[(self.max_delay >= self.base_delay, "max_delay", "must be at least base_delay")])
     }
 
     /// The wait before repeat number `retry` (from 1), at least what was `asked` for, but for what is beyond `max_delay`.

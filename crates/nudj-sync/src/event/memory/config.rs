@@ -38,12 +38,9 @@ impl MemoryConfig {
     /// # Errors
     /// [`Error::Config`], naming the first field that is out of its range.
     pub fn validate(&self) -> Result<(), Error> {
-        if !(1..=10_000_000).contains(&self.capacity) {
-            return Err(Error::config("capacity", "must be 1 to 10000000"));
-        }
-        if self.publish_timeout > Duration::from_secs(3600) {
-            return Err(Error::config("publish_timeout", "must be at most 1h"));
-        }
-        Ok(())
+        Error::first_wrong(&[
+            ((1..=10_000_000).contains(&self.capacity), "capacity", "must be 1 to 10000000"),
+            (self.publish_timeout <= Duration::from_secs(3600), "publish_timeout", "must be at most 1h"),
+        ])
     }
 }

@@ -52,16 +52,14 @@ impl NatsConfig {
         let ms = Duration::from_millis(1);
         let is_name = (1..=64).contains(&self.name.len())
             && self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        let checks = [
+        Error::first_wrong(&[
             (is_name, "name", "must be 1 to 64 of A-Z a-z 0-9 - _"),
             ((1..=256).contains(&self.partitions), "partitions", "must be 1 to 256"),
             ((ms * 10..=2 * day).contains(&self.ack_wait), "ack_wait", "must be 10ms to 2d"),
             ((ms * 100..=7 * day).contains(&self.duplicate_window), "duplicate_window", "must be 100ms to 7d"),
             (self.max_events >= 1, "max_events", "must be at least 1"),
             ((1..=5).contains(&self.replicas), "replicas", "must be 1 to 5"),
-        ];
-        let wrong = checks.into_iter().find(|(holds, ..)| !holds);
-        wrong.map_or(Ok(()), |(_, field, problem)| Err(Error::config(field, problem)))
+        ])
     }
 }
 

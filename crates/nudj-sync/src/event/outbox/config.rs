@@ -36,14 +36,11 @@ impl OutboxConfig {
     pub fn validate(&self) -> Result<(), Error> {
         let is_name = (1..=64).contains(&self.queue.len())
             && self.queue.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-        if !is_name {
-            return Err(Error::config("queue", "must be 1 to 64 of A-Z a-z 0-9 . - _"));
-        }
-        let day = Duration::from_secs(24 * 3600);
-        if !(Duration::from_secs(1)..=365 * day).contains(&self.retention) {
-            return Err(Error::config("retention", "must be 1s to 365d"));
-        }
-        Ok(())
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
+        Error::first_wrong(&[
+            (is_name, "queue", "must be 1 to 64 of A-Z a-z 0-9 . - _"),
+            ((second..=365 * day).contains(&self.retention), "retention", "must be 1s to 365d"),
+        ])
     }
 
     /// Rows of this state and below come before later rows of their key: 0 is waiting, 1 dead, 2 done.
