@@ -75,8 +75,12 @@ impl<L: Side, R: Side, S: State> Bidirectional<L, R, S> {
     ///
     /// # Errors
     /// [`Error::Local`], [`Error::Remote`]: a side; the next sync goes on. [`Error::UnderWay`]: another call works on this key.
-    /// [`Error::Restless`]: the record changed in every round. [`Error::Store`], [`Error::Corrupt`]: the state.
+    /// [`Error::Restless`]: the record changed in every round. [`Error::Store`], [`Error::Corrupt`]: the state. [`Error::Config`]: an
+    /// empty key.
     pub async fn sync(&self, key: &str) -> Result<Synced, Error> {
+        if key.is_empty() {
+            return Err(Error::config("key", "must not be empty"));
+        }
         Ok(self.sync_or_hold(key, true).await?.1)
     }
 

@@ -97,8 +97,12 @@ impl<N: Remote, L: Local, J: Journal> UserSync<N, L, J> {
     /// # Errors
     /// [`Error::RolledBack`]: it failed, and your compensation has run. [`Error::Undecided`]: it is not known whether the user is at
     /// Nudj; a later [`resume`](Self::resume) decides. [`Error::Local`]: your system failed, and a later resume goes on.
-    /// [`Error::UnderWay`]: another call works on this id. [`Error::Store`], [`Error::Corrupt`]: the journal.
+    /// [`Error::UnderWay`]: another call works on this id. [`Error::Store`], [`Error::Corrupt`]: the journal. [`Error::Config`]: an empty
+    /// id.
     pub async fn create(&self, id: &str, user: &NewUser) -> Result<String, Error> {
+        if id.is_empty() {
+            return Err(Error::config("id", "must not be empty"));
+        }
         let _place = self.under_way.enter(id).ok_or_else(|| Error::UnderWay { id: id.to_owned() })?;
         let user = NewUser { external_user_id: Some(id.to_owned()), ..user.clone() };
         let known = self.journal.begin(id, &user).await?;

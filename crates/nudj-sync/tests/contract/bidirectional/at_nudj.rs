@@ -114,6 +114,14 @@ async fn only_records_that_are_there_count_for_the_share_that_may_be_gone() {
     assert_eq!(sync.sync_known().await.unwrap(), (0, 0));
 }
 
+/// `sync_known` goes through the keys after the empty one.
+#[tokio::test]
+async fn an_empty_key_is_refused_for_nothing_would_find_it_again() {
+    let (_mock, local, sync) = both().await;
+    local.edit("", set("email", "nobody@example.com"));
+    assert!(matches!(sync.sync("").await, Err(Error::Config { field: "key", .. })));
+}
+
 #[tokio::test]
 async fn what_nudj_adds_by_itself_comes_here_at_once() {
     let mock = MockNudj::start().await.unwrap();

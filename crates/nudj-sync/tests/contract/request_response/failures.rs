@@ -47,6 +47,15 @@ async fn the_user_is_in_both_systems_with_the_id_stored() {
     assert_eq!(world.unfinished().await, 0);
 }
 
+/// `resume` goes through the records after the empty id.
+#[tokio::test]
+async fn an_empty_id_is_refused_for_no_resume_would_find_it() {
+    let world = World::new().await;
+    let refused = world.sync().create("", &user("1")).await;
+    assert!(matches!(refused, Err(Error::Config { field: "id", .. })));
+    assert_eq!((world.mock.users_count(), world.local.has("")), (0, false));
+}
+
 #[tokio::test]
 async fn a_lost_answer_is_looked_up_and_nothing_created_again() {
     let world = World::new().await;
