@@ -27,7 +27,9 @@ pub struct BatchConfig {
     /// How long one record may be kept waiting by a rate limit, ours or the server's; such waits are no retries. Default 10 min.
     #[serde(with = "humantime_serde")]
     pub throttled_for: Duration,
-    /// So many records in a row given up for a failure that passes end the run: the API is down. 0 turns this off. Default 100.
+    /// So many records in a row given up for a failure that passes end the run: the API is down. They are kept in memory, so no more
+    /// of them are waited for than may be there: `chunk_size` times `chunks_in_flight` end the run whatever stands here, and where
+    /// that is 1, the first does. 0 turns this off. Default 100.
     pub stop_after_failures: u32,
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Ledger<R> {
     doubtful_until: u64,
     /// What the file says about the records that may be started.
     started_until: u64,
+    /// Of this run, no record from here on was sent without being settled since.
+    in_doubt_until: u64,
     /// Read and not settled.
     open: u64,
     unsaved: u64,
@@ -73,6 +75,7 @@ impl<R> Ledger<R> {
             resumed: found.totals.records(),
             doubtful_until: found.started_until,
             started_until: found.started_until,
+            in_doubt_until: 0,
             open: 0,
             unsaved: 0,
             saving: None,
@@ -118,6 +121,13 @@ impl<R> Ledger<R> {
     where
         F: FnMut(Report<'_, R>) -> Result<(), BoxError>,
     {
+        let may_be_there = match &unit.outcome {
+            None | Some(Outcome::Failed { retryable: true, .. }) => unit.doubtful,
+            Some(_) => true, // Until it is settled.
+        };
+        if may_be_there {
+            self.in_doubt_until = self.in_doubt_until.max(unit.number.saturating_add(1));
+        }
         match &unit.outcome {
             None => Ok(()),
             Some(Outcome::Failed { retryable: true, problem }) if self.held_at_most > 0 => {
@@ -185,7 +195,10 @@ impl<R> Ledger<R> {
     /// Begins to write the file; calls go on meanwhile. [`Ledger::saved`] tells of the end.
     pub(super) fn begin_save(&mut self) {
         let ahead = self.next.saturating_add(self.chunk_size.saturating_mul(CHUNKS_AHEAD));
-        let started_until = self.started_until.max(ahead);
+        self.write(self.started_until.max(ahead));
+    }
+
+    fn write(&mut self, started_until: u64) {
         self.unsaved = 0;
         let Some(file) = self.file.clone() else {
             self.started_until = started_until;
@@ -222,6 +235,17 @@ impl<R> Ledger<R> {
     pub(super) async fn save(&mut self) -> Result<(), Error> {
         self.saved().await?;
         self.begin_save();
+        self.saved().await
+    }
+
+    /// Writes the file for the last time, when no call is under way: what was read and never sent is not in doubt.
+    pub(super) async fn close(&mut self, finished: bool) -> Result<(), Error> {
+        self.saved().await?;
+        self.finished = finished;
+        let settled_until = self.progress.settled_until();
+        let of_earlier_runs = if settled_until < self.doubtful_until { self.doubtful_until } else { 0 };
+        // Of what is settled the file must say as well that it was started.
+        self.write(self.progress.reached().max(self.in_doubt_until).max(of_earlier_runs));
         self.saved().await
     }
 

@@ -48,8 +48,9 @@
 //! (`chunks_in_flight` + 2) records are looked up before they are created. Reports of those come again.
 //!
 //! # On cancel
-//! [`Stop::now`] ends a run cleanly: calls in flight are finished and recorded, nothing new is started. Dropping the run's future is as
-//! a kill: the checkpoint holds.
+//! [`Stop::now`] ends a run cleanly, as an error does: calls in flight are finished and recorded, nothing new is started. The next run
+//! looks up what had no answer or waited for a repeat, and nothing that was not sent. Dropping the run's future is as a kill: the
+//! checkpoint holds.
 //!
 //! # Mistakes to avoid
 //! A pause after each chunk (as the page below has it) either wastes quota or breaks the limit; a limit belongs to the client. A chunk

@@ -42,6 +42,11 @@ impl Progress {
         self.settled_until
     }
 
+    /// The record after the last that is settled.
+    pub(super) fn reached(&self) -> u64 {
+        self.settled_until.saturating_add(self.beyond.len() as u64)
+    }
+
     pub(super) fn is_settled(&self, number: u64) -> bool {
         match number.checked_sub(self.settled_until) {
             None => true,
@@ -101,6 +106,7 @@ mod tests {
             }
             let first = (0..).find(|number| !order.contains(number)).unwrap();
             prop_assert_eq!(progress.settled_until(), first);
+            prop_assert_eq!(progress.reached(), order.iter().max().map_or(0, |last| last + 1));
             let restored = Progress::restore(&progress.snapshot(), 100).unwrap();
             for number in 0..70 {
                 prop_assert_eq!(restored.is_settled(number), progress.is_settled(number));

@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use super::{
     BatchConfig, CheckpointFile, Report, Row, Stop, Summary, Target, Totals,
     ledger::Ledger,
-    settle::{Settler, Unit},
+    settle::{Fatal, Settler, Unit},
 };
 use crate::{
-    BoxError, Error, RemoteError,
+    BoxError, Error,
     status::{Observed, SyncObserver, SyncStatus},
 };
 
@@ -115,8 +115,7 @@ impl<T: Target> Batch<T> {
         self.told.tell(ledger.summary().totals);
         let ended = drive(&self.settler, &self.told, rows, &mut report, &mut ledger).await;
         // Also after an error: what is settled is settled.
-        ledger.finished = matches!(ended, Ok(true));
-        let saved = ledger.save().await;
+        let saved = ledger.close(matches!(ended, Ok(true))).await;
         self.told.tell(ledger.summary().totals);
         ended.and(saved)?;
         Ok(ledger.summary())
@@ -194,12 +193,14 @@ where
     }
 }
 
-fn take<R, F>(settled: Result<Vec<Unit<R>>, RemoteError>, report: &mut F, ledger: &mut Ledger<R>) -> Result<(), Error>
+/// All of them, also after an error: what was done is noted.
+fn take<R, F>(
+    (units, ended): (Vec<Unit<R>>, Result<(), Fatal>),
+    report: &mut F,
+    ledger: &mut Ledger<R>,
+) -> Result<(), Error>
 where
     F: FnMut(Report<'_, R>) -> Result<(), BoxError>,
 {
-    for unit in settled? {
-        ledger.take(unit, report)?;
-    }
-    Ok(())
+    units.into_iter().fold(ended.map_err(Error::from), |ended, unit| ended.and(ledger.take(unit, report)))
 }

@@ -39,18 +39,22 @@ struct Tries {
 }
 
 impl<T: Target> Settler<T> {
-    /// Settles each of `units`, by one call for all where the API has one.
-    pub(super) async fn settle(&self, mut units: Vec<Unit<T::Record>>) -> Result<Vec<Unit<T::Record>>, Fatal> {
+    /// Settles each of `units`, by one call for all where the API has one. Gives all of them back, however it ended.
+    pub(super) async fn settle(&self, mut units: Vec<Unit<T::Record>>) -> (Vec<Unit<T::Record>>, Result<(), Fatal>) {
+        let ended = self.settle_all(&mut units).await;
+        (units, ended)
+    }
+
+    async fn settle_all(&self, units: &mut [Unit<T::Record>]) -> Result<(), Fatal> {
         if self.target.in_bulk() {
-            self.settle_in_bulk(&mut units).await?;
+            self.settle_in_bulk(units).await?;
         }
         let open = units.iter_mut().filter(|unit| unit.outcome.is_none());
         let settled = join_all(open.map(|unit| async {
-            unit.outcome = self.settle_one(&unit.record, unit.doubtful).await?;
+            unit.outcome = self.settle_one(&unit.record, &mut unit.doubtful).await?;
             Ok(())
         }));
-        settled.await.into_iter().collect::<Result<(), Fatal>>()?;
-        Ok(units)
+        settled.await.into_iter().collect()
     }
 
     /// What it leaves without outcome is for [`Settler::settle_one`].
@@ -83,25 +87,31 @@ impl<T: Target> Settler<T> {
             }
         };
         let Some(results) = answer else { return Ok(()) };
+        // Whose result is not read may be there.
+        sent.iter_mut().for_each(|unit| unit.doubtful = true);
+        let mut ended = Ok(());
         for (unit, result) in sent.iter_mut().zip(results) {
             match result {
                 Ok(id) => unit.outcome = Some(Outcome::Created { id }),
                 Err(error) => match error.kind() {
-                    RemoteErrorKind::Unauthorized => return Err(error),
-                    RemoteErrorKind::Conflict | RemoteErrorKind::Unknown => unit.doubtful = true,
-                    RemoteErrorKind::NotDone | RemoteErrorKind::Throttled => {}
+                    RemoteErrorKind::Unauthorized => {
+                        unit.doubtful = false;
+                        ended = Err(error);
+                    }
+                    RemoteErrorKind::Conflict | RemoteErrorKind::Unknown => {}
+                    RemoteErrorKind::NotDone | RemoteErrorKind::Throttled => unit.doubtful = false,
                     RemoteErrorKind::Refused | RemoteErrorKind::NotFound => unit.outcome = Some(failed(false, &error)),
                 },
             }
         }
-        Ok(())
+        ended
     }
 
-    async fn settle_one(&self, record: &T::Record, mut doubtful: bool) -> Result<Option<Outcome>, Fatal> {
+    async fn settle_one(&self, record: &T::Record, doubtful: &mut bool) -> Result<Option<Outcome>, Fatal> {
         let mut tries = Tries::default();
         loop {
             let Some(permit) = self.permit().await else { return Ok(None) };
-            let error = match self.attempt(record, &mut doubtful).await {
+            let error = match self.attempt(record, doubtful).await {
                 Ok(outcome) => return Ok(Some(outcome)),
                 Err(error) => error,
             };
@@ -111,7 +121,7 @@ impl<T: Target> Settler<T> {
                 kind if !kind.is_retryable() => return Ok(Some(failed(false, &error))),
                 _ if self.wait(&mut tries, &error).await => {}
                 _ if self.stop.is_now() => return Ok(None),
-                _ if doubtful => {
+                _ if *doubtful => {
                     let problem = format!("whether it was created is not known: {error}");
                     return Ok(Some(Outcome::Failed { retryable: true, problem }));
                 }

@@ -6,6 +6,7 @@ mod crashes;
 mod failures;
 mod rows;
 mod size;
+mod stops;
 
 use std::{
     collections::HashMap,
