@@ -50,15 +50,17 @@ impl MemoryBus {
     fn try_publish(&self, event: &Event) -> Option<Published> {
         let mut queue = self.shared.queue.lock();
         // A repeat needs no room.
-        if queue.knows(&event.id) {
-            return Some(Published::Duplicate);
-        }
-        let room = self.shared.config.capacity.checked_sub(queue.len()).filter(|room| *room > 0)?;
-        let published = queue.publish(event.clone(), Instant::now());
-        drop(queue);
-        self.shared.filled.notify_one();
-        if room > 1 {
-            // What is freed wakes one publisher; it passes the word on.
+        let published = if queue.knows(&event.id) {
+            Published::Duplicate
+        } else if queue.len() < self.shared.config.capacity {
+            let published = queue.publish(event.clone(), Instant::now());
+            self.shared.filled.notify_one();
+            published
+        } else {
+            return None;
+        };
+        if queue.len() < self.shared.config.capacity {
+            // What is freed wakes one publisher; it passes the word on, whether it took the room or not.
             self.shared.freed.notify_one();
         }
         Some(published)

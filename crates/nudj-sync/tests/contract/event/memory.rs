@@ -77,6 +77,24 @@ async fn publisher_that_goes_away_leaves_its_turn_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn publisher_that_needs_no_room_after_all_leaves_its_turn_to_the_next() {
+    let bus = small(1);
+    bus.publish(&event("k", 0)).await.unwrap();
+    let publish = |number| {
+        let bus = bus.clone();
+        tokio::spawn(async move { bus.publish(&event("k", number)).await })
+    };
+    let (first, again, next) = (publish(1), publish(1), publish(2));
+    for waiting in [first, again] {
+        tokio::task::yield_now().await;
+        let claimed = bus.claim(1, Duration::from_secs(60)).await.unwrap();
+        bus.settle(&claimed[0], &Settlement::Done(Vec::new())).await.unwrap();
+        waiting.await.unwrap().unwrap();
+    }
+    next.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn chain_of_follow_ups_passes_through_a_bus_of_one() {
     let bus = small(1);
     let (done, mut seen) = tokio::sync::mpsc::unbounded_channel();
