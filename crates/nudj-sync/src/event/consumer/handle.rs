@@ -52,7 +52,8 @@ impl Consumer {
     }
 
     /// Claims nothing more, finishes what is in hand, and returns: after `deadline` at the latest, plus the time that the bus needs to
-    /// take back what was cut off. Events that wait stay on the bus; those of a memory bus are there while the bus is.
+    /// take back what was cut off, 10 s at most. Events that wait stay on the bus; those of a memory bus are there while the bus is. A
+    /// claim that is under way counts as in hand; the deadline cuts it off, and what it took comes again when its lease has run out.
     ///
     /// Dropping this future does not stop the shutdown.
     pub async fn shutdown(self, deadline: Duration) -> DrainReport {

@@ -32,11 +32,18 @@ pub(super) struct Looper {
 impl Looper {
     /// Works until it is told to drain; when nobody is left who could tell, it drains without a deadline. Returns how many were cut off.
     pub(super) async fn run(mut self) -> u64 {
-        // Beside the loop, since a bus may take its time to say how far behind it is; ends with it.
-        let mut telling = JoinSet::new();
+        // Beside the loop, since a bus may take its time; ends with it.
+        let mut beside = JoinSet::new();
+        let work = Arc::clone(&self.work);
+        beside.spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                work.sweep().await;
+            }
+        });
         if self.work.observed.is_on() {
             let work = Arc::clone(&self.work);
-            telling.spawn(async move {
+            beside.spawn(async move {
                 loop {
                     work.tell().await;
                     tokio::time::sleep(REPORT).await;
@@ -44,16 +51,11 @@ impl Looper {
             });
         }
         let mut running = JoinSet::new();
-        let mut next_sweep = Instant::now() + SWEEP;
         loop {
             while running.try_join_next().is_some() {}
             let phase = *self.phase.borrow_and_update();
             if phase != Phase::Running || self.phase.has_changed().is_err() {
                 break;
-            }
-            if Instant::now() >= next_sweep {
-                next_sweep = Instant::now() + SWEEP;
-                self.work.sweep().await;
             }
             let free = self.work.config.workers.saturating_sub(running.len());
             let claimed = if free > 0 { self.claim(free).await } else { Vec::new() };
@@ -67,14 +69,13 @@ impl Looper {
             tokio::select! {
                 Some(_) = running.join_next() => {}
                 () = self.work.bus.changed(self.work.config.poll_interval), if wait_for_events => {}
-                _ = self.phase.changed() => {}
-                () = sleep_until(next_sweep) => {}
+                _ = self.phase.wait_for(|phase| *phase != Phase::Running) => {}
             }
         }
         let work = Arc::clone(&self.work);
         let cut_off = self.drain(running).await;
+        beside.shutdown().await;
         if work.observed.is_on() {
-            telling.shutdown().await;
             // A bus that does not answer must not hold up a shutdown.
             let _ = tokio::time::timeout(REPORT / 2, work.tell()).await;
         }
@@ -86,13 +87,17 @@ impl Looper {
         let since = Instant::now();
         let work = &self.work;
         let claim = work.within(work.bus.claim(free, work.config.lease));
-        let claimed = match claim.await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                work.note("claim", &error);
-                Vec::new()
-            }
+        let claimed = tokio::select! {
+            biased;
+            claimed = claim => claimed,
+            // A bus that does not answer must not hold up a shutdown. What this claim takes all the same comes again when its lease
+            // has run out.
+            () = is_over(&mut self.phase) => Ok(Vec::new()),
         };
+        let claimed = claimed.unwrap_or_else(|error| {
+            work.note("claim", &error);
+            Vec::new()
+        });
         claimed.into_iter().map(|claimed| (claimed, since)).collect()
     }
 
@@ -115,5 +120,14 @@ impl Looper {
             self.work.counters.in_flight.store(running.len() as u64, Relaxed);
         }
         self.work.stop.cut_off()
+    }
+}
+
+/// Returns when a shutdown's deadline has passed.
+async fn is_over(phase: &mut watch::Receiver<Phase>) {
+    match phase.wait_for(|phase| *phase != Phase::Running).await.map(|phase| *phase) {
+        Ok(Phase::Draining(deadline)) => sleep_until(deadline).await,
+        // Nobody is left who could tell.
+        Ok(Phase::Running) | Err(_) => std::future::pending().await,
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use nudj_sync::Error;
 use nudj_sync::event::{
-    Consumer, ConsumerConfig, Delivery, EventBus, MemoryBus, MemoryConfig, MemoryProcessed, forward_to,
+    Claimed, Consumer, ConsumerConfig, DeadLetter, Delivery, Event, EventBus, Lag, MemoryBus, MemoryConfig,
+    MemoryProcessed, Published, Settlement, forward_to,
 };
 use tokio::time::Instant;
 
@@ -101,6 +103,81 @@ async fn handler_that_takes_too_long_has_failed() {
     let consumer = Consumer::builder(bus.clone()).config(config).on_any(move |_: Delivery| {
         count.fetch_add(1, SeqCst);
         std::future::pending::<Result<(), Error>>()
+#[tokio::test(start_paused = true)]
+async fn deadline_of_a_shutdown_holds_while_the_bus_does_not_answer() {
+    for (claims, sweeps, before) in [(true, true, 0), (true, true, 65), (false, true, 65)] {
+        let slow = Slow { bus: bus(), claims: claims.then_some(FROZEN), sweeps: sweeps.then_some(FROZEN) };
+        let consumer = Consumer::builder(slow).on_any(|_: Delivery| async { Ok::<_, Error>(()) }).start().unwrap();
+        tokio::time::sleep(Duration::from_secs(before)).await;
+        tokio::task::yield_now().await;
+        let started = Instant::now();
+        consumer.shutdown(Duration::from_secs(1)).await;
+        assert!(started.elapsed() <= Duration::from_secs(1), "{claims} {sweeps} {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_claim_takes_while_a_shutdown_waits_is_handled() {
+    let bus = bus();
+    bus.publish(&event("k", 0)).await.unwrap();
+    let slow = Slow { bus: bus.clone(), claims: Some(Duration::from_secs(3)), sweeps: None };
+    let consumer = Consumer::builder(slow).on_any(|_: Delivery| async { Ok::<_, Error>(()) }).start().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(consumer.shutdown(Duration::from_secs(5)).await.cut_off, 0);
+    assert_eq!(bus.lag().await.unwrap().waiting, 0);
+}
+
+const FROZEN: Duration = Duration::MAX;
+
+/// A bus that answers late.
+#[derive(Debug)]
+struct Slow {
+    bus: MemoryBus,
+    claims: Option<Duration>,
+    sweeps: Option<Duration>,
+}
+
+#[async_trait]
+impl EventBus for Slow {
+    async fn publish(&self, event: &Event) -> Result<Published, Error> {
+        self.bus.publish(event).await
+    }
+
+    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
+        tokio::time::sleep(self.claims.unwrap_or_default()).await;
+        self.bus.claim(limit, lease).await
+    }
+
+    async fn settle(&self, claimed: &Claimed, settlement: &Settlement) -> Result<bool, Error> {
+        self.bus.settle(claimed, settlement).await
+    }
+
+    async fn changed(&self, at_most: Duration) {
+        self.bus.changed(at_most).await;
+    }
+
+    async fn lag(&self) -> Result<Lag, Error> {
+        self.bus.lag().await
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.bus.dead_letters(limit).await
+    }
+
+    async fn replay(&self, id: &str) -> Result<bool, Error> {
+        self.bus.replay(id).await
+    }
+
+    async fn discard(&self, id: &str) -> Result<bool, Error> {
+        self.bus.discard(id).await
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        tokio::time::sleep(self.sweeps.unwrap_or_default()).await;
+        self.bus.sweep().await
+    }
+}
+
     });
     let consumer = consumer.start().unwrap();
     bus.publish(&event("k", 0)).await.unwrap();
