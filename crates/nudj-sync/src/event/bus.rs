@@ -52,8 +52,8 @@ pub trait EventBus: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Store`], [`Error::Corrupt`].
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
 
-    /// Makes a dead letter an event again, with all its attempts before it; one that had more than one counts as repeated, since one of
-    /// them may have had its effect. False when there is none of this id.
+    /// Makes a dead letter an event again, with all its attempts but the first before it, and one at least: it comes as a repeat, since
+    /// an attempt of before may have had its effect. False when there is none of this id.
     ///
     /// # Errors
     /// [`Error::Store`].

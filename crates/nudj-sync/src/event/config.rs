@@ -23,7 +23,8 @@ pub struct ConsumerConfig {
     #[serde(with = "humantime_serde")]
     pub poll_interval: Duration,
     /// Attempts before an event becomes a dead letter, at least 1. Those that shutdowns cut off count as one together (on JetStream each).
-    /// Default 20: with the delays below, over an hour.
+    /// What a crash or a shutdown cut off at its first attempt is called once more also where this is 1, and so is a dead letter that
+    /// is replayed. Default 20: with the delays below, over an hour.
     pub max_attempts: u32,
     /// The pause after the first failed attempt; doubled after each further one, and shortened by up to half at random. At least 1 ms.
     /// Default 1 s.

@@ -7,10 +7,15 @@ use fastrand::Rng;
 use super::ConsumerConfig;
 use crate::backoff::backoff;
 
-/// The attempts that count of a dead letter that is replayed: one that had a second comes again as a repeat, for an earlier one may have had
-/// its effect. One that was given up at its first has had all its attempts taken: where only one is allowed, it gets another.
+/// The attempts that count of a dead letter that is replayed: it comes again as a repeat, for an earlier attempt may have had its effect.
 pub(super) fn replayed(attempts: u32) -> u32 {
-    u32::from(attempts > 1)
+    attempts.min(1)
+}
+
+/// Whether no handler is called for this attempt (from 1): so many before it ended with their process. A second is made however few are
+/// allowed, since a replay is one, and so is what comes after a shutdown.
+pub(super) fn is_one_too_many(config: &ConsumerConfig, attempt: u32) -> bool {
+    attempt > config.max_attempts.max(2)
 }
 
 /// The pause after the `failed`-th attempt (from 1); `None` when that was the last.

@@ -11,8 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::counters::Counters;
 use crate::event::handler::{Handlers, Subscription};
-use crate::event::schedule::pause;
-use crate::event::{Claimed, ConsumerConfig, Delivery, Event, EventBus, Permanent, ProcessedIds, Settlement};
+use crate::event::schedule::{is_one_too_many, pause};
+use crate::event::{
+    Claimed, ConsumerConfig, Delivery, Event, EventBus, FollowUps, Permanent, ProcessedIds, Settlement,
+};
 use crate::status::{Observed, SyncStatus};
 use crate::{BoxError, Error};
 
@@ -81,7 +83,7 @@ impl Work {
     }
 
     async fn attempt(&self, claimed: &Claimed, since: Instant) -> Settlement {
-        if claimed.attempt > self.config.max_attempts {
+        if is_one_too_many(&self.config, claimed.attempt) {
             let reason = "the process ended during the last attempts".to_owned();
             return self.give_up(claimed, reason);
         }
@@ -137,10 +139,7 @@ impl Work {
                 format!("{} follow-ups; at most {MOST_FOLLOW_UPS} may follow from one event", follow_ups.len());
             return Err(Failure { reason, permanent: true });
         }
-        match follow_ups.iter().find_map(|event| event.check().err()) {
-            Some(error) => Err(Failure { reason: format!("a follow-up is wrong: {error}"), permanent: true }),
-            None => Ok(follow_ups),
-        }
+        Ok(follow_ups)
     }
 
     async fn call(&self, subscription: &Subscription, claimed: &Claimed) -> Result<Vec<Event>, Failure> {
@@ -153,17 +152,19 @@ impl Work {
             && let Some(follow_ups) = processed.find(name, id).await.map_err(unsure)?
         {
             self.counters.known.one();
-            return Ok(follow_ups);
+            return checked(follow_ups);
         }
         let delivery = Delivery { event: claimed.event.clone(), attempt: claimed.attempt };
-        let follow_ups = subscription.handler.handle(delivery).await.map_err(|error: BoxError| Failure {
+        let FollowUps(follow_ups) = subscription.handler.handle(delivery).await.map_err(|error: BoxError| Failure {
             permanent: error.downcast_ref::<Permanent>().is_some(),
             reason: format!("{name}: {}", describe(&*error)),
         })?;
+        // Before they are noted: a note that cannot be read again would fail every later attempt.
+        let follow_ups = checked(follow_ups)?;
         if let Some(processed) = &self.processed {
-            processed.record(name, id, &follow_ups.0).await.map_err(unsure)?;
+            processed.record(name, id, &follow_ups).await.map_err(unsure)?;
         }
-        Ok(follow_ups.0)
+        Ok(follow_ups)
     }
 
     /// Repeats while the lease lasts: an event that is done need not be handled again because the bus was away for a moment.
@@ -236,6 +237,13 @@ fn after_cut_off(attempt: u32) -> Settlement {
         return Settlement::Release;
     }
     Settlement::Retry { after: Duration::ZERO, reason: "cut off by a shutdown".to_owned() }
+}
+
+fn checked(follow_ups: Vec<Event>) -> Result<Vec<Event>, Failure> {
+    match follow_ups.iter().find_map(|event| event.check().err()) {
+        Some(error) => Err(Failure { reason: format!("a follow-up is wrong: {error}"), permanent: true }),
+        None => Ok(follow_ups),
+    }
 }
 
 /// The error and its causes, cut to what a row may hold.

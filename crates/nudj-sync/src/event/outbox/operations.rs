@@ -4,7 +4,7 @@
 /// What [`replayed`](crate::event::schedule::replayed) says, in SQL.
 macro_rules! attempts_replayed {
     () => {
-        "CAST(CASE WHEN attempts > 1 THEN 1 ELSE 0 END AS BIGINT)"
+        "CAST(CASE WHEN attempts > 0 THEN 1 ELSE 0 END AS BIGINT)"
     };
 }
 

@@ -32,6 +32,7 @@ macro_rules! conformance {
             lease_that_runs_out_is_given_out_again_and_cannot_be_settled
             released_event_comes_again
             replayed_event_is_no_first_attempt_again
+            replayed_event_is_handled_however_few_attempts_are_allowed
             retry_may_be_as_far_away_as_one_likes
             cut_off_event_is_no_first_attempt_again
             follow_ups_are_published_with_the_settlement
@@ -238,6 +239,36 @@ pub(crate) async fn replayed_event_is_no_first_attempt_again(engine: &dyn Engine
         let replayed = claim_one(&*bus).await;
         assert_eq!(replayed.attempt, 2, "{policy:?}: one of the two may have had its effect");
         assert!(bus.settle(&replayed, &Settlement::Done(Vec::new())).await.unwrap());
+    }
+}
+
+/// What a crash left at its second attempt counted as repeated, and with one attempt allowed was given up again without a call.
+pub(crate) async fn replayed_event_is_handled_however_few_attempts_are_allowed(engine: &dyn Engine) {
+    for (policy, attempts) in [(AfterDeadLetter::Hold, 1), (AfterDeadLetter::Pass, 2), (AfterDeadLetter::Hold, 2)] {
+        let (bus, event) = (engine.bus(policy).await, event(&format!("{policy:?}"), attempts));
+        bus.publish(&event).await.unwrap();
+        for attempt in 1..=attempts {
+            let claimed = claim_one(&*bus).await;
+            let last = attempt == attempts;
+            let reason = "as a crash left it".to_owned();
+            let settlement =
+                if last { Settlement::Dead { reason } } else { Settlement::Retry { after: Duration::ZERO, reason } };
+            assert!(bus.settle(&claimed, &settlement).await.unwrap());
+        }
+        eventually("it is listed", async || dead_ids(&*bus).await == [event.id.as_str()]).await;
+        assert!(bus.replay(&event.id).await.unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let calls = Arc::clone(&seen);
+        let config = ConsumerConfig { max_attempts: 1, ..quick() };
+        let consumer = Consumer::of(Arc::clone(&bus)).config(config).on_any(move |delivery: Delivery| {
+            calls.lock().push(delivery.attempt);
+            async { Ok::<_, nudj_sync::Error>(()) }
+        });
+        let consumer = consumer.start().unwrap();
+        eventually("it is called", async || !seen.lock().is_empty()).await;
+        consumer.shutdown(Duration::from_secs(30)).await;
+        assert_eq!(*seen.lock(), [2], "as a repeat, for an earlier attempt may have had its effect");
+        assert_eq!(dead_ids(&*bus).await, [""; 0]);
     }
 }
 

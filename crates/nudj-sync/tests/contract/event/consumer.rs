@@ -76,10 +76,19 @@ async fn shutdown_without_a_deadline_waits_for_what_is_in_hand() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdowns_alone_use_up_no_more_than_one_attempt() {
+    shutdowns_alone_make_no_dead_letter(3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdowns_alone_make_no_dead_letter_where_one_attempt_is_allowed() {
+    shutdowns_alone_make_no_dead_letter(1).await;
+}
+
+async fn shutdowns_alone_make_no_dead_letter(max_attempts: u32) {
     let bus = bus();
     bus.publish(&event("k", 0)).await.unwrap();
     let attempts = Arc::new(parking_lot::Mutex::new(Vec::new()));
-    let config = ConsumerConfig { max_attempts: 3, ..quick() };
+    let config = ConsumerConfig { max_attempts, ..quick() };
     for shutdown in 1..=6 {
         let seen = Arc::clone(&attempts);
         let consumer = Consumer::builder(bus.clone()).config(config.clone()).on_any(move |delivery: Delivery| {
@@ -94,15 +103,6 @@ async fn shutdowns_alone_use_up_no_more_than_one_attempt() {
     assert_eq!(bus.lag().await.unwrap().waiting, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn handler_that_takes_too_long_has_failed() {
-    let bus = bus();
-    let calls = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&calls);
-    let config = ConsumerConfig { max_attempts: 2, ..quick() };
-    let consumer = Consumer::builder(bus.clone()).config(config).on_any(move |_: Delivery| {
-        count.fetch_add(1, SeqCst);
-        std::future::pending::<Result<(), Error>>()
 #[tokio::test(start_paused = true)]
 async fn deadline_of_a_shutdown_holds_while_the_bus_does_not_answer() {
     for (claims, sweeps, before) in [(true, true, 0), (true, true, 65), (false, true, 65)] {
@@ -178,6 +178,15 @@ impl EventBus for Slow {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn handler_that_takes_too_long_has_failed() {
+    let bus = bus();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let config = ConsumerConfig { max_attempts: 2, ..quick() };
+    let consumer = Consumer::builder(bus.clone()).config(config).on_any(move |_: Delivery| {
+        count.fetch_add(1, SeqCst);
+        std::future::pending::<Result<(), Error>>()
     });
     let consumer = consumer.start().unwrap();
     bus.publish(&event("k", 0)).await.unwrap();
