@@ -15,6 +15,7 @@ mod processed;
 mod row;
 #[cfg(feature = "outbox-sqlite")]
 mod sqlite;
+mod sweep;
 
 pub use config::OutboxConfig;
 #[cfg(feature = "outbox-postgres")]

@@ -235,19 +235,20 @@ macro_rules! impl_outbox {
             }
 
             async fn sweep(&self) -> Result<(), $crate::Error> {
-                use $crate::event::{model, outbox::row};
+                use $crate::event::{model, outbox::{row, sweep::Sweep}};
 
-                // In portions, so that no sweep holds the table for long; the next one goes on.
-                sqlx::query(concat!(
-                    "DELETE FROM nudj_sync_outbox WHERE seq IN (SELECT seq FROM nudj_sync_outbox ",
-                    "WHERE queue = $1 AND state = 2 AND settled_at < ", $now, " - $2 LIMIT 10000)",
-                ))
-                .bind(self.config.queue.clone())
-                .bind(model::millis(self.config.retention))
-                .execute(&self.pool)
-                .await
-                .map(drop)
-                .map_err(row::store)
+                let mut sweep = Sweep::begin();
+                while sweep.goes_on() {
+                    let deleted = sqlx::query(concat!(
+                        "DELETE FROM nudj_sync_outbox WHERE seq IN (SELECT seq FROM nudj_sync_outbox ",
+                        "WHERE queue = $1 AND state = 2 AND settled_at < ", $now, " - $2 LIMIT $3)",
+                    ))
+                    .bind(self.config.queue.clone())
+                    .bind(model::millis(self.config.retention))
+                    .bind(Sweep::PORTION);
+                    sweep.deleted(deleted.execute(&self.pool).await.map_err(row::store)?.rows_affected());
+                }
+                Ok(())
             }
         }
 

@@ -84,15 +84,19 @@ macro_rules! processed_ids {
             }
 
             async fn sweep(&self) -> Result<(), $crate::Error> {
-                sqlx::query(concat!(
-                    "DELETE FROM nudj_sync_processed WHERE (handler, event_id) IN (SELECT handler, event_id ",
-                    "FROM nudj_sync_processed WHERE processed_at < ", $now, " - $1 LIMIT 10000)",
-                ))
-                .bind($crate::event::model::millis(self.retention))
-                .execute(&self.pool)
-                .await
-                .map(drop)
-                .map_err(failed)
+                use $crate::event::{model, outbox::sweep::Sweep};
+
+                let mut sweep = Sweep::begin();
+                while sweep.goes_on() {
+                    let deleted = sqlx::query(concat!(
+                        "DELETE FROM nudj_sync_processed WHERE (handler, event_id) IN (SELECT handler, event_id ",
+                        "FROM nudj_sync_processed WHERE processed_at < ", $now, " - $1 LIMIT $2)",
+                    ))
+                    .bind(model::millis(self.retention))
+                    .bind(Sweep::PORTION);
+                    sweep.deleted(deleted.execute(&self.pool).await.map_err(failed)?.rows_affected());
+                }
+                Ok(())
             }
         }
     };

@@ -99,3 +99,33 @@ macro_rules! outbox_tests {
     };
 }
 pub(crate) use outbox_tests;
+
+        /// A consumer sweeps once a minute: what one sweep leaves must not grow.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn sweep_leaves_nothing_however_much_there_is() {
+            use nudj_sync::event::ProcessedIds as _;
+
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Pass).await;
+            let day = std::time::Duration::from_secs(24 * 3600);
+            let processed = <$processed>::with_pool(outbox.pool().clone(), day).await.unwrap();
+            for (table, columns, values) in [
+                (
+                    "nudj_sync_outbox",
+                    "queue, event_id, topic, event_key, payload, occurred_at, published_at, due_at, state, settled_at",
+                    "'nudj', CAST(n AS TEXT), 't', 'k', 'null', 0, 0, 0, 2, 0",
+                ),
+                ("nudj_sync_processed", "handler, event_id, follow_ups, processed_at", "'h', CAST(n AS TEXT), '[]', 0"),
+            ] {
+                let rows = format!(
+                    "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(n) AS                      (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20001) SELECT {values} FROM numbers"
+                );
+                sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(outbox.pool()).await.unwrap();
+            }
+            outbox.sweep().await.unwrap();
+            processed.sweep().await.unwrap();
+            for table in ["nudj_sync_outbox", "nudj_sync_processed"] {
+                let count = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")));
+                assert_eq!(count.fetch_one(outbox.pool()).await.unwrap(), 0, "{table}");
+            }
+        }
