@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use super::Permanent;
-use crate::{Error, SystemClock, WallClock as _};
+use crate::{Error, SystemClock, wall_clock};
 
 /// Longer ids are replaced by their digest where they are made, and refused where they come from outside.
 const LONGEST_ID: usize = 256;
 const LONGEST_TOPIC: usize = 128;
 const LONGEST_KEY: usize = 256;
+/// JSON is read back up to 128 deep, and buses and stores put an event into some levels of their own.
+const DEEPEST_PAYLOAD: u32 = 100;
 
 /// Something that happened.
 ///
@@ -25,7 +27,7 @@ pub struct Event {
     pub topic: String,
     /// Whom it happened to, such as the user's id; 1 to 256 bytes.
     pub key: String,
-    /// The rest.
+    /// The rest; arrays and objects in each other at most 100 deep.
     pub payload: serde_json::Value,
     /// When it happened, in milliseconds since 1970.
     pub occurred_at: i64,
@@ -35,14 +37,14 @@ impl Event {
     /// An event that happens now, with a new id (UUIDv7).
     ///
     /// # Errors
-    /// [`Error::Config`] for a topic or a key that is not allowed, [`Error::Local`] for a payload that is not JSON.
+    /// [`Error::Config`] for a topic, a key or a payload that is not allowed, [`Error::Local`] for a payload that is not JSON.
     pub fn new(topic: impl Into<String>, key: impl Into<String>, payload: impl Serialize) -> Result<Self, Error> {
         let event = Self {
             id: uuid::Uuid::now_v7().to_string(),
             topic: topic.into(),
             key: key.into(),
             payload: serde_json::to_value(payload).map_err(|error| Error::Local(error.into()))?,
-            occurred_at: now_millis(),
+            occurred_at: wall_clock::millis(&SystemClock),
         };
         event.check().map(|()| event)
     }
@@ -84,7 +86,7 @@ impl Event {
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         // No field holds a NUL: PostgreSQL's text cannot.
         let is_text = |text: &str, longest: usize| (1..=longest).contains(&text.len()) && !text.contains('\0');
-        let checks = [
+        Error::first_wrong(&[
             (is_text(&self.id, LONGEST_ID), "event.id", "must have 1 to 256 bytes and no NUL"),
             (
                 is_text(&self.topic, LONGEST_TOPIC) && self.topic.bytes().all(is_word),
@@ -92,15 +94,19 @@ impl Event {
                 "must be 1 to 128 of A-Z a-z 0-9 . - _",
             ),
             (is_text(&self.key, LONGEST_KEY), "event.key", "must have 1 to 256 bytes and no NUL"),
-        ];
-        let wrong = checks.into_iter().find(|(holds, ..)| !holds);
-        wrong.map_or(Ok(()), |(_, field, problem)| Err(Error::config(field, problem)))
+            (is_within(&self.payload, DEEPEST_PAYLOAD), "event.payload", "must be at most 100 arrays and objects deep"),
+        ])
     }
 }
 
-pub(super) fn now_millis() -> i64 {
-    let since = SystemClock.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    millis(since)
+/// Whether it is no deeper than so many arrays and objects.
+fn is_within(payload: &serde_json::Value, levels: u32) -> bool {
+    let below = |value| levels > 0 && is_within(value, levels - 1);
+    match payload {
+        serde_json::Value::Array(values) => levels > 0 && values.iter().all(below),
+        serde_json::Value::Object(fields) => levels > 0 && fields.values().all(below),
+        _ => true,
+    }
 }
 
 /// Whole milliseconds; saturates where a database can still add it to a time.
@@ -207,6 +213,20 @@ mod tests {
         }
     }
 
+    fn nested(levels: usize) -> serde_json::Value {
+        serde_json::from_str(&format!("{}{}", "[".repeat(levels), "]".repeat(levels))).unwrap()
+    }
+
+    #[test]
+    fn deepest_payload_is_read_back_and_what_only_can_be_written_is_refused() {
+        let event = Event::new("a", "k", nested(100)).unwrap();
+        let wrapped = serde_json::to_string(&[[[event.clone()]]]).unwrap();
+        assert_eq!(serde_json::from_str::<[[[Event; 1]; 1]; 1]>(&wrapped).unwrap(), [[[event]]]);
+        // Valid JSON once, and too deep when wrapped.
+        let refused = Event::new("a", "k", serde_json::json!({ "deep": nested(127) }));
+        assert!(matches!(refused, Err(Error::Config { field: "event.payload", .. })));
+    }
+
     #[test]
     fn field_that_a_bus_cannot_carry_is_named() {
         let good = Event::new("a", "k", ()).unwrap();
@@ -215,7 +235,8 @@ mod tests {
             (Event { topic: "a b".into(), ..good.clone() }, "event.topic"),
             (Event { topic: "é".into(), ..good.clone() }, "event.topic"),
             (Event { key: "k\0".into(), ..good.clone() }, "event.key"),
-            (Event { key: "k".repeat(257), ..good }, "event.key"),
+            (Event { key: "k".repeat(257), ..good.clone() }, "event.key"),
+            (Event { payload: nested(101), ..good }, "event.payload"),
         ] {
             assert!(matches!(wrong.check(), Err(Error::Config { field, .. }) if field == named), "{wrong:?}");
         }

@@ -17,10 +17,8 @@ use tokio::sync::Notify;
 use super::NatsConfig;
 use super::claim::{Incoming, Out};
 use super::wire::{dead_subject, encode, failed, partition, subject};
-use crate::event::{
-    AfterDeadLetter, Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement, model::now_millis,
-};
-use crate::{Error, until};
+use crate::event::{AfterDeadLetter, Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement};
+use crate::{Error, SystemClock, until, wall_clock};
 
 /// A bus over NATS JetStream; consumers on any number of machines may share it. Clones are one bus.
 ///
@@ -232,7 +230,7 @@ impl EventBus for NatsBus {
         let oldest = (work.messages > 0).then_some(work.first_timestamp);
         let oldest = oldest.into_iter().chain((parked > 0).then_some(dead.first_timestamp)).min();
         let age = |at: time::OffsetDateTime| {
-            let since = i128::from(now_millis()) - at.unix_timestamp_nanos() / 1_000_000;
+            let since = i128::from(wall_clock::millis(&SystemClock)) - at.unix_timestamp_nanos() / 1_000_000;
             Duration::from_millis(u64::try_from(since).unwrap_or(0))
         };
         Ok(Lag { waiting: work.messages + parked, oldest_age: oldest.map(age), dead_letters: dead.messages - parked })

@@ -12,9 +12,9 @@ use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::bus::Shared;
-use super::wire::{REPLAY_OF, dead_subject, decode_entry, failed};
+use super::wire::{REPLAY_OF, Read, dead_subject, decode_entry, decode_event, failed};
 use crate::Error;
-use crate::event::{AfterDeadLetter, Claimed, Event, schedule::replayed};
+use crate::event::{AfterDeadLetter, Claimed, schedule::replayed};
 use crate::until::later;
 
 /// How long a request for a message stays with the server. It ends by itself when nobody claims any more.
@@ -116,9 +116,17 @@ impl Shared {
     async fn look_at(&self, partition: usize, until: Instant, message: Message) -> Result<Option<Claimed>, Error> {
         let info = message.info().map_err(failed)?;
         let (place, delivered) = (info.stream_sequence, info.delivered);
-        let event = match serde_json::from_slice::<Event>(&message.payload) {
-            Ok(event) => event,
-            Err(error) => {
+        let event = match decode_event(&message.payload) {
+            Read::Event(event) => event,
+            Read::Unreadable(event, error) => {
+                // Acknowledged to whoever published it, so it is kept where it can be looked at.
+                let reason = format!("the payload cannot be read, and its place has the message's text: {error}");
+                tracing::error!(place, event_id = %event.id, reason, "event given up");
+                self.bury(&event, place, u32::try_from(delivered).unwrap_or(u32::MAX), Some(reason)).await?;
+                message.double_ack().await.map_err(failed)?;
+                return Ok(None);
+            }
+            Read::Foreign(error) => {
                 // Not of our making, and never readable.
                 tracing::error!(place, %error, "a message that is no event was taken off the bus");
                 message.double_ack_with(AckKind::Term).await.map_err(failed)?;

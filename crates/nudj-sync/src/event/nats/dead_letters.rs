@@ -20,8 +20,14 @@ impl Shared {
         loop {
             match self.dead.get_first_raw_message_by_subject(&every, from).await {
                 Ok(found) => {
-                    if let Some(answer) = wanted(found.sequence, decode_entry(&found.payload)?) {
-                        return Ok(Some(answer));
+                    // One that is no entry hides no other.
+                    match decode_entry(&found.payload) {
+                        Ok(entry) => {
+                            if let Some(answer) = wanted(found.sequence, entry) {
+                                return Ok(Some(answer));
+                            }
+                        }
+                        Err(error) => tracing::error!(number = found.sequence, %error, "no dead letter"),
                     }
                     from = found.sequence.saturating_add(1);
                 }

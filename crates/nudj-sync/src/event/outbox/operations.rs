@@ -101,13 +101,18 @@ macro_rules! impl_outbox {
                 .map_err(row::store)?;
                 let mut claimed = Vec::with_capacity(rows.len());
                 for found in &rows {
-                    let event = row::event(found)?;
-                    claimed.push(Claimed {
-                        event,
-                        attempt: row::attempts(found.try_get("attempts").map_err(row::store)?),
-                        place: row::number(found.try_get("seq").map_err(row::store)?),
-                        lease: row::number(found.try_get("claims").map_err(row::store)?),
-                    });
+                    let number = |column| found.try_get(column).map_err(row::store);
+                    let (place, lease) = (number("seq")?, number("claims")?);
+                    match row::event(found, row::parsed) {
+                        Ok(event) => claimed.push(Claimed {
+                            event,
+                            attempt: row::attempts(number("attempts")?),
+                            place: row::number(place),
+                            lease: row::number(lease),
+                        }),
+                        // The others are handled all the same.
+                        Err(error) => self.give_up_row(place, lease, &error).await,
+                    }
                 }
                 Ok(claimed)
             }
@@ -127,8 +132,8 @@ macro_rules! impl_outbox {
                 };
                 let mut transaction = self.begin().await?;
                 let settled = sqlx::query(sql)
-                    .bind(row::limit(usize::try_from(claimed.place).unwrap_or(usize::MAX)))
-                    .bind(row::limit(usize::try_from(claimed.lease).unwrap_or(usize::MAX)))
+                    .bind(row::key(claimed.place))
+                    .bind(row::key(claimed.lease))
                     .bind(after)
                     .bind(reason.to_owned())
                     .execute(&mut *transaction)
@@ -191,7 +196,7 @@ macro_rules! impl_outbox {
                 .map_err(row::store)?;
                 let mut letters = Vec::with_capacity(rows.len());
                 for found in &rows {
-                    let event = row::event(found)?;
+                    let event = row::event(found, row::shown)?;
                     let attempts = row::attempts(found.try_get("attempts").map_err(row::store)?);
                     let reason = found.try_get("reason").map_err(row::store)?;
                     letters.push(DeadLetter { event, attempts, reason });
@@ -253,6 +258,16 @@ macro_rules! impl_outbox {
         }
 
         impl $outbox {
+            /// Makes a dead letter of a row that cannot be read. Where that fails, its next claim does it.
+            async fn give_up_row(&self, place: i64, lease: i64, error: &$crate::Error) {
+                let reason = error.to_string();
+                tracing::error!(place, reason = ?reason, "event given up, since it cannot be read");
+                let dead = sqlx::query(DEAD).bind(place).bind(lease).bind(0_i64).bind(reason);
+                if let Err(error) = dead.execute(&self.pool).await {
+                    tracing::warn!(place, %error, "it could not be put among the dead letters yet");
+                }
+            }
+
             /// With a new number, behind everything of its key.
             async fn move_to_the_end(&self, id: &str) -> Result<bool, $crate::Error> {
                 use sqlx::Row as _;
@@ -272,7 +287,7 @@ macro_rules! impl_outbox {
                 let Some(found) = taken.fetch_optional(&mut *transaction).await.map_err(row::store)? else {
                     return Ok(false);
                 };
-                let event = row::event(&found)?;
+                let event = row::event(&found, row::parsed)?;
                 self.insert(&mut transaction, &event).await?;
                 let again = sqlx::query(
                     "UPDATE nudj_sync_outbox SET attempts = $3 WHERE queue = $1 AND event_id = $2 AND state = 0",

@@ -1,5 +1,6 @@
 //! Values as the table holds them.
 
+use serde_json::Value;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use crate::Error;
@@ -11,8 +12,8 @@ pub(super) fn store(source: sqlx::Error) -> Error {
     Error::store(WHAT, source)
 }
 
-/// The event in a row that has all its columns.
-pub(super) fn event<R: Row>(row: &R) -> Result<Event, Error>
+/// The event in a row that has all its columns, its payload read by [`parsed`] or [`shown`].
+pub(super) fn event<R: Row>(row: &R, payload: fn(&str) -> Result<Value, Error>) -> Result<Event, Error>
 where
     for<'c> &'c str: ColumnIndex<R>,
     for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
@@ -23,7 +24,7 @@ where
         id: text("event_id")?,
         topic: text("topic")?,
         key: text("event_key")?,
-        payload: parse_payload(&text("payload")?)?,
+        payload: payload(&text("payload")?)?,
         occurred_at: row.try_get("occurred_at").map_err(store)?,
     })
 }
@@ -36,8 +37,12 @@ pub(super) fn attempts(value: i64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// What a settlement is bound as.
 pub(super) fn limit(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The other way of [`number`].
+pub(super) fn key(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -45,6 +50,11 @@ pub(super) fn payload(event: &Event) -> String {
     event.payload.to_string()
 }
 
-fn parse_payload(text: &str) -> Result<serde_json::Value, Error> {
+pub(super) fn parsed(text: &str) -> Result<Value, Error> {
     serde_json::from_str(text).map_err(|error| Error::corrupt(WHAT, format!("a payload is not JSON: {error}")))
+}
+
+/// For those who look at dead letters: what cannot be read is shown as the text that it is.
+pub(super) fn shown(text: &str) -> Result<Value, Error> {
+    Ok(parsed(text).unwrap_or_else(|_| Value::String(text.to_owned())))
 }

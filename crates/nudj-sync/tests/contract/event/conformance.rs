@@ -1,6 +1,5 @@
 //! What every engine promises, asked of each in turn by [`conformance!`].
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use nudj_sync::event::{
 };
 use parking_lot::Mutex;
 
-use super::harness::{Journal, event, eventually, number, quick};
+use super::harness::{Journal, event, eventually, nested, number, quick};
 pub(crate) use super::poison::poison_stops_no_other_event_and_can_be_redriven;
+pub(crate) use super::random::random_failures;
 
 /// An engine under test.
 #[async_trait]
@@ -72,9 +72,9 @@ macro_rules! conformance {
 }
 pub(crate) use conformance;
 
-const LEASE: Duration = Duration::from_secs(1);
+pub(super) const LEASE: Duration = Duration::from_secs(1);
 
-async fn hold(engine: &dyn Engine) -> Arc<dyn EventBus> {
+pub(super) async fn hold(engine: &dyn Engine) -> Arc<dyn EventBus> {
     engine.bus(AfterDeadLetter::Hold).await
 }
 
@@ -330,61 +330,16 @@ pub(crate) async fn event_that_cannot_be_carried_is_refused(engine: &dyn Engine)
     let bus = hold(engine).await;
     let wrong = Event { key: String::new(), ..event("k", 0) };
     assert!(matches!(bus.publish(&wrong).await, Err(nudj_sync::Error::Config { field: "event.key", .. })));
-}
-
-/// Three consumers, one of which crashes; handlers fail, panic and hang.
-pub(crate) async fn random_failures(engine: &dyn Engine, seed: u64, failures: f64) {
-    const KEYS: usize = 6;
-    const EACH: usize = 8;
-
-    let bus = hold(engine).await;
-    let journal = Journal::default();
-    let rng = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));
-    let consumer = |name: u64| {
-        let (journal, rng) = (journal.clone(), Arc::clone(&rng));
-        let config = ConsumerConfig { handler_timeout: Duration::from_millis(100), lease: LEASE, ..quick() };
-        let handler = move |delivery: Delivery| {
-            let (journal, draw) = (journal.clone(), rng.lock().f64());
-            let pause = Duration::from_millis(rng.lock().u64(0..3));
-            async move {
-                journal.begin(&delivery.event);
-                tokio::time::sleep(pause).await;
-                if draw < failures / 10.0 {
-                    std::future::pending::<()>().await;
-                }
-                assert!(draw > failures / 4.0, "a panic");
-                if draw < failures {
-                    return Err("a failure");
-                }
-                journal.done(&delivery.event);
-                Ok(())
-            }
-        };
-        Consumer::of(Arc::clone(&bus)).config(config).seed(seed ^ name).on_any(handler).start().unwrap()
-    };
-    let consumers = [consumer(0), consumer(1)];
-    let crashing = consumer(2);
-    for number in 0..EACH {
-        for key in 0..KEYS {
-            bus.publish(&event(&format!("key-{key}"), number)).await.unwrap();
-        }
-        if number == EACH / 2 {
-            break;
-        }
-    }
-    eventually("some are done", async || journal.count() >= KEYS).await;
-    crashing.abort().await;
-    for number in EACH / 2 + 1..EACH {
-        for key in 0..KEYS {
-            bus.publish(&event(&format!("key-{key}"), number)).await.unwrap();
-        }
-    }
-    eventually("all are done", async || journal.count() == KEYS * EACH && bus.lag().await.unwrap().waiting == 0).await;
-    for consumer in consumers {
-        assert_eq!(consumer.shutdown(Duration::from_secs(30)).await.cut_off, 0);
-    }
-    journal.assert_in_order();
-    let done: HashSet<usize> = (0..KEYS).flat_map(|key| journal.begun(&format!("key-{key}"))).collect();
-    assert_eq!(done.len(), EACH);
-    assert_eq!(bus.lag().await.unwrap().dead_letters, 0);
+    let deep = Event { payload: nested(127), ..event("k", 0) };
+    assert!(matches!(bus.publish(&deep).await, Err(nudj_sync::Error::Config { field: "event.payload", .. })));
+    // The deepest that is allowed comes back, as an event and as a dead letter.
+    let deepest = Event { payload: nested(100), ..event("k", 0) };
+    bus.publish(&deepest).await.unwrap();
+    let claimed = claim_one(&*bus).await;
+    assert_eq!(claimed.event, deepest);
+    assert!(bus.settle(&claimed, &Settlement::Dead { reason: "deep".to_owned() }).await.unwrap());
+    eventually("it is listed", async || {
+        bus.dead_letters(1).await.unwrap().iter().any(|letter| letter.event == deepest)
+    })
+    .await;
 }

@@ -39,6 +39,11 @@ pub(crate) fn event(key: &str, number: usize) -> Event {
     Event::new("test.numbered", key, number).unwrap().with_id(format!("{key}-{number}"))
 }
 
+/// So many arrays in each other.
+pub(crate) fn nested(levels: usize) -> serde_json::Value {
+    serde_json::from_str(&format!("{}{}", "[".repeat(levels), "]".repeat(levels))).unwrap()
+}
+
 pub(crate) fn number(event: &Event) -> usize {
     event.parse().unwrap()
 }

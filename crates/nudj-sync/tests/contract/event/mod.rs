@@ -18,5 +18,6 @@ mod outbox;
 mod poison;
 #[cfg(feature = "outbox-postgres")]
 mod postgres;
+mod random;
 #[cfg(feature = "outbox-sqlite")]
 mod sqlite;

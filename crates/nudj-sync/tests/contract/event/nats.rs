@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nudj_sync::Error;
-use nudj_sync::event::{AfterDeadLetter, EventBus, NatsBus, NatsConfig};
+use nudj_sync::event::{AfterDeadLetter, Event, EventBus, NatsBus, NatsConfig};
 
 use super::conformance::{Engine, conformance};
-use super::harness::event;
+use super::harness::{event, nested};
 
 /// Streams of its own, removed at the end.
 pub(crate) struct Nats {
@@ -104,4 +104,32 @@ async fn message_that_is_no_event_does_not_stop_its_partition() {
         claimed.first().is_some_and(|claimed| claimed.event.id == "k-0")
     })
     .await;
+}
+
+/// As an earlier version published it: such an event was taken off the bus and lost.
+#[tokio::test]
+async fn event_whose_payload_cannot_be_read_becomes_a_dead_letter() {
+    let Some(place) = engine().await else { return };
+    let config = NatsConfig { partitions: 1, after_dead_letter: AfterDeadLetter::Pass, ..place.config() };
+    let bus = NatsBus::connect(&place.url, config).await.unwrap();
+    let foreign = async_nats::jetstream::new(async_nats::connect(&place.url).await.unwrap());
+    let deep = serde_json::to_vec(&Event { payload: nested(127), ..event("k", 0) }).unwrap();
+    foreign.publish(format!("{}.0", place.name), deep.into()).await.unwrap().await.unwrap();
+    bus.publish(&event("k", 1)).await.unwrap();
+    super::harness::eventually("the event behind it", async || {
+        let claimed = bus.claim(1, Duration::from_secs(1)).await.unwrap();
+        claimed.first().is_some_and(|claimed| claimed.event.id == "k-1")
+    })
+    .await;
+    let letters = bus.dead_letters(10).await.unwrap();
+    assert_eq!((letters.len(), letters[0].event.id.as_str()), (1, "k-0"));
+    assert!(letters[0].event.payload.as_str().unwrap().contains("[[["), "its text can be looked at");
+    assert!(bus.discard("k-0").await.unwrap());
+    // One that lies among the dead letters from before hides no other.
+    let entry = serde_json::json!({ "event": event("k", 2), "attempts": 1, "reason": "as before" }).to_string();
+    let deep = entry.replace(r#""payload":2"#, &format!(r#""payload":{}"#, nested(127)));
+    let subject = format!("{}_dead.0123456789abcdef", place.name);
+    foreign.publish(subject, deep.into()).await.unwrap().await.unwrap();
+    let letters = bus.dead_letters(10).await.unwrap();
+    assert_eq!((letters.len(), letters[0].event.id.as_str()), (1, "k-2"));
 }

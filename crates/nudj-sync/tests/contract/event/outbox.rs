@@ -73,6 +73,33 @@ macro_rules! outbox_tests {
             assert_eq!(store.find("a#1", "new").await.unwrap(), None);
         }
 
+        /// Every claim that met such a row failed, and those claimed with it died without a call.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn row_that_cannot_be_read_is_one_dead_letter_and_stops_no_other() {
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            for key in ["a", "b", "c"] {
+                outbox.publish(&event(key, 0)).await.unwrap();
+            }
+            let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+            let spoil = sqlx::query("UPDATE nudj_sync_outbox SET payload = $1 WHERE event_key = 'b'").bind(deep.clone());
+            spoil.execute(outbox.pool()).await.unwrap();
+            let claimed = outbox.claim(10, std::time::Duration::from_secs(60)).await.unwrap();
+            let mut keys: Vec<_> = claimed.iter().map(|claimed| claimed.event.key.as_str()).collect();
+            keys.sort_unstable();
+            assert_eq!(keys, ["a", "c"]);
+            let letters = outbox.dead_letters(10).await.unwrap();
+            assert_eq!((letters.len(), letters[0].event.id.as_str()), (1, "b-0"));
+            assert_eq!(letters[0].event.payload, deep, "its text can be looked at");
+            assert!(letters[0].reason.contains("recursion limit"), "{}", letters[0].reason);
+            // Cured by hand, it is an event as any other.
+            let cure = sqlx::query("UPDATE nudj_sync_outbox SET payload = '0' WHERE event_key = 'b'");
+            cure.execute(outbox.pool()).await.unwrap();
+            assert!(outbox.replay("b-0").await.unwrap());
+            let claimed = outbox.claim(10, std::time::Duration::from_secs(60)).await.unwrap();
+            assert_eq!((claimed.len(), &claimed[0].event.key), (1, &"b".to_owned()));
+        }
+
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn done_events_are_swept_by_age_and_no_others() {
             let Some(place) = $place().await else { return };
@@ -96,9 +123,6 @@ macro_rules! outbox_tests {
             outbox.sweep().await.unwrap();
             assert_eq!(count().await.unwrap(), 2);
         }
-    };
-}
-pub(crate) use outbox_tests;
 
         /// A consumer sweeps once a minute: what one sweep leaves must not grow.
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,3 +153,6 @@ pub(crate) use outbox_tests;
                 assert_eq!(count.fetch_one(outbox.pool()).await.unwrap(), 0, "{table}");
             }
         }
+    };
+}
+pub(crate) use outbox_tests;
