@@ -1,9 +1,6 @@
 //! The wall clock, injected: it stamps records that outlive the process. Waiting is done by `tokio::time`.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, time::SystemTime};
 
 /// Tells the time of day.
 pub trait WallClock: fmt::Debug + Send + Sync + 'static {
@@ -25,6 +22,6 @@ impl WallClock for SystemClock {
 /// Its time in milliseconds since 1970, and 0 for what was before.
 #[cfg(any(feature = "bidirectional", feature = "event"))]
 pub(crate) fn millis(clock: &dyn WallClock) -> i64 {
-    let since = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -109,11 +109,6 @@ fn is_within(payload: &serde_json::Value, levels: u32) -> bool {
     }
 }
 
-/// Whole milliseconds; saturates where a database can still add it to a time.
-pub(super) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 4)
-}
-
 /// What became of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {

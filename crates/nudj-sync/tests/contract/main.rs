@@ -15,6 +15,7 @@ mod nudj;
 mod postgres_server;
 #[cfg(feature = "request-response")]
 mod request_response;
+#[cfg(any(feature = "batch", feature = "event", feature = "cdc-sqlite"))]
 mod status;
 
 /// Says that a test needs what is not here; in CI that is a failure.

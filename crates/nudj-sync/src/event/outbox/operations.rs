@@ -81,7 +81,7 @@ macro_rules! impl_outbox {
                 lease: std::time::Duration,
             ) -> Result<Vec<$crate::event::Claimed>, $crate::Error> {
                 use sqlx::Row as _;
-                use $crate::event::{Claimed, model, outbox::row};
+                use $crate::event::{Claimed, outbox::row};
 
                 let rows = sqlx::query(concat!(
                     // Materialized: a plan that ran the inner query twice would lock more rows than it returns.
@@ -95,7 +95,7 @@ macro_rules! impl_outbox {
                 .bind(self.config.queue.clone())
                 .bind(self.config.blocking_state())
                 .bind(row::limit(limit))
-                .bind(model::millis(lease).max(1))
+                .bind(row::millis(lease).max(1))
                 .fetch_all(&self.pool)
                 .await
                 .map_err(row::store)?;
@@ -122,11 +122,11 @@ macro_rules! impl_outbox {
                 claimed: &$crate::event::Claimed,
                 settlement: &$crate::event::Settlement,
             ) -> Result<bool, $crate::Error> {
-                use $crate::event::{Settlement, model, outbox::row};
+                use $crate::event::{Settlement, outbox::row};
 
                 let (sql, after, reason) = match settlement {
                     Settlement::Done(_) => (DONE, 0, ""),
-                    Settlement::Retry { after, reason } => (RETRY, model::millis(*after), reason.as_str()),
+                    Settlement::Retry { after, reason } => (RETRY, row::millis(*after), reason.as_str()),
                     Settlement::Release => (RELEASE, 0, ""),
                     Settlement::Dead { reason } => (DEAD, 0, reason.as_str()),
                 };
@@ -240,7 +240,7 @@ macro_rules! impl_outbox {
             }
 
             async fn sweep(&self) -> Result<(), $crate::Error> {
-                use $crate::event::{model, outbox::{row, sweep::Sweep}};
+                use $crate::event::outbox::{row, sweep::Sweep};
 
                 let mut sweep = Sweep::begin();
                 while sweep.goes_on() {
@@ -249,7 +249,7 @@ macro_rules! impl_outbox {
                         "WHERE queue = $1 AND state = 2 AND settled_at < ", $now, " - $2 LIMIT $3)",
                     ))
                     .bind(self.config.queue.clone())
-                    .bind(model::millis(self.config.retention))
+                    .bind(row::millis(self.config.retention))
                     .bind(Sweep::PORTION);
                     sweep.deleted(deleted.execute(&self.pool).await.map_err(row::store)?.rows_affected());
                 }

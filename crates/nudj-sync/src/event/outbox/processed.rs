@@ -84,7 +84,7 @@ macro_rules! processed_ids {
             }
 
             async fn sweep(&self) -> Result<(), $crate::Error> {
-                use $crate::event::{model, outbox::sweep::Sweep};
+                use $crate::event::outbox::{row, sweep::Sweep};
 
                 let mut sweep = Sweep::begin();
                 while sweep.goes_on() {
@@ -92,7 +92,7 @@ macro_rules! processed_ids {
                         "DELETE FROM nudj_sync_processed WHERE (handler, event_id) IN (SELECT handler, event_id ",
                         "FROM nudj_sync_processed WHERE processed_at < ", $now, " - $1 LIMIT $2)",
                     ))
-                    .bind(model::millis(self.retention))
+                    .bind(row::millis(self.retention))
                     .bind(Sweep::PORTION);
                     sweep.deleted(deleted.execute(&self.pool).await.map_err(failed)?.rows_affected());
                 }

@@ -1,5 +1,7 @@
 //! Values as the table holds them.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
@@ -44,6 +46,11 @@ pub(super) fn limit(value: usize) -> i64 {
 /// The other way of [`number`].
 pub(super) fn key(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Whole milliseconds; saturates where a database can still add it to a time.
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 4)
 }
 
 pub(super) fn payload(event: &Event) -> String {
