@@ -182,25 +182,29 @@ where
     <K::Service as Service<WholeCall>>::Future: Send,
 {
     let inner = keys.layer(inner);
+    let mut deadline = DeadlineLayer::new(DeadlineConfig { total: config.timeout.total })?.tries_counted();
     match cache {
-        None => per_call(config, observers, seed, inner),
-        Some(cache) => per_call(config, observers, seed, cache(NudjService::over_calls(inner)).into_calls()),
+        None => {
+            deadline = deadline.one_task();
+            Ok(per_call(deadline, observers, seed, inner))
+        }
+        // Whoever wrote the cache may run calls in tasks of their own.
+        Some(cache) => Ok(per_call(deadline, observers, seed, cache(NudjService::over_calls(inner)).into_calls())),
     }
 }
 
 /// The layers that see a call once, however many attempts it takes.
-fn per_call<S>(config: &Config, observers: &Observers, seed: Option<u64>, inner: S) -> Result<NudjService, Error>
+fn per_call<S>(deadline: DeadlineLayer, observers: &Observers, seed: Option<u64>, inner: S) -> NudjService
 where
     S: TakesCalls,
     S::Future: Send,
 {
-    let deadline = DeadlineLayer::new(DeadlineConfig { total: config.timeout.total })?.tries_counted();
     let service = ServiceBuilder::new()
         .layer(seed.map_or_else(CorrelationLayer::new, CorrelationLayer::seeded))
         .layer(MetricsLayer::new(observers.clone()))
         .layer(deadline)
         .service(inner);
-    Ok(NudjService::over_calls(service))
+    NudjService::over_calls(service)
 }
 
 /// A part of the stack, as seen from above.

@@ -72,7 +72,8 @@ pub enum Event<'a> {
         /// How long it stood in the queue.
         waited: Duration,
     },
-    /// The limiter refused a call.
+    /// The limiter refused a call for want of quota or room. One that it refuses because no endpoint would take it ends as `circuit_open`, and
+    /// is told by [`Event::CallEnded`] alone.
     LimiterRefused {
         /// Whether the queue was full (else the wait would have been too long).
         queue_full: bool,

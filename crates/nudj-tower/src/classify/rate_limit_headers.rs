@@ -33,8 +33,9 @@ const MAX_MEMBERS: usize = 16;
 /// | `X-RateLimit-Remaining: 0`, `X-RateLimit-Reset: 30` or `: 1767225600` | common use |
 ///
 /// Of several quotas the used-up one with the latest reset is told, else the one with the least left. A used-up quota without a reset
-/// takes its policy's window. A reset from 10^9 on is a time since 1970 (from 10^12 on in milliseconds), seen from `now`, else seconds
-/// from now; a fraction is rounded up; an HTTP-date is read too. What cannot be read is as if it were absent.
+/// takes its policy's window. A reset from 10^9 on is a time since 1970 (from 10^12 on in milliseconds), else seconds
+/// from now; a fraction is rounded up; an HTTP-date is read too. Times are seen from the answer's own `Date`, so that it does not matter
+/// how this machine's clock and the server's differ, and from `now` where it has none. What cannot be read is as if it were absent.
 ///
 /// Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>.
 #[must_use]
@@ -94,7 +95,7 @@ fn plain(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Server
         (remaining.is_some() || reset.is_some()).then_some((remaining, reset))
     })?;
     let remaining = remaining.and_then(|value| whole(value.to_str().ok()?.trim()));
-    let reset = reset.and_then(|value| until(value, now));
+    let reset = reset.and_then(|value| until(value, || retry_after::sent(headers, now)));
     (remaining.is_some() || reset.is_some()).then_some(ServerLimit { remaining, reset })
 }
 
@@ -214,6 +215,11 @@ mod tests {
             for prefix in [["ratelimit-remaining", "ratelimit-reset"], ["x-ratelimit-remaining", "x-ratelimit-reset"]] {
                 assert_eq!(read(&[(prefix[0], "0"), (prefix[1], reset)]), some(0, expected), "{reset}");
             }
+        }
+        // By the server's clock, which is five minutes ahead of ours.
+        let date = ("date", "Thu, 01 Jan 2026 00:05:00 GMT");
+        for reset in ["1767225960", "1767225960000", "Thu, 01 Jan 2026 00:06:00 GMT", "60"] {
+            assert_eq!(read(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset), date]), some(0, Some(60)));
         }
         assert_eq!(read(&[("x-ratelimit-reset", "7")]), Some((None, Some(7))));
         assert_eq!(read(&[("x-ratelimit-remaining", "many")]), None);

@@ -23,9 +23,13 @@ pub fn parse(header: &HeaderValue, now: SystemTime) -> Option<Duration> {
 /// server's differ, and from `now` where it has none.
 #[must_use]
 pub fn find(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
-    let asked = headers.get(RETRY_AFTER)?;
-    let sent = || httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok();
-    parse(asked, sent().unwrap_or_else(now))
+    parse(headers.get(RETRY_AFTER)?, sent(headers, now))
+}
+
+/// When an answer was sent: its `Date`, and `now` where it has none.
+pub(super) fn sent(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> SystemTime {
+    let date = || httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok();
+    date().unwrap_or_else(now)
 }
 
 #[cfg(test)]

@@ -178,8 +178,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics_and_reads_only_what_it_would_write(header in proptest::collection::vec(any::<u8>(), 0..70)) {
-            let _ = TraceContext::parse(&header);
+        fn never_panics_and_reads_only_what_it_would_write(
+            changes in proptest::collection::vec((0_usize..60, prop_oneof![any::<u8>(), Just(b'-'), Just(b'f'), Just(b'0')]), 0..4),
+            length in 40_usize..70,
+        ) {
+            let mut header = format!("{GOOD}-{GOOD}").into_bytes();
+            header.truncate(length);
+            for (at, byte) in changes {
+                if let Some(place) = header.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            if let Ok(trace) = TraceContext::parse(&header) {
+                prop_assert_eq!(TraceContext::parse(&trace.traceparent(trace.parent)), Ok(trace));
+                prop_assert!(length == GOOD.len() || &header[..2] != b"00", "version 00 has no more fields");
+                prop_assert!(header[..55].iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-')));
+            }
         }
 
         #[test]

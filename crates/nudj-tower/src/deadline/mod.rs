@@ -48,6 +48,9 @@
 //! # Mistakes to avoid
 //! The time ends with the response's head. A body that is read later is outside of it: collect it below (our transport does),
 //! or keep the time with [`AttemptTimeoutLayer::with_body`](crate::timeout::AttemptTimeoutLayer::with_body).
+//!
+//! [`DeadlineLayer::one_task`] above a layer that polls a call and then spawns it: the attempt's timer, on which the deadline relies
+//! then, wakes that task and not this one, and the deadline comes late or never.
 
 mod config;
 mod layer;

@@ -21,12 +21,21 @@ pub struct Deadline<S, C = Http> {
     inner: S,
     total: Duration,
     classifier: C,
-    tries_counted: bool,
+    promises: Promises,
+}
+
+/// What is known of the layers below.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Promises {
+    /// Every try is noted in the context.
+    pub(super) tries_counted: bool,
+    /// A call stays in the task that polls it first.
+    pub(super) one_task: bool,
 }
 
 impl<S, C> Deadline<S, C> {
-    pub(super) fn new(inner: S, total: Duration, classifier: C, tries_counted: bool) -> Self {
-        Self { inner, total, classifier, tries_counted }
+    pub(super) fn new(inner: S, total: Duration, classifier: C, promises: Promises) -> Self {
+        Self { inner, total, classifier, promises }
     }
 
     /// The service below.
@@ -70,12 +79,17 @@ impl<S, C> Deadline<S, C> {
                 allowed = deadline.map_or(self.total, |at| at.saturating_duration_since(now));
             }
         }
+        let one_task = self.promises.one_task;
         if allowed.is_zero() {
-            return DeadlineFuture { state: State::Late, allowed };
+            return DeadlineFuture { state: State::Late, allowed, one_task };
         }
-        let context = context.filter(|_| self.tries_counted);
+        let context = context.filter(|_| self.promises.tries_counted);
         let inner = self.inner.call(request);
-        DeadlineFuture { allowed, state: State::Called { inner, timer: LazyTimer::default(), deadline, context } }
+        DeadlineFuture {
+            allowed,
+            one_task,
+            state: State::Called { inner, timer: LazyTimer::default(), deadline, context },
+        }
     }
 }
 
@@ -105,6 +119,7 @@ pin_project! {
         #[pin]
         state: State<F>,
         allowed: Duration,
+        one_task: bool,
     }
 }
 
@@ -142,7 +157,7 @@ where
                 }
                 let Some(deadline) = *deadline else { return Poll::Pending };
                 // An attempt's timer is mostly the earlier one. Two would cost twice, and mostly neither ever fires.
-                if woken_at.is_some_and(|at| at <= deadline) {
+                if *this.one_task && woken_at.is_some_and(|at| at <= deadline) {
                     return Poll::Pending;
                 }
                 ready!(timer.poll_until(cx, deadline));

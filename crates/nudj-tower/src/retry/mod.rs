@@ -36,7 +36,8 @@
 //! | `Elsewhere` | the endpoint's circuit is open | any method, at once, only if another endpoint is left |
 //! | `Never` | an answer, our own refusals, a cancelled call | no |
 //!
-//! Whatever stops the repeats, the caller gets the last answer or error as it came. They stop at `max_retries`, failovers
+//! Whatever stops the repeats, the caller gets the last answer or error as it came; only where the service below cannot be made ready for a
+//! repeat that was granted does it get that error. They stop at `max_retries`, failovers
 //! included; when the wait would end at or past the call's deadline; when a Retry-After is longer than `max_retry_after`; when the
 //! budget is spent; when the body is gone.
 //!

@@ -121,6 +121,25 @@ where
     }
 }
 
+/// Calls the chosen endpoint, for which a panic in there is a failure like one that comes later.
+#[inline]
+fn try_call<S, Req>(chosen: &mut Chosen<S>, request: Req) -> Result<S::Future, Refused<Req>>
+where
+    S: TryCall<Req>,
+{
+    struct Panicked<'m>(&'m Member);
+    impl Drop for Panicked<'_> {
+        fn drop(&mut self) {
+            self.0.begin();
+            self.0.end(Some(Outcome::Failure), true);
+        }
+    }
+    let panicked = Panicked(&chosen.member);
+    let tried = chosen.service.try_call(request);
+    std::mem::forget(panicked);
+    tried
+}
+
 impl<F, S, Req> Stage<F, S, Req>
 where
     S: TryCall<Req, Future = F> + Clone,
@@ -148,7 +167,7 @@ where
                     chosen.member.begin();
                     chosen.member.end(Some(Outcome::Failure), true);
                 }
-                Poll::Ready(Ok(())) => match chosen.service.try_call(request) {
+                Poll::Ready(Ok(())) => match try_call(&mut chosen, request) {
                     Ok(inner) => return Self::called(inner, chosen.member, chosen.untried, &search),
                     Err(Refused { request: back, rejection }) => {
                         request = back;

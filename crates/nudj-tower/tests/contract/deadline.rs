@@ -96,7 +96,6 @@ async fn work_that_uses_up_the_budget_of_its_task_still_ends() {
 mod with_an_attempts_timer_within {
     use std::{
         pin::Pin,
-        sync::Mutex,
         task::{Context, Waker},
     };
 
@@ -113,11 +112,33 @@ mod with_an_attempts_timer_within {
     }
 
     async fn ends_at_its_deadline(inner: impl FnOnce() -> Boxed + Clone + Send + 'static) {
-        let started = Instant::now();
         let inner = service_fn(move |()| inner.clone()());
+        for layer in [for_any(2 * SECOND), for_any(2 * SECOND).one_task()] {
+            let started = Instant::now();
+            let call = layer.layer(inner.clone()).oneshot(());
+            let ended = tokio::time::timeout(100 * SECOND, call).await.expect("it ends");
+            assert!(ended.is_err());
+            assert_eq!(started.elapsed(), 2 * SECOND);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_may_be_polled_and_then_go_on_in_another_task() {
+        let inner = service_fn(|()| {
+            let mut endless: Boxed = Box::pin(async {
+                loop {
+                    let _ = attempt(SECOND).await;
+                }
+            });
+            async move {
+                poll_fn(|cx| Poll::Ready(endless.as_mut().poll(cx).is_pending())).await;
+                tokio::spawn(endless).await.map_err(BoxError::from)?
+            }
+        });
+        let started = Instant::now();
         let call = for_any(2 * SECOND).layer(inner).oneshot(());
-        let ended = tokio::time::timeout(100 * SECOND, call).await.expect("it ends");
-        assert!(ended.is_err());
+        let error: BoxError = tokio::time::timeout(100 * SECOND, call).await.expect("it ends").unwrap_err();
+        assert!(matches!(Rejection::find(&*error), Some(Rejection::DeadlineExceeded { .. })));
         assert_eq!(started.elapsed(), 2 * SECOND);
     }
 
@@ -177,9 +198,9 @@ mod with_an_attempts_timer_within {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_may_be_polled_for_somebody_else_and_kept() {
-        let kept = Arc::new(Mutex::new(attempt(SECOND)));
-        ends_at_its_deadline(move || {
-            Box::pin(poll_fn(move |_| kept.lock().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop()))))
+        ends_at_its_deadline(|| {
+            let mut kept = attempt(SECOND);
+            Box::pin(poll_fn(move |_| kept.as_mut().poll(&mut Context::from_waker(Waker::noop()))))
         })
         .await;
     }

@@ -191,6 +191,17 @@ async fn a_panic_is_a_failure_of_the_endpoint() {
     assert!(AssertUnwindSafe(service.clone().oneshot(())).catch_unwind().await.is_err());
     let view = &service.handle().endpoints()[0];
     assert_eq!((view.failures, view.in_flight), (1, 0));
+    // Before there is a future, too.
+    let panics = Plain(service_fn(|()| {
+        if Instant::now().elapsed().is_zero() {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+        std::future::ready(Ok::<_, BoxError>(()))
+    }));
+    let service = RoundRobin::new(&RoundRobinConfig::default(), [("a", 1, panics)]).unwrap().for_any();
+    assert!(AssertUnwindSafe(async { service.clone().oneshot(()).await }).catch_unwind().await.is_err());
+    let view = &service.handle().endpoints()[0];
+    assert_eq!((view.calls, view.failures, view.in_flight), (1, 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
