@@ -26,14 +26,14 @@ use nudj_tower::{
     attempt::AttemptLayer,
     circuit_breaker::{BreakerHandle, CircuitBreakerLayer, WeakBreakerHandle},
     correlation::CorrelationLayer,
-    credentials::{Credentials, CredentialsLayer},
+    credentials::{Credentials, CredentialsLayer, WeakCredentials},
     deadline::{DeadlineConfig, DeadlineLayer},
     idempotency::IdempotencyLayer,
     metrics::MetricsLayer,
     observe::Observers,
     rate_limit::{RateLimitHandle, RateLimitLayer},
     retry::{RetryBudget, RetryLayer},
-    round_robin::{Endpoint, OriginLayer, RoundRobinHandle, RoundRobinLayer},
+    round_robin::{Endpoint, OriginLayer, RoundRobinHandle, RoundRobinLayer, WeakRoundRobinHandle},
     timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer},
 };
 use parking_lot::Mutex;
@@ -75,6 +75,19 @@ pub struct Handles {
 }
 
 impl Handles {
+    /// Handles that do not keep the client.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHandles {
+        WeakHandles {
+            breakers: Arc::clone(&self.breakers),
+            endpoints: self.endpoints.downgrade(),
+            // These hold nothing but their own counts.
+            rate_limit: self.rate_limit.clone(),
+            retry_budget: self.retry_budget.clone(),
+            credentials: self.credentials.downgrade(),
+        }
+    }
+
     /// The circuit breakers of the endpoints that are in the list, in its order.
     #[must_use]
     pub fn breakers(&self) -> Vec<BreakerHandle> {
@@ -105,6 +118,31 @@ impl Handles {
     #[must_use]
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+}
+
+/// [`Handles`] that keep nothing of the client: for who is held by its layers, such as an observer. Would that have handles of the
+/// other kind, neither were ever freed.
+#[derive(Clone, Debug)]
+pub struct WeakHandles {
+    breakers: Breakers,
+    endpoints: WeakRoundRobinHandle,
+    rate_limit: RateLimitHandle,
+    retry_budget: Option<RetryBudget>,
+    credentials: WeakCredentials,
+}
+
+impl WeakHandles {
+    /// The handles, as long as anybody has the client, its service, a call of it or other handles.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Handles> {
+        Some(Handles {
+            breakers: Arc::clone(&self.breakers),
+            endpoints: self.endpoints.upgrade()?,
+            rate_limit: self.rate_limit.clone(),
+            retry_budget: self.retry_budget.clone(),
+            credentials: self.credentials.upgrade()?,
+        })
     }
 }
 

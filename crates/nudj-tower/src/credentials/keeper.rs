@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Credential, CredentialError, CredentialProvider, CredentialsConfig, Scheme, background,
+    Credential, CredentialError, CredentialProvider, CredentialsConfig, Scheme, WeakCredentials, background,
     generation::{AfterRefusal, Generation, after_refusal, valid},
     rest::Rest,
     single_flight::{Boarding, SingleFlight},
@@ -133,6 +133,12 @@ impl Credentials {
             self.0.rotations.fetch_add(1, Ordering::Relaxed);
             Ok(())
         })
+    }
+
+    /// These, without keeping them.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakCredentials {
+        WeakCredentials::of(&self.0)
     }
 
     /// What may be shown.

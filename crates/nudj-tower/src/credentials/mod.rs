@@ -66,6 +66,7 @@ mod renewal;
 mod rest;
 mod service;
 mod single_flight;
+mod weak;
 
 pub use self::{
     config::CredentialsConfig,
@@ -75,4 +76,5 @@ pub use self::{
     layer::CredentialsLayer,
     provider::{CredentialProvider, Fetch, FromFn, StaticCredential},
     service::{Credentialed, CredentialedFuture, Once, Replay, Replaying},
+    weak::WeakCredentials,
 };

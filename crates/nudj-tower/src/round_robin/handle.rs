@@ -4,6 +4,7 @@ use super::{
     Endpoint,
     member::{Now, Seen},
     registry::Registry,
+    weak::WeakRoundRobinHandle,
 };
 use crate::{Availability, Available, ConfigError};
 
@@ -38,6 +39,12 @@ pub struct EndpointView {
 }
 
 impl RoundRobinHandle {
+    /// A handle that does not keep the list.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRoundRobinHandle {
+        WeakRoundRobinHandle::of(&self.registry)
+    }
+
     /// The endpoints in their order.
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointView> {

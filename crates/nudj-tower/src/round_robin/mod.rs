@@ -89,6 +89,7 @@ mod registry;
 mod search;
 mod service;
 mod set_origin;
+mod weak;
 
 pub use self::{
     config::{OutlierConfig, RoundRobinConfig},
@@ -99,4 +100,5 @@ pub use self::{
     origin::{Origin, OriginError},
     service::RoundRobin,
     set_origin::{OriginLayer, SetOrigin, SetOriginFuture},
+    weak::WeakRoundRobinHandle,
 };
