@@ -29,6 +29,8 @@ struct Breaker {
 struct Written {
     state: &'static str,
     told: u64,
+    /// Whether it was read from a handle. One that never was may be somebody's own, of whom nobody says when it is no more.
+    read: bool,
 }
 
 impl Breakers {
@@ -40,6 +42,10 @@ impl Breakers {
         let (name, breaker) = self.get(meter, name);
         let labels = vec![Label::new("endpoint", Arc::clone(name)), Label::new("from", from), Label::new("to", to)];
         meter.counter(&BREAKER_TRANSITIONS, labels).increment(1);
+        if **name == *OTHER {
+            // Which of several it was is not known here; the next reading counts them.
+            return;
+        }
         let _states = STATES.lock();
         let mut written = breaker.written.lock();
         written.told = written.told.wrapping_add(1);
@@ -50,23 +56,35 @@ impl Breakers {
         self.get(meter, name).1.refusals.increment(1);
     }
 
-    /// Writes what the handles say, and forgets the states of breakers that are no more.
-    pub(super) fn read(&self, meter: &Meter, handles: &[BreakerHandle]) {
+    /// Writes what the handles say, and forgets the states of breakers that are no more: those read before, and those of endpoints that
+    /// came and went in between.
+    pub(super) fn read(&self, meter: &Meter, handles: &[BreakerHandle], is_endpoint: impl Fn(&str) -> bool) {
+        let mut others = Vec::new();
         for handle in handles {
-            let (_, breaker) = self.get(meter, handle.name());
+            let (name, breaker) = self.get(meter, handle.name());
             let told = breaker.written.lock().told;
             // May tell a change, and so come back to `changed`: no lock is held here.
             let state = handle.state().as_str();
+            if **name == *OTHER {
+                others.push(state);
+                continue;
+            }
             let _states = STATES.lock();
             let mut written = breaker.written.lock();
+            written.read = true;
             if written.told == told {
                 breaker.write(&mut written, state);
             }
         }
         let _states = STATES.lock();
         for (name, breaker) in self.0.all() {
-            if **name != *OTHER && !handles.iter().any(|handle| *handle.name() == **name) {
-                breaker.write(&mut breaker.written.lock(), "");
+            if **name == *OTHER {
+                breaker.tally(&others);
+            } else if !handles.iter().any(|handle| *handle.name() == **name) {
+                let mut written = breaker.written.lock();
+                if written.read || is_endpoint(name) {
+                    breaker.write(&mut written, "");
+                }
             }
         }
     }
@@ -75,13 +93,19 @@ impl Breakers {
 impl Breaker {
     fn new(meter: &Meter, name: &Arc<str>) -> Self {
         let label = || Label::new("endpoint", Arc::clone(name));
-        // One gauge for several breakers could not be 1 for one state.
-        let states = if &**name == OTHER { &[][..] } else { &State::ALL[..] };
         let gauge = |state: &State| meter.gauge(&BREAKER_STATE, vec![label(), Label::new("state", state.as_str())]);
         Self {
-            states: states.iter().map(|state| (state.as_str(), gauge(state))).collect(),
+            states: State::ALL.iter().map(|state| (state.as_str(), gauge(state))).collect(),
             refusals: meter.counter(&BREAKER_REFUSALS, vec![label()]),
             written: Mutex::default(),
+        }
+    }
+
+    /// For breakers that share these gauges: how many are in each state.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn tally(&self, states: &[&'static str]) {
+        for (name, gauge) in &self.states {
+            gauge.set(states.iter().filter(|state| *state == name).count() as f64);
         }
     }
 

@@ -62,18 +62,19 @@ catalogue! {
     LIMITER_PAUSE_LEFT = Gauge "nudj_limiter_pause_remaining_seconds" [] SECONDS, "Until the pause ends; 0 when there is none.";
     LIMITER_QUEUE = Gauge "nudj_limiter_queue_depth" [] None, "Calls that wait in the limiter's queue.";
     LIMITER_AVAILABLE = Gauge "nudj_limiter_available" [] None, "Calls that would pass the limiter now.";
-    BREAKER_STATE = Gauge "nudj_circuit_breaker_state" ["endpoint", "state"] None, "1 for the state the breaker is in, 0 for the others.";
+    BREAKER_STATE = Gauge "nudj_circuit_breaker_state" ["endpoint", "state"] None,
+        "1 for the state the breaker is in, 0 for the others; of _OTHER, how many breakers are in it.";
     BREAKER_TRANSITIONS = Counter "nudj_circuit_breaker_transitions_total" ["endpoint", "from", "to"] None, "Changes of a breaker's state.";
     BREAKER_REFUSALS = Counter "nudj_circuit_breaker_refusals_total" ["endpoint"] None, "Calls that a breaker refused.";
     ENDPOINT_CALLS = Counter "nudj_endpoint_calls_total" ["endpoint"] None, "Calls sent to an endpoint.";
     ENDPOINT_FAILURES = Counter "nudj_endpoint_failures_total" ["endpoint"] None, "Calls to an endpoint that ended in a failure.";
     ENDPOINT_IN_FLIGHT = Gauge "nudj_endpoint_in_flight" ["endpoint"] None, "Calls to an endpoint that are under way.";
     ENDPOINT_AVAILABLE = Gauge "nudj_endpoint_available" ["endpoint"] None,
-        "1 when the endpoint takes calls: breaker not open, not ejected, not marked down.";
+        "1 when the endpoint takes calls: breaker not open, not ejected, not marked down; of _OTHER, how many do; NaN once the client is gone.";
     EJECTIONS = Counter "nudj_endpoint_ejections_total" ["endpoint"] None, "Times the balancer took an endpoint out.";
     REFRESHES = Counter "nudj_credential_refreshes_total" ["provider", "result"] None, "Renewals of a credential, renewed or failed.";
     CREDENTIAL_EXPIRES = Gauge "nudj_credential_expires_in_seconds" ["provider"] SECONDS,
-        "Until the current credential expires; absent when it does not.";
+        "Until the current credential expires; absent before the first that does, +Inf while the current one does not.";
     CACHE_HITS = Counter "nudj_cache_hits_total" ["level"] None, "Lookups that a level of the cache answered.";
     CACHE_MISSES = Counter "nudj_cache_misses_total" ["level"] None, "Lookups that a level of the cache had nothing for.";
     CACHE_ERRORS = Counter "nudj_cache_errors_total" ["level"] None, "Operations of a cache level that failed or took too long.";

@@ -1,6 +1,7 @@
 //! What is counted per endpoint.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -14,6 +15,7 @@ use nudj_tower::{Availability, classify::Outcome, round_robin::EndpointView};
 use super::{
     calls::Server,
     catalogue::{ATTEMPTS, EJECTIONS, ENDPOINT_AVAILABLE, ENDPOINT_CALLS, ENDPOINT_FAILURES, ENDPOINT_IN_FLIGHT},
+    growth::Growth,
     meter::Meter,
     named::{Named, OTHER},
 };
@@ -38,6 +40,9 @@ pub(super) struct Endpoint {
     available: Gauge,
 }
 
+/// Calls and failures of each endpoint that a balancer has, as they were read last. One that comes back counts from nothing.
+pub(super) type Seen = HashMap<Arc<str>, [Growth; 2]>;
+
 const OUTCOMES: [&str; 5] = ["success", "failure", "throttled", "ignored", "dropped"];
 
 impl Endpoints {
@@ -49,16 +54,36 @@ impl Endpoints {
         Endpoint::new(meter, name, self.numbers.fetch_add(1, Relaxed).saturating_add(1))
     }
 
-    /// Writes what the balancer says; an endpoint that it no longer has is not available.
-    pub(super) fn read(&self, meter: &Meter, views: &[EndpointView]) {
-        for view in views {
-            self.get(meter, &view.name).read(view);
-        }
+    /// Whether there is an endpoint of this name that is told apart.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.known.knows(name)
+    }
+
+    /// Writes what the balancer says; an endpoint that it no longer has is not available. Those that are not told apart are added up.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    pub(super) fn read(&self, meter: &Meter, seen: &mut Seen, views: &[EndpointView]) {
+        let mut before = std::mem::take(seen);
+        let counted = views.iter().map(|view| {
+            let (kept, endpoint) = self.known.entry(&view.name, |name| self.make(meter, name));
+            let [mut calls, mut failures] = before.remove(&view.name).unwrap_or_default();
+            endpoint.calls.increment(calls.to(view.calls));
+            endpoint.failures.increment(failures.to(view.failures));
+            seen.insert(Arc::clone(&view.name), [calls, failures]);
+            (kept, view)
+        });
+        let counted: Vec<_> = counted.collect();
         for (name, endpoint) in self.known.all() {
-            if !views.iter().any(|view| view.name == *name) {
-                endpoint.available.set(0.0);
-                endpoint.in_flight.set(0.0);
-            }
+            let own = || counted.iter().filter(|(kept, _)| Arc::ptr_eq(kept, name)).map(|(_, view)| view);
+            endpoint.available.set(own().filter(|view| takes_calls(view)).count() as f64);
+            endpoint.in_flight.set(own().map(|view| view.in_flight).sum::<u64>() as f64);
+        }
+    }
+
+    /// The balancer is gone. That it takes no calls is no news: `NaN` is neither 0 nor 1 to an alert.
+    pub(super) fn end(&self) {
+        for (_, endpoint) in self.known.all() {
+            endpoint.available.set(f64::NAN);
+            endpoint.in_flight.set(0.0);
         }
     }
 }
@@ -99,13 +124,8 @@ impl Endpoint {
             self.ejections.increment(1);
         }
     }
+}
 
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    fn read(&self, view: &EndpointView) {
-        self.calls.absolute(view.calls);
-        self.failures.absolute(view.failures);
-        self.in_flight.set(view.in_flight as f64);
-        let takes_calls = view.availability == Availability::Available && !view.down && view.ejected_for.is_none();
-        self.available.set(f64::from(u8::from(takes_calls)));
-    }
+fn takes_calls(view: &EndpointView) -> bool {
+    view.availability == Availability::Available && !view.down && view.ejected_for.is_none()
 }

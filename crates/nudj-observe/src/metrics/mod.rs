@@ -31,7 +31,8 @@
 //!
 //! No label comes from a path, a query, a body or a header. Operations and templates are the program's own constants; a call without
 //! a route counts as `_OTHER`. Endpoints, providers and streams are told apart up to 64 each, combinations of call labels up to 512;
-//! what comes after counts as `_OTHER`.
+//! what comes after counts as `_OTHER`. Those are the first 64 that ever were: a recorder takes no series back, so one that is gone
+//! makes no room. The endpoints under `_OTHER` are added up: calls, failures, how many take calls, how many breakers are in a state.
 //!
 //! # Cost
 //!
@@ -54,11 +55,13 @@ mod breakers;
 mod calls;
 mod catalogue;
 mod endpoints;
+mod growth;
 mod meter;
 mod named;
 mod observer;
 mod slots;
 mod sources;
+mod watched;
 
 #[cfg(feature = "prometheus")]
 pub(crate) use self::breakers::STATES;

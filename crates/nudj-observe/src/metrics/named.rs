@@ -41,6 +41,11 @@ impl<V> Named<V> {
         own.unwrap_or_else(|| self.other.get_or_init(|| made(OTHER)))
     }
 
+    /// Whether this name has been seen, and has a value of its own.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.values.find(hash(name), |key| **key == *name).is_some()
+    }
+
     /// All names and values, as they are now.
     pub(crate) fn all(&self) -> impl Iterator<Item = &(Arc<str>, V)> {
         self.values.all().chain(self.other.get())

@@ -121,7 +121,7 @@ impl MetricsObserver {
         let now = tokio::time::Instant::now();
         plain.active.set(totals.under_way());
         plain.amplification.set(amplification.lock().ratio(calls, tries, now));
-        sources.read();
+        sources.read(&self.0);
     }
 }
 

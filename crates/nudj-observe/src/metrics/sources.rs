@@ -1,10 +1,6 @@
 //! What has to be asked for: handles, snapshots, and whatever else a service wants to see beside them.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use metrics::{Gauge, Label};
 use nudj_client::stack::Handles;
@@ -13,15 +9,18 @@ use parking_lot::Mutex;
 use super::{
     MetricsObserver,
     catalogue::{
-        BUDGET_LEFT, CACHE_ENTRIES, CACHE_ERRORS, CACHE_HITS, CACHE_MISSES, CACHE_UP, CREDENTIAL_EXPIRES, DEAD_LETTERS,
-        LIMITER_AVAILABLE, LIMITER_PAUSE_LEFT, LIMITER_QUEUE, SYNC_DONE, SYNC_LAG, SYNC_LAG_BYTES, SYNC_PLANNED,
-        WEBHOOK_QUEUE, WEBHOOKS,
+        CACHE_ENTRIES, CACHE_ERRORS, CACHE_HITS, CACHE_MISSES, CACHE_UP, DEAD_LETTERS, SYNC_DONE, SYNC_LAG,
+        SYNC_LAG_BYTES, SYNC_PLANNED, WEBHOOK_QUEUE, WEBHOOKS,
     },
+    growth::Growth,
     meter::Meter,
     named::Named,
+    observer::Inner,
+    watched::Watched,
 };
 
-type Read = Arc<dyn Fn() + Send + Sync>;
+/// Says whether there will be anything to read again. Locked while it reads: an older reading never comes after a newer one.
+type Read = Arc<Mutex<dyn FnMut(&Inner) -> bool + Send>>;
 
 #[derive(Default)]
 pub(super) struct Sources {
@@ -31,10 +30,15 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn read(&self) {
+    pub(super) fn read(&self, inner: &Inner) {
         // Not under the lock: a read may tell an event, or add a source.
         let reads = self.reads.lock().clone();
-        reads.iter().for_each(|read| read());
+        // One that is being read is as good as read, and may be what has led here.
+        let goes_on = |read: &Read| read.try_lock().is_none_or(|mut read| read(inner));
+        let ended: Vec<_> = reads.iter().filter(|read| !goes_on(read)).collect();
+        if !ended.is_empty() {
+            self.reads.lock().retain(|read| !ended.iter().any(|ended| Arc::ptr_eq(ended, read)));
+        }
     }
 
     /// The name a provider is counted under.
@@ -42,8 +46,8 @@ impl Sources {
         Arc::clone(&self.providers.entry(name, |_| ()).0)
     }
 
-    fn add(&self, read: impl Fn() + Send + Sync + 'static) {
-        self.reads.lock().push(Arc::new(read));
+    fn add(&self, read: impl FnMut(&Inner) -> bool + Send + 'static) {
+        self.reads.lock().push(Arc::new(Mutex::new(read)));
     }
 }
 
@@ -84,78 +88,67 @@ pub struct WebhookTotals {
 }
 
 impl MetricsObserver {
-    /// Reads a client's handles at each [`refresh`](Self::refresh): breakers, endpoints, limiter, budget, credentials.
-    /// One client per observer: the names of two clients' endpoints would be one series.
+    /// Reads a client's handles at each [`refresh`](Self::refresh): breakers, endpoints, limiter, budget, credentials; until the client
+    /// is dropped, which this does not prevent. One client per observer, and once: the names of two clients' endpoints would be one
+    /// series.
     pub fn watch(&self, handles: &Handles) {
-        let (handles, inner) = (handles.clone(), Arc::downgrade(&self.0));
-        // Made at the first reading: there may be no recorder yet.
-        let gauges = OnceLock::new();
-        self.0.sources.add(move || {
-            let Some(inner) = inner.upgrade() else { return };
-            let gauge = |metric| inner.meter.gauge(metric, Vec::new());
-            let (limiter, budget) = gauges.get_or_init(|| {
-                let limiter = [&LIMITER_QUEUE, &LIMITER_AVAILABLE, &LIMITER_PAUSE_LEFT].map(gauge);
-                (limiter, handles.retry_budget().map(|_| gauge(&BUDGET_LEFT)))
-            });
-            inner.endpoints.read(&inner.meter, &handles.endpoints().endpoints());
-            inner.breakers.read(&inner.meter, &handles.breakers());
-            read_limiter(limiter, &handles);
-            if let (Some(gauge), Some(budget)) = (budget, handles.retry_budget()) {
-                gauge.set(float(budget.left()));
-            }
-            let credentials = handles.credentials().snapshot();
-            if let Some(left) = credentials.expires_in {
-                let provider = inner.sources.provider(&credentials.provider);
-                let labels = vec![Label::new("provider", provider)];
-                inner.meter.gauge(&CREDENTIAL_EXPIRES, labels).set(left.as_secs_f64());
-            }
-        });
+        let mut watched = Watched::new(handles);
+        self.0.sources.add(move |inner| watched.read(inner));
         self.refresh();
     }
 
-    /// Asks a cache for its levels at each [`refresh`](Self::refresh). A level's name is a label: a handful of fixed names.
+    /// Asks a cache for its levels at each [`refresh`](Self::refresh); once per cache. A level's name is a label: a handful of fixed
+    /// names. Totals that fall were begun anew, and count on.
     ///
     /// With `nudj-cache`: `cache.stats().levels`, each level's figures of the same names, `errors` and `timeouts` together.
     pub fn watch_cache(&self, levels: impl Fn() -> Vec<CacheLevel> + Send + Sync + 'static) {
-        let meter = self.0.meter.clone();
-        self.0.sources.add(move || {
+        let mut seen = HashMap::<_, [Growth; 3]>::new();
+        self.0.sources.add(move |Inner { meter, .. }| {
             for level in levels() {
                 let label = || vec![Label::new("level", level.name)];
-                meter.counter(&CACHE_HITS, label()).absolute(level.hits);
-                meter.counter(&CACHE_MISSES, label()).absolute(level.misses);
-                meter.counter(&CACHE_ERRORS, label()).absolute(level.errors);
+                let [hits, misses, errors] = seen.entry(level.name).or_default();
+                meter.counter(&CACHE_HITS, label()).increment(hits.to(level.hits));
+                meter.counter(&CACHE_MISSES, label()).increment(misses.to(level.misses));
+                meter.counter(&CACHE_ERRORS, label()).increment(errors.to(level.errors));
                 meter.gauge(&CACHE_UP, label()).set(f64::from(u8::from(level.up)));
                 if let Some(entries) = level.entries {
                     meter.gauge(&CACHE_ENTRIES, label()).set(float(entries));
                 }
             }
+            true
         });
     }
 
-    /// Asks a receiver of webhooks for its totals at each [`refresh`](Self::refresh).
+    /// Asks a receiver of webhooks for its totals at each [`refresh`](Self::refresh); once per receiver. Totals that fall were begun anew,
+    /// and count on.
     ///
     /// With `nudj-webhook`: its `Snapshot`, whose figures have the same names.
     pub fn watch_webhooks(&self, totals: impl Fn() -> WebhookTotals + Send + Sync + 'static) {
-        let meter = self.0.meter.clone();
-        self.0.sources.add(move || {
+        let mut seen = [Growth::default(); 5];
+        self.0.sources.add(move |Inner { meter, .. }| {
             let now = totals();
-            for (result, count) in [
+            let results = [
                 ("accepted", now.accepted),
                 ("duplicate", now.duplicate),
                 ("rejected", now.rejected),
                 ("unavailable", now.unavailable),
                 ("handled", now.handled),
-            ] {
-                meter.counter(&WEBHOOKS, vec![Label::new("result", result)]).absolute(count);
+            ];
+            for ((result, count), seen) in results.into_iter().zip(&mut seen) {
+                meter.counter(&WEBHOOKS, vec![Label::new("result", result)]).increment(seen.to(count));
             }
             meter.gauge(&WEBHOOK_QUEUE, Vec::new()).set(float(now.queue_depth));
             meter.gauge(&DEAD_LETTERS, vec![Label::new("source", "webhook")]).set(float(now.dead_letters));
+            true
         });
     }
 
     /// Runs `read` at each [`refresh`](Self::refresh): for gauges of your own. It must not block.
     pub fn at_refresh(&self, read: impl Fn() + Send + Sync + 'static) {
-        self.0.sources.add(read);
+        self.0.sources.add(move |_| {
+            read();
+            true
+        });
     }
 
     /// What a synchronisation writes its progress to; without a recorder yet, nowhere. The same name gives the same series; names beyond 64 share one.
@@ -208,16 +201,8 @@ impl SyncMetrics {
     }
 }
 
-fn read_limiter([queue, available, pause]: &[Gauge; 3], handles: &Handles) {
-    let limiter = handles.rate_limit();
-    queue.set(float(u64::try_from(limiter.queue_depth()).unwrap_or(u64::MAX)));
-    available.set(f64::from(limiter.available()));
-    let left = limiter.paused_until().map(|end| end.saturating_duration_since(tokio::time::Instant::now()));
-    pause.set(left.unwrap_or_default().as_secs_f64());
-}
-
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 

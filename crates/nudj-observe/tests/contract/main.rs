@@ -19,6 +19,8 @@ mod metrics;
 mod otlp;
 #[cfg(feature = "prometheus")]
 mod promtool;
+#[cfg(feature = "prometheus")]
+mod watched;
 
 use std::time::Duration;
 

@@ -27,12 +27,12 @@ use tower::ServiceExt;
 use crate::client;
 
 /// The value of the first series whose line begins with `start`.
-fn value(text: &str, start: &str) -> Option<f64> {
+pub(crate) fn value(text: &str, start: &str) -> Option<f64> {
     text.lines().find(|line| line.starts_with(start)).and_then(|line| line.rsplit(' ').next()?.parse().ok())
 }
 
 /// The sum over all series of this metric whose labels hold `part`.
-fn sum(text: &str, metric: &str, part: &str) -> f64 {
+pub(crate) fn sum(text: &str, metric: &str, part: &str) -> f64 {
     text.lines()
         .filter(|line| {
             line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(part)
