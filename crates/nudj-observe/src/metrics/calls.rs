@@ -1,6 +1,6 @@
 //! What is counted per call: one look-up in a bounded table, then plain atomics.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use metrics::{Counter, Histogram, Label};
 
@@ -28,6 +28,10 @@ pub(super) struct CallKind {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallEnd {
     Status(u16),
+    /// Any status of these hundred.
+    StatusClass(u8),
+    /// An answer of a protocol without statuses.
+    Ok,
     Error(&'static str),
     Dropped,
 }
@@ -53,7 +57,7 @@ struct Series {
 
 impl Default for Calls {
     fn default() -> Self {
-        // A call ends in one of a dozen kinds of error.
+        // A call ends in one of a dozen kinds of error, or of five of status.
         Self { known: Slots::new(MAX_SERIES), others: Slots::new(32) }
     }
 }
@@ -71,10 +75,7 @@ impl Calls {
         if let Some((_, series)) = self.known.get(kind.hash(), |other| other.is(&kind), made) {
             return series.count(duration);
         }
-        let end = match kind.end {
-            CallEnd::Status(_) => CallEnd::Error(OTHER),
-            other => other,
-        };
+        let end = kind.end.coarse();
         let other = CallKind { operation: OTHER, template: OTHER, method: "_OTHER", end, endpoint: 0 };
         if let Some((_, series)) = self.others.get(0, |known| *known == end, || (end, Series::new(meter, other, None)))
         {
@@ -87,7 +88,9 @@ impl CallKind {
     fn hash(&self) -> u64 {
         let end = match self.end {
             CallEnd::Status(status) => u64::from(status),
+            CallEnd::StatusClass(class) => u64::from(class),
             CallEnd::Error(error) => place(error).0,
+            CallEnd::Ok => 0,
             CallEnd::Dropped => 1,
         };
         let texts = [self.operation, self.template, self.method].into_iter();
@@ -105,6 +108,40 @@ impl CallKind {
     }
 }
 
+impl CallEnd {
+    /// What is left of it where single statuses are too many to tell apart.
+    fn coarse(self) -> Self {
+        match self {
+            Self::Status(status @ 100..600) => Self::StatusClass((status / 100) as u8),
+            Self::Status(_) => Self::Error(OTHER),
+            other => other,
+        }
+    }
+
+    /// By OpenTelemetry's conventions; `None` for what is no failure of the call.
+    fn error_type(self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Status(..400) | Self::StatusClass(..4) | Self::Ok => None,
+            Self::Status(status) => Some(status.to_string().into()),
+            Self::StatusClass(_) => Some(OTHER.into()),
+            Self::Error(error) => Some(error.into()),
+            // As the spans say it.
+            Self::Dropped => Some("cancelled".into()),
+        }
+    }
+
+    /// The seed's label.
+    fn status(self) -> Cow<'static, str> {
+        match self {
+            Self::Status(status) => status.to_string().into(),
+            Self::StatusClass(class) => format!("{class}xx").into(),
+            Self::Ok => "ok".into(),
+            Self::Error(error) => error.into(),
+            Self::Dropped => "dropped".into(),
+        }
+    }
+}
+
 fn place(text: &'static str) -> (u64, usize) {
     (text.as_ptr().addr() as u64, text.len())
 }
@@ -118,31 +155,23 @@ impl Series {
     }
 
     fn new(meter: &Meter, kind: CallKind, server: Option<&Server>) -> Self {
-        let status: std::borrow::Cow<'static, str> = match kind.end {
-            CallEnd::Status(status) => status.to_string().into(),
-            CallEnd::Error(error) => error.into(),
-            CallEnd::Dropped => "dropped".into(),
-        };
         let mut http = vec![Label::new("http_request_method", kind.method)];
         if kind.template != OTHER {
             http.push(Label::new("url_template", kind.template));
         }
         if let CallEnd::Status(_) = kind.end {
-            http.push(Label::new("http_response_status_code", status.clone()));
+            http.push(Label::new("http_response_status_code", kind.end.status()));
         }
-        match kind.end {
-            CallEnd::Status(..400) => {}
-            // As the spans say it.
-            CallEnd::Dropped => http.push(Label::new("error_type", "cancelled")),
-            CallEnd::Status(_) | CallEnd::Error(_) => http.push(Label::new("error_type", status.clone())),
-        }
+        http.extend(kind.end.error_type().map(|error| Label::new("error_type", error)));
         if let Some(Server { address, port }) = server {
             http.push(Label::new("server_address", address.clone()));
             http.extend(port.clone().map(|port| Label::new("server_port", port)));
         }
         Self {
-            requests: meter
-                .counter(&REQUESTS, vec![Label::new("operation", kind.operation), Label::new("status", status)]),
+            requests: meter.counter(
+                &REQUESTS,
+                vec![Label::new("operation", kind.operation), Label::new("status", kind.end.status())],
+            ),
             duration: meter.histogram(&DURATION, vec![Label::new("operation", kind.operation)]),
             http_duration: meter.histogram(&HTTP_DURATION, http),
         }

@@ -44,7 +44,7 @@ const BYTES: Option<Unit> = Some(Unit::Bytes);
 
 catalogue! {
     REQUESTS = Counter "nudj_api_requests_total" ["operation", "status"] None,
-        "Calls that ended, by operation and by status; without an answer the kind of error, or dropped.";
+        "Calls that ended, by operation and by status: a status or, of _OTHER, its class such as 2xx; ok of a protocol without; the kind of error; or dropped.";
     DURATION = Histogram "nudj_api_duration_seconds" ["operation"] SECONDS,
         "How long calls took, waits and repeats included.";
     HTTP_DURATION = Histogram "http_client_request_duration_seconds"

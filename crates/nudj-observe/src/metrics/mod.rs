@@ -31,7 +31,7 @@
 //!
 //! No label comes from a path, a query, a body or a header. Operations and templates are the program's own constants; a call without
 //! a route counts as `_OTHER`. Endpoints, providers and streams are told apart up to 64 each, combinations of call labels up to 512;
-//! what comes after counts as `_OTHER`. Those are the first 64 that ever were: a recorder takes no series back, so one that is gone
+//! what comes after counts as `_OTHER`, a call by the class of its status (`2xx`). Those are the first 64 that ever were: a recorder takes no series back, so one that is gone
 //! makes no room. The endpoints under `_OTHER` are added up: calls, failures, how many take calls, how many breakers are in a state.
 //!
 //! # Cost

@@ -253,7 +253,8 @@ fn how_it_ended(outcome: Option<Outcome>, status: Option<u16>, error: Option<&st
     match (outcome, status, error) {
         (None, ..) => CallEnd::Dropped,
         (_, Some(status), _) => CallEnd::Status(status),
-        (_, None, None) => CallEnd::Error("ok"),
+        (Some(Outcome::Failure | Outcome::Throttled), None, None) => CallEnd::Error(OTHER),
+        (_, None, None) => CallEnd::Ok,
         (_, None, Some(error)) => CallEnd::Error(known(error)),
     }
 }

@@ -184,6 +184,66 @@ async fn a_million_users_and_a_hostile_server_make_few_series() {
 }
 
 #[tokio::test]
+async fn a_success_is_no_failure_when_it_finds_no_room_nor_when_it_has_no_status() {
+    let prometheus = Prometheus::new().unwrap();
+    let call = |route: Route, outcome, status, error| {
+        let context = CallContext::new();
+        context.set_route(route);
+        let (context, outcome, duration) = (&context, Some(outcome), Duration::ZERO);
+        prometheus.observer().observe(&Event::CallEnded { context, method: None, outcome, status, error, duration });
+    };
+    const RPC: Route = Route { operation: "rpc", template: "/rpc" };
+    call(RPC, Outcome::Success, None, None);
+    call(RPC, Outcome::Failure, None, None);
+    let text = prometheus.render();
+    for (status, error_type) in [("ok", None), ("_OTHER", Some("_OTHER"))] {
+        assert_eq!(
+            value(&text, &format!("nudj_api_requests_total{{operation=\"rpc\",status=\"{status}\"}}")),
+            Some(1.0)
+        );
+        let error_type = error_type.map_or(String::new(), |error| format!(",error_type=\"{error}\""));
+        let series = format!(
+            "http_client_request_duration_seconds_count{{http_request_method=\"_OTHER\",url_template=\"/rpc\"{error_type}}}"
+        );
+        assert_eq!(value(&text, &series), Some(1.0), "{series}\n{text}");
+    }
+
+    // With the two above there is no more room.
+    for number in 0..510 {
+        let operation = format!("operation{number}").leak();
+        call(Route { operation, template: "/full" }, Outcome::Success, Some(200), None);
+    }
+    for (times, outcome, status, error) in [
+        (1, Outcome::Success, Some(200), None),
+        (2, Outcome::Success, Some(304), None),
+        (3, Outcome::Ignored, Some(404), Some("404")),
+        (4, Outcome::Failure, Some(503), Some("503")),
+        (5, Outcome::Failure, Some(999), None),
+        (6, Outcome::Failure, None, Some("timeout")),
+        (7, Outcome::Success, None, None),
+    ] {
+        let late = Route { operation: "late", template: "/late" };
+        (0..times).for_each(|_| call(late, outcome, status, error));
+    }
+    let text = prometheus.render();
+    assert!(!text.contains("/late"), "there is no room for it");
+    for (status, times) in
+        [("2xx", 1.0), ("3xx", 2.0), ("4xx", 3.0), ("5xx", 4.0), ("_OTHER", 5.0), ("timeout", 6.0), ("ok", 7.0)]
+    {
+        let series = format!("nudj_api_requests_total{{operation=\"_OTHER\",status=\"{status}\"}}");
+        assert_eq!(value(&text, &series), Some(times), "{series}");
+    }
+    let others = |error_type: &str| {
+        let series =
+            format!("http_client_request_duration_seconds_count{{http_request_method=\"_OTHER\"{error_type}}}");
+        value(&text, &series)
+    };
+    assert_eq!(others(""), Some(1.0 + 2.0 + 7.0));
+    assert_eq!(others(",error_type=\"_OTHER\""), Some(3.0 + 4.0 + 5.0));
+    assert_eq!(others(",error_type=\"timeout\""), Some(6.0));
+}
+
+#[tokio::test]
 async fn what_is_watched_is_read_at_each_scrape() {
     let prometheus = Prometheus::new().unwrap();
     let observer = prometheus.observer();
