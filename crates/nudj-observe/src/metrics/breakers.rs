@@ -12,7 +12,7 @@ use super::{
     named::{Named, OTHER},
 };
 
-/// Held while states are written, and while they are read for Prometheus: no reader sees two states, or none.
+/// Held while states are written, and while they are read for Prometheus or a collector: no reader sees two states, or none.
 pub(crate) static STATES: Mutex<()> = Mutex::new(());
 
 #[derive(Debug, Default)]

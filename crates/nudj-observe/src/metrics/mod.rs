@@ -63,7 +63,7 @@ mod slots;
 mod sources;
 mod watched;
 
-#[cfg(feature = "prometheus")]
+#[cfg(any(feature = "prometheus", feature = "otlp"))]
 pub(crate) use self::breakers::STATES;
 #[cfg(feature = "otlp")]
 pub(crate) use self::{calls::Server, observer::WeakObserver};

@@ -22,7 +22,7 @@ use super::{
     transport::Sender,
     waiting::{Waiting, unix_nanos, wall_clock},
 };
-use crate::metrics::{MetricsObserver, WeakObserver};
+use crate::metrics::{MetricsObserver, STATES, WeakObserver};
 
 /// Spans wait no longer than this, unless the collector is away.
 const SPANS_EVERY: Duration = Duration::from_secs(5);
@@ -151,7 +151,10 @@ impl Metrics {
         if let Some(observer) = self.observer.upgrade() {
             observer.refresh();
         }
-        let metrics = self.totals.metrics(unix_nanos(wall_clock()));
+        let metrics = {
+            let _states = STATES.lock();
+            self.totals.metrics(unix_nanos(wall_clock()))
+        };
         let scope_metrics = vec![ScopeMetrics { scope: Some(message::scope()), metrics }];
         let resource = Some(message::resource(&self.service_name));
         let resource_metrics = vec![ResourceMetrics { resource, scope_metrics }];

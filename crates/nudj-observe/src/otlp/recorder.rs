@@ -52,10 +52,16 @@ impl Totals {
             }
         });
         self.gauges.each(|key, value| {
-            let value = Number::Float(f64::from_bits(value.load(Relaxed)));
-            let empty = || Data::Gauge(message::Gauge { points: Vec::new() });
-            if let Some(Data::Gauge(gauge)) = &mut metric(&mut found, key, empty).data {
-                gauge.points.push(point(key, value));
+            let value = f64::from_bits(value.load(Relaxed));
+            let is_count = key.name() == ACTIVE;
+            let empty = || match is_count {
+                true => Data::Sum(message::Sum { points: Vec::new(), temporality: CUMULATIVE, is_monotonic: false }),
+                false => Data::Gauge(message::Gauge { points: Vec::new() }),
+            };
+            match &mut metric(&mut found, key, empty).data {
+                Some(Data::Sum(sum)) => sum.points.push(point(key, Number::Whole(value as i64))),
+                Some(Data::Gauge(gauge)) => gauge.points.push(point(key, Number::Float(value))),
+                _ => {}
             }
         });
         self.histograms.each(|key, measured| {
@@ -139,20 +145,24 @@ impl Recorder for Totals {
     }
 }
 
-/// OpenTelemetry's own metrics have its names; ours lose the endings that Prometheus wants, which a collector adds again.
+/// A gauge to Prometheus; by OpenTelemetry's conventions a count that goes up and down.
+const ACTIVE: &str = "http_client_active_requests";
+
+/// OpenTelemetry's own metrics have its names; ours lose the endings that Prometheus wants, which a collector adds again where they are
+/// missing. Bytes stay: a lag in bytes is no lag in seconds.
 fn naming(name: &str) -> (String, &'static str, &'static str) {
     let unit_of = |metric: &&&'static crate::metrics::Metric| match metric.unit {
         Some(Unit::Seconds) => "s",
         Some(Unit::Bytes) => "By",
+        _ if metric.name == ACTIVE => "{request}",
         _ => "",
     };
     let metric = ALL.iter().find(|metric| metric.name == name);
     let (unit, help) = (metric.as_ref().map_or("", unit_of), metric.map_or("", |metric| metric.help));
-    let short =
-        name.strip_suffix("_total").or(name.strip_suffix("_seconds")).or(name.strip_suffix("_bytes")).unwrap_or(name);
+    let short = name.strip_suffix("_total").or(name.strip_suffix("_seconds")).unwrap_or(name);
     let name = match short {
         "http_client_request_duration" => "http.client.request.duration",
-        "http_client_active_requests" => "http.client.active_requests",
+        ACTIVE => "http.client.active_requests",
         short => short,
     };
     (name.to_owned(), unit, help)
@@ -181,7 +191,32 @@ fn attributes(key: &Key) -> Vec<KeyValue> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::metrics::Kind;
+
+    /// As a collector names it for Prometheus: units and `_total`, where the name has them not.
+    fn for_prometheus(metric: &crate::metrics::Metric) -> String {
+        let (name, unit, _) = naming(metric.name);
+        let mut name = name.replace('.', "_");
+        let endings = [(unit == "s", "_seconds"), (unit == "By", "_bytes"), (metric.kind == Kind::Counter, "_total")];
+        for (_, ending) in endings.iter().filter(|(applies, _)| *applies) {
+            if !name.ends_with(ending) {
+                name += ending;
+            }
+        }
+        name
+    }
+
+    #[test]
+    fn no_two_metrics_have_one_name_and_a_collector_gives_them_the_names_that_the_alerts_ask_for() {
+        let names: BTreeSet<_> = ALL.iter().map(|metric| naming(metric.name).0).collect();
+        assert_eq!(names.len(), ALL.len(), "{names:?}");
+        for metric in ALL {
+            assert_eq!(for_prometheus(metric), metric.name);
+        }
+    }
 
     #[test]
     fn a_measured_value_falls_into_the_bucket_that_ends_at_or_above_it() {

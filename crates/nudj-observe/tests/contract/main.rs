@@ -17,6 +17,8 @@ mod logs;
 mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
+#[cfg(feature = "otlp")]
+mod otlp_answers;
 #[cfg(feature = "prometheus")]
 mod promtool;
 #[cfg(feature = "prometheus")]
