@@ -49,7 +49,7 @@ catalogue! {
         "How long calls took, waits and repeats included.";
     HTTP_DURATION = Histogram "http_client_request_duration_seconds"
         ["http_request_method", "url_template", "http_response_status_code", "error_type", "server_address", "server_port"] SECONDS,
-        "Duration of HTTP client requests, by the OpenTelemetry conventions; one per call, at the endpoint tried last.";
+        "Duration of HTTP client requests, by the OpenTelemetry conventions; one per call, at the endpoint tried last, what a cache answered or a layer refused included.";
     ACTIVE = Gauge "http_client_active_requests" [] None, "Calls under way.";
     ATTEMPTS = Counter "nudj_attempts_total" ["endpoint", "outcome"] None, "Tries at an endpoint, by what the answer meant.";
     RETRIES = Counter "nudj_retries_total" ["kind"] None, "Repeats: after a backoff, or at once on another endpoint.";

@@ -25,19 +25,23 @@
 //!
 //! [`ALL`] lists them with their labels and what they say. The seed's names are served beside OpenTelemetry's: one call counts in
 //! `nudj_api_requests_total` and `nudj_api_duration_seconds`, and in `http_client_request_duration_seconds`. All of them count
-//! calls, as the caller sees them; `nudj_attempts_total` counts tries.
+//! calls, as the caller sees them; `nudj_attempts_total` counts tries. So `http_client_request_duration_seconds` is wider than the
+//! conventions have it: it has one entry for a call of three tries, waits included, and one for a call that sent nothing, because a
+//! cache answered it or a layer refused it (then without `server_address`). Where each request has to be told apart, look at the
+//! attempts' spans of the `otlp` feature.
 //!
 //! # Cardinality
 //!
 //! No label comes from a path, a query, a body or a header. Operations and templates are the program's own constants; a call without
 //! a route counts as `_OTHER`. Endpoints, providers and streams are told apart up to 64 each, combinations of call labels up to 512;
-//! what comes after counts as `_OTHER`, a call by the class of its status (`2xx`). Those are the first 64 that ever were: a recorder takes no series back, so one that is gone
-//! makes no room. The endpoints under `_OTHER` are added up: calls, failures, how many take calls, how many breakers are in a state.
+//! what comes after counts as `_OTHER`, a call by the class of its status (`2xx`). Those are the first 64 that ever were: a recorder
+//! takes no series back, so one that is gone makes no room. The endpoints under `_OTHER` are added up: calls, failures, how many take
+//! calls, how many breakers are in a state.
 //!
 //! # Cost
 //!
 //! Nothing without an observer, and nothing but a look whether there is one while the process has no recorder. Else a call costs three
-//! look-ups under shared read locks and a few atomic additions, and no allocation after its kind has been seen once.
+//! look-ups in tables that are read without a lock and a few atomic additions, and no allocation after its kind has been seen once.
 //!
 //! # Mistakes to avoid
 //!

@@ -20,11 +20,15 @@
 //!
 //! # What is sent
 //!
-//! All metrics of [`metrics`](crate::metrics): OpenTelemetry's by its own names (`http.client.request.duration`), ours without the
-//! endings that Prometheus wants and a collector adds again (`nudj_api_requests`). A span for each call, one below it for each
+//! All metrics of [`metrics`](crate::metrics): OpenTelemetry's by its own names (`http.client.request.duration`), ours without
+//! `_seconds` and `_total`, which Prometheus wants and a collector adds again (`nudj_api_requests`). A span for each call, one below it for each
 //! attempt, whose id is the one in the request's `traceparent`, and with [`Otlp::layer`] one for each call that came in, so that a trace
 //! goes on at both sides. Calls and attempts come from the observer, without `tracing`: what they cost does not depend on a
 //! subscriber. Other spans are left to other layers.
+//!
+//! Left out on purpose, where the conventions ask for it: `url.full` on the spans of a client, since ids and queries are nobody's but
+//! the user's. `url.template` says which call it was, `server.address` and `server.port` where it went. And
+//! `http.client.active_requests` has no server: which one a call goes to is not known when it begins.
 //!
 //! # Sampling
 //!
