@@ -162,6 +162,32 @@ impl Inner {
         };
         self.calls.count(&self.meter, kind, duration, || endpoint.map(|endpoint| endpoint.server.clone()));
     }
+
+    /// Counts what is no start or end of a call.
+    fn count(&self, event: &Event<'_>, plain: &Plain) {
+        let Self { meter, endpoints, breakers, .. } = self;
+        match *event {
+            Event::AttemptEnded { endpoint, outcome } => endpoints.get(meter, endpoint).attempt(outcome),
+            Event::Retried { failover: true, .. } => plain.failovers.increment(1),
+            Event::Retried { .. } => plain.backoffs.increment(1),
+            Event::RetryBudgetExhausted => plain.budget_exhausted.increment(1),
+            Event::LimiterWaited { waited } => plain.limiter_wait.record(waited.as_secs_f64()),
+            Event::LimiterRefused { queue_full: true } => plain.queue_full.increment(1),
+            Event::LimiterRefused { queue_full: false } => plain.too_long.increment(1),
+            Event::LimiterPaused { .. } => plain.pauses.increment(1),
+            Event::BreakerChanged { name, from, to, .. } => breakers.changed(meter, name, from, to),
+            Event::BreakerRefused { name } => breakers.refused(meter, name),
+            Event::EndpointEjected { endpoint, until } => endpoints.get(meter, endpoint).ejected(until),
+            Event::CredentialRefreshed { provider, renewed, .. } => {
+                let provider = self.sources.provider(provider);
+                let result = if renewed { "renewed" } else { "failed" };
+                let labels = vec![Label::new("provider", provider), Label::new("result", result)];
+                meter.counter(&REFRESHES, labels).increment(1);
+            }
+            Event::SpanEnded(ref ended) => self.spans.tell(|| Event::SpanEnded(ended.clone())),
+            _ => {}
+        }
+    }
 }
 
 impl Totals {
@@ -213,38 +239,20 @@ impl Observer for MetricsObserver {
     }
 
     fn observe(&self, event: &Event<'_>) {
-        let Inner { meter, endpoints, breakers, totals, .. } = &*self.0;
-        let plain = self.0.plain();
-        match event {
-            Event::CallStarted { .. } => _ = totals.started.fetch_add(1, Relaxed),
-            Event::CallEnded { context, .. } if plain.is_none() => totals.ended(context.tries()),
-            _ => {}
-        }
-        let Some(plain) = plain else { return };
+        let (inner, plain) = (&*self.0, self.0.plain());
         match *event {
+            Event::CallStarted { .. } => _ = inner.totals.started.fetch_add(1, Relaxed),
             Event::CallEnded { context, method, outcome, status, error, duration } => context.with_facts(|facts| {
-                totals.ended(facts.tries);
-                self.0.call_ended(facts, method, how_it_ended(outcome, status, error), duration);
+                inner.totals.ended(facts.tries);
+                if plain.is_some() {
+                    inner.call_ended(facts, method, how_it_ended(outcome, status, error), duration);
+                }
             }),
-            Event::AttemptEnded { endpoint, outcome } => endpoints.get(meter, endpoint).attempt(outcome),
-            Event::Retried { failover: true, .. } => plain.failovers.increment(1),
-            Event::Retried { .. } => plain.backoffs.increment(1),
-            Event::RetryBudgetExhausted => plain.budget_exhausted.increment(1),
-            Event::LimiterWaited { waited } => plain.limiter_wait.record(waited.as_secs_f64()),
-            Event::LimiterRefused { queue_full: true } => plain.queue_full.increment(1),
-            Event::LimiterRefused { queue_full: false } => plain.too_long.increment(1),
-            Event::LimiterPaused { .. } => plain.pauses.increment(1),
-            Event::BreakerChanged { name, from, to, .. } => breakers.changed(meter, name, from, to),
-            Event::BreakerRefused { name } => breakers.refused(meter, name),
-            Event::EndpointEjected { endpoint, until } => endpoints.get(meter, endpoint).ejected(until),
-            Event::CredentialRefreshed { provider, renewed, .. } => {
-                let provider = self.0.sources.provider(provider);
-                let result = if renewed { "renewed" } else { "failed" };
-                let labels = vec![Label::new("provider", provider), Label::new("result", result)];
-                meter.counter(&REFRESHES, labels).increment(1);
+            ref event => {
+                if let Some(plain) = plain {
+                    inner.count(event, plain);
+                }
             }
-            Event::SpanEnded(ref ended) => self.0.spans.tell(|| Event::SpanEnded(ended.clone())),
-            _ => {}
         }
     }
 }
