@@ -1,4 +1,4 @@
-//! The protocol's messages, as far as metrics need them. Spans are written by hand, see [`encode`](super::encode).
+//! The protocol's messages, as far as metrics and answers need them. Spans are written by hand, see [`encode`](super::encode).
 //!
 //! Source: <https://github.com/open-telemetry/opentelemetry-proto>, version 1.
 
@@ -142,6 +142,22 @@ pub(super) struct HistogramPoint {
     pub(super) buckets: Vec<u64>,
     #[prost(double, repeated, tag = "7")]
     pub(super) bounds: Vec<f64>,
+}
+
+/// What a collector answers, be it to metrics or to spans.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Answer {
+    #[prost(message, optional, tag = "1")]
+    pub(super) partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PartialSuccess {
+    /// Spans, or points of metrics.
+    #[prost(int64, tag = "1")]
+    pub(super) rejected: i64,
+    #[prost(string, tag = "2")]
+    pub(super) message: String,
 }
 
 /// Totals since the start, not since the last export.

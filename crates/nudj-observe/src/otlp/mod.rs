@@ -41,7 +41,8 @@
 //! Spans that have ended wait in a queue of [`OtlpConfig::queue`], and are sent every 5 s or when half of it is full, at the latest at
 //! 512; when the collector is away, newer ones are dropped, and the log says how many. An export is tried again within its timeout
 //! when the collector cannot be reached or answers 429, 502, 503 or 504. Metrics keep their totals, so nothing of them is lost.
-//! [`Otlp::lost_spans`] counts the spans that are.
+//! What a collector takes only a part of is not sent again: the log says so, once a minute at most. [`Otlp::lost_spans`] counts the
+//! spans that are.
 //!
 //! # Cost
 //!
@@ -62,6 +63,7 @@ mod layer;
 mod message;
 mod pipeline;
 mod recorder;
+mod rejected;
 mod shapes;
 mod traces;
 mod transport;

@@ -18,6 +18,7 @@ use super::{
     layer::SpanLayer,
     message::{self, ExportMetrics, ResourceMetrics, ScopeMetrics},
     recorder::Totals,
+    rejected::Rejected,
     traces::{Sampling, Traces},
     transport::Sender,
     waiting::{Waiting, unix_nanos, wall_clock},
@@ -62,7 +63,8 @@ impl Otlp {
             service_name: config.service_name.clone(),
         };
         let sender = Sender::new(&config, "/v1/traces")?;
-        let spans = Spans { sender, waiting: Arc::clone(&waiting), resource, scope, room, used: Vec::new() };
+        let (used, rejected) = (Vec::new(), Rejected::default());
+        let spans = Spans { sender, waiting: Arc::clone(&waiting), resource, scope, room, used, rejected };
         let (stop, stopped) = watch::channel(());
         let (tell, ended) = oneshot::channel();
         let exports = run(metrics, spans, stopped, config.timeout);
@@ -131,14 +133,19 @@ struct Metrics {
 
 impl Metrics {
     async fn run(self, mut stopped: watch::Receiver<()>) -> Result<(), ExportError> {
+        let mut rejected = Rejected::default();
         loop {
             let is_last = select! {
                 _ = stopped.changed() => true,
                 () = sleep(self.interval) => false,
             };
             let sent = self.sender.send(&self.body()).await;
+            if let Ok(answer) = &sent {
+                // Their number is not known here, and nobody asks.
+                rejected.note(answer, usize::MAX, "points of metrics");
+            }
             if is_last {
-                return sent;
+                return sent.map(drop);
             }
             if let Err(error) = sent {
                 tracing::warn!(%error, "metrics could not be exported; the next export has them");
@@ -171,6 +178,7 @@ struct Spans {
     room: usize,
     /// Memory of the batch before.
     used: Vec<u8>,
+    rejected: Rejected,
 }
 
 impl Spans {
@@ -202,7 +210,8 @@ impl Spans {
                 place.copy_from_slice(&head);
             }
             let whole = Bytes::from(batch.bytes);
-            sent = self.sender.send(&whole.slice(start..)).await;
+            let answer = self.sender.send(&whole.slice(start..)).await;
+            sent = answer.map(|answer| self.waiting.lost(self.rejected.note(&answer, batch.count, "spans")));
             // Its memory is used again, unless somebody holds on to it.
             let mut used = whole.try_into_mut().unwrap_or_default();
             used.clear();

@@ -4,13 +4,17 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Collected, Full};
 use nudj_client::{config::HttpConfig, transport::Hyper};
 use nudj_tower::ConfigError;
+use prost::Message;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
-use super::config::{ExportError, OtlpConfig, OtlpError};
+use super::{
+    config::{ExportError, OtlpConfig, OtlpError},
+    message::{Answer, PartialSuccess},
+};
 
 /// A collector's answer is a few bytes.
 const MOST_ANSWER: usize = 64 * 1024;
@@ -39,8 +43,8 @@ impl Sender {
         Ok(Self { hyper, to, headers, timeout: config.timeout })
     }
 
-    /// Sends `body` within the timeout, repeats and waits included.
-    pub(super) async fn send(&self, body: &Bytes) -> Result<(), ExportError> {
+    /// Sends `body` within the timeout, repeats and waits included. Says what of it was not taken after all.
+    pub(super) async fn send(&self, body: &Bytes) -> Result<PartialSuccess, ExportError> {
         let mut last = None;
         match timeout(self.timeout, self.until_taken(body, &mut last)).await {
             Ok(ended) => ended,
@@ -48,11 +52,11 @@ impl Sender {
         }
     }
 
-    async fn until_taken(&self, body: &Bytes, last: &mut Option<ExportError>) -> Result<(), ExportError> {
+    async fn until_taken(&self, body: &Bytes, last: &mut Option<ExportError>) -> Result<PartialSuccess, ExportError> {
         let mut wait = FIRST_WAIT;
         loop {
             let asked = match self.once(body.clone()).await {
-                Ok(()) => return Ok(()),
+                Ok(answer) => return Ok(answer),
                 Err((error, None)) => return Err(error),
                 Err((error, Some(asked))) => {
                     *last = Some(error);
@@ -65,7 +69,7 @@ impl Sender {
     }
 
     /// An error comes with the time to wait before another try, where one makes sense.
-    async fn once(&self, body: Bytes) -> Result<(), (ExportError, Option<Duration>)> {
+    async fn once(&self, body: Bytes) -> Result<PartialSuccess, (ExportError, Option<Duration>)> {
         let mut request = Request::post(self.to.clone()).body(Full::new(body)).unwrap_or_default();
         request.headers_mut().clone_from(&self.headers);
         let answer = match self.hyper.clone().oneshot(request).await {
@@ -74,7 +78,9 @@ impl Sender {
         };
         let status = answer.status();
         if status.is_success() {
-            return Ok(());
+            // An answer that cannot be read says nothing against what was sent.
+            let body = answer.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
+            return Ok(Answer::decode(body).unwrap_or_default().partial_success.unwrap_or_default());
         }
         let is_busy = [
             StatusCode::TOO_MANY_REQUESTS,

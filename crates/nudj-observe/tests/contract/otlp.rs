@@ -326,7 +326,7 @@ async fn metrics_are_sent_at_each_interval() {
     otlp.shutdown().await.unwrap();
 }
 
-fn observe_spans(otlp: &Otlp, count: usize) {
+pub(crate) fn observe_spans(otlp: &Otlp, count: usize) {
     let (context, now) = (CallContext::new(), tokio::time::Instant::now());
     context.set_ids("id".parse().unwrap(), TraceContext::start(&mut fastrand::Rng::new()));
     context.set_span(CallSpan { id: SpanId::new(1).unwrap(), parent: None, begins_here: true });
