@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use http::HeaderMap;
-use nudj_tower::ConfigError;
+use nudj_tower::{ConfigError, round_robin::Origin};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -17,6 +17,8 @@ pub struct OtlpConfig {
     pub service_name: String,
     /// Headers that each export carries, such as an API key. Default none.
     pub headers: Headers,
+    /// Whether headers may go over plain HTTP to other machines than this one. Default false.
+    pub allow_http: bool,
     /// From one export of metrics to the next. Default 60 s; not 0.
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
@@ -62,6 +64,7 @@ impl Default for OtlpConfig {
             endpoint: "http://127.0.0.1:4318".to_owned(),
             service_name: "nudj-client".to_owned(),
             headers: Headers::default(),
+            allow_http: false,
             interval: Duration::from_secs(60),
             timeout: Duration::from_secs(10),
             queue: 2048,
@@ -71,13 +74,16 @@ impl Default for OtlpConfig {
 }
 
 impl OtlpConfig {
-    /// Says whether every field is in its range.
+    /// Says whether every field is in its range, and whether the headers stay secret.
     ///
     /// # Errors
     /// [`ConfigError`] naming the field.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        nudj_tower::round_robin::Origin::parse(&self.endpoint)
-            .map_err(|error| ConfigError::new("endpoint", error.to_string()))?;
+        let origin = Origin::parse(&self.endpoint).map_err(|error| ConfigError::new("endpoint", error.to_string()))?;
+        if origin.is_plain() && !origin.is_loopback() && !self.headers.0.is_empty() && !self.allow_http {
+            let problem = "plain http would show the headers to the network; use https, or set allow_http = true";
+            return Err(ConfigError::new("endpoint", problem));
+        }
         for (field, is_zero) in
             [("interval", self.interval.is_zero()), ("timeout", self.timeout.is_zero()), ("queue", self.queue == 0)]
         {

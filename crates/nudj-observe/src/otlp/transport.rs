@@ -33,7 +33,7 @@ pub(super) struct Sender {
 impl Sender {
     /// Sends to `path` of the configured collector.
     pub(super) fn new(config: &OtlpConfig, path: &str) -> Result<Self, OtlpError> {
-        // Whether plain HTTP may leave this machine is for `Config::validate`, which guards the token; here goes none.
+        // Whether plain HTTP may leave this machine was for `OtlpConfig::validate`, which guards the headers.
         let hyper = Hyper::new(&HttpConfig { max_response_bytes: MOST_ANSWER, ..HttpConfig::default() })?;
         let to = format!("{}{path}", config.endpoint.trim_end_matches('/'))
             .parse()

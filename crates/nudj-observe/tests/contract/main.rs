@@ -19,6 +19,8 @@ mod metrics;
 mod otlp;
 #[cfg(feature = "otlp")]
 mod otlp_answers;
+#[cfg(feature = "otlp")]
+mod otlp_config;
 #[cfg(feature = "prometheus")]
 mod promtool;
 #[cfg(feature = "prometheus")]
