@@ -38,6 +38,8 @@ impl Sources {
         let ended: Vec<_> = reads.iter().filter(|read| !goes_on(read)).collect();
         if !ended.is_empty() {
             self.reads.lock().retain(|read| !ended.iter().any(|ended| Arc::ptr_eq(ended, read)));
+            // Those that are left say anew what the ended ones took back for all.
+            self.read(inner);
         }
     }
 

@@ -199,6 +199,14 @@ async fn a_watched_client_and_its_observer_are_freed_and_leave_nothing_to_be_ala
     assert_eq!(sum(&text, "nudj_circuit_breaker_state", r#"state="closed""#), 1.0);
     assert_eq!(sum(&text, "nudj_endpoint_available", ""), 1.0);
 
+    // And one that came later and goes sooner.
+    let brief = expiring(&prometheus);
+    observer.watch(brief.handles());
+    drop(brief);
+    let text = prometheus.render();
+    assert_eq!(sum(&text, "nudj_circuit_breaker_state", r#"state="closed""#), 1.0);
+    assert_eq!(sum(&text, "nudj_endpoint_available", ""), 1.0);
+
     let kept = Arc::new(());
     let (observers, kept_by_source) = (Arc::downgrade(&kept), kept);
     observer.at_refresh(move || drop(Arc::clone(&kept_by_source)));
