@@ -12,7 +12,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, Label, Recorder};
 use nudj_tower::{
     CallFacts,
-    classify::Outcome,
+    classify::{ERROR_KINDS, Outcome},
     observe::{Event, Observer, Observers},
 };
 use parking_lot::Mutex;
@@ -267,21 +267,9 @@ fn how_it_ended(outcome: Option<Outcome>, status: Option<u16>, error: Option<&st
     }
 }
 
-/// The names of [`error_kind`](nudj_tower::classify::error_kind()); anything else is free text.
+/// A name of [`error_kind`](nudj_tower::classify::error_kind()); anything else is free text.
 fn known(error: &str) -> &'static str {
-    const KINDS: [&str; 10] = [
-        "timeout",
-        "circuit_open",
-        "rate_limited",
-        "no_endpoint",
-        "connect",
-        "busy",
-        "closed",
-        "transport",
-        "body_too_large",
-        "invalid_request",
-    ];
-    KINDS.into_iter().find(|kind| *kind == error).unwrap_or(OTHER)
+    ERROR_KINDS.into_iter().find(|kind| *kind == error).unwrap_or(OTHER)
 }
 
 impl fmt::Debug for Inner {

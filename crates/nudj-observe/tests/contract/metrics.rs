@@ -19,7 +19,7 @@ use nudj_observe::{
 use nudj_tower::{
     CallContext, Route,
     circuit_breaker::State,
-    classify::Outcome,
+    classify::{ERROR_KINDS, Outcome},
     observe::{Event, Observer},
 };
 use tower::ServiceExt;
@@ -241,6 +241,21 @@ async fn a_success_is_no_failure_when_it_finds_no_room_nor_when_it_has_no_status
     assert_eq!(others(""), Some(1.0 + 2.0 + 7.0));
     assert_eq!(others(",error_type=\"_OTHER\""), Some(3.0 + 4.0 + 5.0));
     assert_eq!(others(",error_type=\"timeout\""), Some(6.0));
+}
+
+#[tokio::test]
+async fn kinds_of_error_have_their_names_and_free_text_has_none() {
+    let (prometheus, context) = (Prometheus::new().unwrap(), CallContext::new());
+    for error in ERROR_KINDS.into_iter().chain(["any words"]) {
+        let (context, outcome, error) = (&context, Some(Outcome::Failure), Some(error));
+        let (method, status, duration) = (Some("GET"), None, Duration::ZERO);
+        prometheus.observer().observe(&Event::CallEnded { context, method, outcome, status, error, duration });
+    }
+    let text = prometheus.render();
+    for kind in ERROR_KINDS.into_iter().chain(["_OTHER"]) {
+        assert_eq!(sum(&text, "nudj_api_requests_total", &format!("status=\"{kind}\"")), 1.0, "{kind}");
+    }
+    assert!(!text.contains("any words"));
 }
 
 #[tokio::test]
