@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use nudj_tower::{CallContext, Route, idempotency::BusinessKey};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Client, Error, path};
+use crate::{Client, Error, path, transport::strip_framing};
 
 /// Room for a call's own headers and what the layers and the connection add, so that the map never grows.
 const HEADERS: usize = 12;
@@ -71,7 +71,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Sets a header. Framing headers such as `content-length` are the transport's and are dropped there.
+    /// Sets a header. Framing headers such as `content-length` are the transport's and are dropped, and so is what a `connection` names.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
@@ -135,6 +135,7 @@ impl RequestBuilder {
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers;
+        strip_framing(request.headers_mut());
         if let Some(language) = self.client.language() {
             request.headers_mut().entry("x-language").or_insert_with(|| language.clone());
         }

@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use tower::ServiceExt;
 use tower_service::Service;
 
+use crate::transport::strip_framing;
+
 /// How many headers the layers write: correlation id, traceparent, credential, idempotency key, accept-encoding.
 pub(crate) const WRITTEN: usize = 5;
 
@@ -25,7 +27,8 @@ pub type NudjFuture = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, 
 /// The stack as a `tower::Service`, for those who want it without the typed API.
 ///
 /// Takes a request whose URI is a path, sends it to the endpoint the balancer picks, and answers with the whole body. It is
-/// always ready: what bounds calls is the limiter's queue inside. A clone is an `Arc` clone and shares all state.
+/// always ready: what bounds calls is the limiter's queue inside. Headers that frame the message or steer the connection, and those that
+/// the request's `connection` names, are dropped before the first layer. A clone is an `Arc` clone and shares all state.
 #[derive(Clone)]
 pub struct NudjService(Arc<dyn Dispatch>);
 
@@ -108,7 +111,7 @@ impl NudjService {
         Self(Arc::new(Template::new(service)))
     }
 
-    /// As `call`, in a context that is at hand.
+    /// As `call`, in a context that is at hand, with a request that has no framing headers.
     pub(crate) fn call_within(&self, context: CallContext, request: Request<Full<Bytes>>) -> NudjFuture {
         self.dispatch(Call::within(context, request))
     }
@@ -134,7 +137,8 @@ impl Service<Request<Full<Bytes>>> for NudjService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> NudjFuture {
+    fn call(&mut self, mut request: Request<Full<Bytes>>) -> NudjFuture {
+        strip_framing(request.headers_mut());
         self.dispatch(Call::new(request))
     }
 }

@@ -17,15 +17,19 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 
 /// Removes what a caller must not decide, such as the headers an axum handler forwards from its own request: a foreign
 /// `content-length` truncates the body on the wire or leaves the server waiting for more.
-pub(super) fn strip(headers: &mut HeaderMap) {
+///
+/// Where a request enters, and not below the layers: a foreign `connection` would name what they have written, and so take away the
+/// idempotency key or the credential.
+pub(crate) fn strip(headers: &mut HeaderMap) {
     // One look at what is there costs a fifth of ten searches for what is not.
     if !headers.keys().any(frames) {
         return;
     }
-    if let Some(named) = headers.get(header::CONNECTION).cloned() {
-        // RFC 9110, section 7.6.1: what Connection names is for this hop only.
-        for name in named.to_str().unwrap_or_default().split(',') {
-            headers.remove(name.trim());
+    // RFC 9110, section 7.6.1: what Connection names is for this hop only.
+    let lines: Vec<_> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+    for name in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+        if let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) {
+            headers.remove(name);
         }
     }
     for name in FRAMING.iter().chain([&KEEP_ALIVE, &PROXY_CONNECTION]) {
@@ -39,6 +43,8 @@ fn frames(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -67,5 +73,20 @@ mod tests {
         }
         strip(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+
+    #[test]
+    fn every_line_of_connection_counts_and_one_bad_name_hides_no_other() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (header::CONNECTION, &b"close, X-One"[..]),
+            (header::CONNECTION, b"\xff, x-two ,,"),
+            (HeaderName::from_static("x-one"), b"1"),
+            (HeaderName::from_static("x-two"), b"2"),
+        ] {
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        strip(&mut headers);
+        assert!(headers.is_empty(), "{headers:?}");
     }
 }

@@ -47,8 +47,8 @@ impl Hyper {
         self.wire.shutdown().await;
     }
 
+    /// Sends what has no framing headers of its own.
     pub(super) fn send(&self, mut request: impl Outgoing) -> HyperFuture {
-        framing::strip(request.headers_mut());
         request.headers_mut().entry(ACCEPT_ENCODING).or_insert(GZIP);
         HyperFuture(self.wire.exchange(request, self.max_response_bytes))
     }
@@ -72,7 +72,8 @@ impl Service<Request<Full<Bytes>>> for Hyper {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> HyperFuture {
+    fn call(&mut self, mut request: Request<Full<Bytes>>) -> HyperFuture {
+        framing::strip(request.headers_mut());
         self.send(request)
     }
 }

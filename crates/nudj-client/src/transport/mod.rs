@@ -21,7 +21,7 @@ mod tls;
 mod watched;
 mod wire;
 
-pub(crate) use self::bound::BoundLayer;
 pub use self::hyper::{Hyper, HyperFuture};
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 pub use self::tls::{TlsError, client_config};
+pub(crate) use self::{bound::BoundLayer, framing::strip as strip_framing};

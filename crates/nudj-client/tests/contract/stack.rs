@@ -125,6 +125,36 @@ async fn a_key_makes_a_post_retryable_and_stays_the_same() {
 }
 
 #[tokio::test]
+async fn a_callers_connection_header_takes_nothing_away_that_the_layers_write() {
+    const NAMED: [&str; 3] =
+        ["idempotency-key, x-api-token", "close", "x-correlation-id, traceparent, x-retry-attempt"];
+    let mock = MockNudj::builder().idempotency(true).start().await.unwrap();
+    let mut config = quick(&mock);
+    config.retry.idempotency_keys = true;
+    let client = client_over(&mock, config);
+    mock.inject(Fault::lost_answer().on(Method::POST, "/api/v2/admin/users").times(1));
+    let mut request = Request::post("/api/v2/admin/users").body(r#"{"email":"a@example.org"}"#.into()).unwrap();
+    for line in NAMED {
+        request.headers_mut().append("connection", line.parse().unwrap());
+    }
+    // As a gateway passes on what came in.
+    assert_eq!(client.service().oneshot(request).await.unwrap().status(), 200);
+    assert_eq!((mock.request_count(), mock.users_count()), (2, 1));
+    let named = NAMED.join(",").parse().unwrap();
+    client.request(Method::GET, ME).header(http::header::CONNECTION, named).send().await.unwrap();
+    let sent = mock.requests();
+    for (request, names) in sent.iter().zip([
+        &["idempotency-key", "x-api-token", "x-correlation-id", "traceparent"][..],
+        &["idempotency-key", "x-retry-attempt"],
+        &["x-api-token", "x-correlation-id", "traceparent"],
+    ]) {
+        assert!(names.iter().all(|name| request.header(name).is_some()), "{request:?}");
+        assert_eq!(request.header("connection"), None);
+    }
+    assert_eq!(sent[0].header("idempotency-key"), sent[1].header("idempotency-key"));
+}
+
+#[tokio::test]
 async fn a_call_whose_repeat_never_left_says_that_an_earlier_attempt_was_sent() {
     let mock = MockNudj::builder().idempotency(true).start().await.unwrap();
     let mut config = quick(&mock);
