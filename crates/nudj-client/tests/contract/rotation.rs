@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 
 use super::quick;
 
+mod schedule;
+
 /// Counts steps, and at one of them ends the process: nothing after it happens.
 #[derive(Default)]
 struct Crash {
@@ -336,30 +338,37 @@ async fn rotating_all_the_time_under_load_fails_no_call() {
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_schedule_rotates_what_is_due_and_tries_again_what_failed() {
-    struct Flaky(AtomicUsize);
-    impl KeyRotator for Flaky {
+#[tokio::test]
+async fn a_store_that_is_away_when_the_key_is_asked_for_has_lost_no_key() {
+    /// Gives the keys to the rotation, which reads them twice, and then is away for the client.
+    struct Away {
+        kept: Kept,
+        loads: AtomicUsize,
+    }
+    impl SecretStore for Away {
         fn name(&self) -> &str {
-            "flaky"
+            "away"
         }
 
-        fn rotate<'r>(&'r self, _: &'r str) -> Done<'r, SecretString> {
-            let call = self.0.fetch_add(1, Ordering::Relaxed);
-            let answer = if call == 0 { Err("not now".into()) } else { Ok(format!("key-{call}").into()) };
-            Box::pin(std::future::ready(answer))
+        fn load(&self) -> Done<'_, StoredKeys> {
+            match self.loads.fetch_add(1, Ordering::Relaxed) {
+                2 => Box::pin(std::future::ready(Err("down".into()))),
+                _ => self.kept.load(),
+            }
+        }
+
+        fn store(&self, keys: StoredKeys) -> Done<'_, Revision> {
+            self.kept.store(keys)
         }
     }
-    let keys = Arc::new(Mutex::new(StoredKeys::new("by-hand".to_owned())));
-    let store: Arc<dyn SecretStore> = Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::default() });
-    let mut config = nudj_client::Config::with_endpoints(["http://127.0.0.1:1"]);
-    config.retry.max_retries = 0;
-    let provider = Arc::new(StoredKey::new(Arc::clone(&store)));
-    let client = Client::builder().config(config).credentials(provider).build().unwrap();
-    let rotation = Rotation::new(client.handles().credentials().clone(), Arc::new(Flaky(AtomicUsize::new(0))), store);
-    let _ = tokio::time::timeout(Duration::from_secs(59), rotation.run()).await;
-    assert_eq!(keys.lock().unwrap().current.expose_secret(), "by-hand");
-    assert!(keys.lock().unwrap().begun.is_some());
-    let _ = tokio::time::timeout(Duration::from_secs(3600), rotation.run()).await;
-    assert_eq!(keys.lock().unwrap().current.expose_secret(), "key-1", "and no further before its 30 days");
+    let mock = MockNudj::start().await.unwrap();
+    let begun = StoredKeys { begun: Some("a rotation".to_owned()), ..StoredKeys::new(mock.token().to_owned()) };
+    let kept = Kept { keys: Arc::new(Mutex::new(begun)), crash: Arc::default() };
+    let store: Arc<dyn SecretStore> = Arc::new(Away { kept, loads: AtomicUsize::new(0) });
+    let (_client, rotation) = process(&mock, Arc::clone(&store), Arc::default());
+    let error = rotation.resume().await.unwrap_err();
+    assert!(matches!(error, RotationError::Rotator { .. }), "{error:?}");
+    assert_eq!(mock.request_count(), 0);
+    let (_client, rotation) = process(&mock, store, Arc::default());
+    rotation.resume().await.unwrap();
 }

@@ -4,10 +4,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use http::StatusCode;
 use nudj_tower::{
     BoxError,
     classify::find_in_chain,
-    credentials::{Credential, Credentials, Scheme},
+    credentials::{Credential, CredentialError, Credentials, Scheme},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Mutex, time::sleep};
@@ -44,10 +45,10 @@ impl Rotation {
         Self { steps: Arc::new(steps), every: Duration::from_secs(30 * 24 * 60 * 60) }
     }
 
-    /// How long a key is used. 30 days unless set.
+    /// How long a key is used. 30 days unless set; at least a minute, whatever is set.
     #[must_use]
     pub fn every(mut self, every: Duration) -> Self {
-        self.every = every;
+        self.every = every.max(MINUTE);
         self
     }
 
@@ -77,12 +78,14 @@ impl Rotation {
     }
 
     /// Rotates whenever the key is due, for as long as the future is polled. One whose age nobody noted is due at once. A rotation
-    /// that fails is tried again after a minute, then after twice that, up to a day; the key there serves on.
+    /// that fails is tried again after a minute, then after twice that, up to a day; the key there serves on. Whatever the store makes
+    /// of the time a key was made, none that this call has made is replaced sooner than it should.
     pub async fn run(&self) {
         let mut failures = 0u32;
+        let mut rotated_at = None;
         loop {
             let done = match self.steps.load().await {
-                Ok(keys) => match due_in(&keys, self.every, wall_clock()) {
+                Ok(keys) => match due_in(&keys, rotated_at, self.every, wall_clock()) {
                     Duration::ZERO => self.rotate().await,
                     // Not longer than a day at once: the wall clock may be set meanwhile.
                     due => {
@@ -93,7 +96,11 @@ impl Rotation {
                 Err(error) => Err(error),
             };
             match done {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    failures = 0;
+                    rotated_at = Some(wall_clock());
+                    sleep(MINUTE).await;
+                }
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     tracing::warn!(store = self.steps.store.name(), %error, failures, "key not rotated; the one there serves on");
@@ -182,22 +189,28 @@ fn is_same(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() == other.expose_secret()
 }
 
+/// Whether the server refused the key. One that could not be had at all, as when the store is away, may still be good.
 fn is_refused(error: &BoxError) -> bool {
-    find_in_chain::<Error>(&**error).is_some_and(|error| matches!(error.kind(), ErrorKind::Auth { .. }))
+    find_in_chain::<Error>(&**error).is_some_and(|error| {
+        matches!(error.kind(), ErrorKind::Auth { .. })
+            && error.status() == Some(StatusCode::UNAUTHORIZED)
+            && find_in_chain::<CredentialError>(error).is_none()
+    })
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the key may still be used.
-fn due_in(keys: &StoredKeys, every: Duration, now: SystemTime) -> Duration {
-    match keys.rotated_at {
+/// How long the key may still be used. It is as young as the store says, or as this process knows.
+fn due_in(keys: &StoredKeys, rotated_at: Option<SystemTime>, every: Duration, now: SystemTime) -> Duration {
+    match keys.rotated_at.max(rotated_at) {
         Some(at) if keys.begun.is_none() => every.saturating_sub(now.duration_since(at).unwrap_or_default()),
         _ => Duration::ZERO,
     }
 }
 
 fn back_off(failures: u32) -> Duration {
-    Duration::from_secs(60).saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(DAY)
+    MINUTE.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(DAY)
 }
 
 impl fmt::Debug for Rotation {
@@ -231,8 +244,12 @@ mod tests {
             (keys(200, false), 30 * DAY),
             (StoredKeys::new("k".to_owned()), Duration::ZERO),
         ] {
-            assert_eq!(due_in(&keys, 30 * DAY, now), expected, "{keys:?}");
+            assert_eq!(due_in(&keys, None, 30 * DAY, now), expected, "{keys:?}");
         }
+        let known = Some(SystemTime::UNIX_EPOCH + 95 * DAY);
+        assert_eq!(due_in(&StoredKeys::new("k".to_owned()), known, 30 * DAY, now), 25 * DAY, "the store forgot it");
+        assert_eq!(due_in(&keys(10, false), known, 30 * DAY, now), 25 * DAY, "the store holds on to an old one");
+        assert_eq!(due_in(&keys(98, false), known, 30 * DAY, now), 28 * DAY);
     }
 
     #[test]
