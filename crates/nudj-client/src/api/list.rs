@@ -7,12 +7,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use http::Method;
 use nudj_tower::Route;
 use serde::de::DeserializeOwned;
 
-use crate::{Client, Error, RequestBuilder, model::Page, path};
+use crate::{Answer, Client, Error, RequestBuilder, model::Page, path};
 
 /// The most a page may hold, by the documentation.
 const LARGEST_PAGE: u32 = 100;
@@ -82,11 +83,20 @@ impl<T: DeserializeOwned> List<T> {
     }
 
     /// Everything, fetched as it is read: the documented loop. It ends at the first empty page, or when `totalCount` is reached, or,
-    /// where the API gives no count, at the first page that is not full.
+    /// where the API gives no count, at the first page that holds not just as many as were asked for.
     ///
-    /// The stream ends after an error. Dropping it drops the fetch under way.
+    /// Where more should come and the page before comes again, the endpoint does not know `skip`: that is an error of kind `decode`,
+    /// after the items of the first page. The stream ends after an error. Dropping it drops the fetch under way.
     pub fn stream(self) -> ListStream<T> {
-        ListStream { skip: self.skip, list: self, state: State::Idle, ready: VecDeque::new(), ended: false }
+        ListStream {
+            limit: self.limit.unwrap_or(LARGEST_PAGE),
+            skip: self.skip,
+            list: self,
+            state: State::Idle,
+            before: Bytes::new(),
+            ready: VecDeque::new(),
+            ended: false,
+        }
     }
 
     fn request(&self, limit: Option<u32>, skip: u64) -> Result<RequestBuilder, Error> {
@@ -110,20 +120,23 @@ impl<T> fmt::Debug for List<T> {
     }
 }
 
-type Fetch<T> = Pin<Box<dyn Future<Output = Result<Page<T>, Error>> + Send>>;
+type Fetch = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
 
 /// The items of a [`List`], one by one.
 pub struct ListStream<T> {
     list: List<T>,
+    limit: u32,
     skip: u64,
-    state: State<T>,
+    state: State,
+    /// The page before, as it came.
+    before: Bytes,
     ready: VecDeque<T>,
     ended: bool,
 }
 
-enum State<T> {
+enum State {
     Idle,
-    Fetching(Fetch<T>),
+    Fetching(Fetch),
 }
 
 impl<T: DeserializeOwned + Send + Unpin + 'static> Stream for ListStream<T> {
@@ -139,25 +152,19 @@ impl<T: DeserializeOwned + Send + Unpin + 'static> Stream for ListStream<T> {
                 return Poll::Ready(None);
             }
             match &mut this.state {
-                State::Idle => {
-                    let limit = Some(this.list.limit.unwrap_or(LARGEST_PAGE));
-                    match this.list.request(limit, this.skip) {
-                        Ok(request) => this.state = State::Fetching(Box::pin(request.json())),
-                        Err(error) => {
-                            this.ended = true;
-                            return Poll::Ready(Some(Err(error)));
-                        }
+                State::Idle => match this.list.request(Some(this.limit), this.skip) {
+                    Ok(request) => this.state = State::Fetching(Box::pin(request.send())),
+                    Err(error) => {
+                        this.ended = true;
+                        return Poll::Ready(Some(Err(error)));
                     }
-                }
+                },
                 State::Fetching(fetch) => {
                     let fetched = ready!(fetch.as_mut().poll(cx));
                     this.state = State::Idle;
-                    match fetched {
-                        Ok(page) => this.take(page),
-                        Err(error) => {
-                            this.ended = true;
-                            return Poll::Ready(Some(Err(error)));
-                        }
+                    if let Err(error) = fetched.and_then(|answer| this.take(&answer)) {
+                        this.ended = true;
+                        return Poll::Ready(Some(Err(error)));
                     }
                 }
             }
@@ -165,22 +172,59 @@ impl<T: DeserializeOwned + Send + Unpin + 'static> Stream for ListStream<T> {
     }
 }
 
-impl<T> ListStream<T> {
-    fn take(&mut self, page: Page<T>) {
+impl<T: DeserializeOwned> ListStream<T> {
+    fn take(&mut self, answer: &Answer) -> Result<(), Error> {
+        let page: Page<T> = answer.json()?;
         let fetched = page.edges.len() as u64;
+        if fetched > 0 && self.before == *answer.body() {
+            let problem = "the page before came again; this endpoint takes no `skip`, ask for `page()`";
+            return Err(Error::decode(problem.to_owned(), answer.status(), answer.context()));
+        }
         self.skip = self.skip.saturating_add(fetched);
-        let asked = u64::from(self.list.limit.unwrap_or(LARGEST_PAGE));
-        self.ended = match page.total_count {
-            _ if fetched == 0 => true,
-            Some(total) => self.skip as f64 >= total,
-            None => fetched < asked,
-        };
+        self.ended = is_last(fetched, self.limit.into(), page.total_count, self.skip);
+        self.before = if self.ended { Bytes::new() } else { answer.body().clone() };
         self.ready = page.edges.into();
+        Ok(())
+    }
+}
+
+/// Whether nothing comes after a page of `fetched` items, of `asked` at most. `skip` is how many came before its end.
+fn is_last(fetched: u64, asked: u64, total: Option<f64>, skip: u64) -> bool {
+    match total {
+        _ if fetched == 0 => true,
+        Some(total) => skip as f64 >= total,
+        // More than were asked for come from an endpoint that takes no limit, and so gives all at once.
+        None => fetched != asked,
     }
 }
 
 impl<T> fmt::Debug for ListStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ListStream").field("list", &self.list).field("skip", &self.skip).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_the_last_when_it_is_empty_or_the_count_is_reached_or_it_is_not_as_large_as_asked() {
+        for (fetched, total, skip, expected) in [
+            (10, Some(30.0), 10, false),
+            (10, Some(30.0), 30, true),
+            (10, Some(25.5), 20, false),
+            (3, Some(30.0), 13, false),
+            (10, Some(5.0), 10, true),
+            (10, Some(-1.0), 10, true),
+            (0, Some(1e9), 10, true),
+            (10, Some(f64::INFINITY), u64::MAX, false),
+            (10, None, 10, false),
+            (9, None, 19, true),
+            (11, None, 11, true),
+            (0, None, 0, true),
+        ] {
+            assert_eq!(is_last(fetched, 10, total, skip), expected, "{fetched} of 10, {total:?}, {skip}");
+        }
     }
 }

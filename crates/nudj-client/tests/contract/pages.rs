@@ -48,6 +48,26 @@ async fn a_page_that_is_empty_ends_the_stream_whatever_the_count_says() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_no_skip_or_no_limit_ends_the_stream() {
+    let (mock, client) = start().await;
+    let logs = |count: u32| {
+        let logs: Vec<_> = (0..count).map(|number| serde_json::json!({ "id": number.to_string() })).collect();
+        serde_json::to_string(&logs).unwrap()
+    };
+    for (count, errors, requests) in [(250, 0, 1), (100, 1, 2), (99, 0, 1)] {
+        let answer = Fault::answer(200, "application/json".parse().unwrap(), logs(count));
+        // Should it be asked again and again, the mock's own list, which is empty, ends it.
+        let fault = mock.inject(answer.on(Method::GET, "/api/v2/admin/webhooks/logs").times(5));
+        mock.clear_requests();
+        let results: Vec<_> = client.admin().webhooks().logs().stream().collect().await;
+        let (logs, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert_eq!((logs.len() as u32, failed.len(), mock.requests().len()), (count, errors, requests));
+        assert!(failed.iter().flat_map(|result| result.as_ref().err()).all(|error| error.kind().name() == "decode"));
+        mock.remove_fault(fault);
+    }
+}
+
+#[tokio::test]
 async fn an_error_ends_the_stream() {
     let (mock, client) = with_users(150).await;
     mock.inject(Fault::status(404).on(Method::GET, "/api/v2/admin/users").after(1));
