@@ -2,12 +2,13 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 /// One page of a list.
 ///
-/// Documented as `{totalCount, edges}`; a handful of older endpoints answer `{items}` or a bare array, which are read as well.
+/// Documented as `{totalCount, edges}`; a handful of older endpoints answer `{items}` or a bare array, which are read as well. An object
+/// without a list is an error and not an empty page: who reads a list to add to it would write back nothing but the addition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page<T> {
@@ -43,19 +44,20 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PageVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Page<T>, A::Error> {
-        let mut page = Page { total_count: None, edges: Vec::new() };
+        let (mut total_count, mut list) = (None, None);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
-                "totalCount" => page.total_count = map.next_value()?,
+                "totalCount" => total_count = map.next_value()?,
                 "edges" | "items" | "configs" | "logs" => {
-                    page.edges = map.next_value::<Option<Vec<T>>>()?.unwrap_or_default()
+                    list = Some(map.next_value::<Option<Vec<T>>>()?.unwrap_or_default());
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(page)
+        let edges = list.ok_or_else(|| A::Error::missing_field("edges"))?;
+        Ok(Page { total_count, edges })
     }
 }
 
@@ -82,6 +84,13 @@ mod tests {
             let page: Page<User> = serde_json::from_str(text).unwrap();
             assert_eq!(page.total_count, count);
             assert_eq!(page.edges.iter().map(|user| user.id.as_str()).collect::<Vec<_>>(), ids);
+        }
+    }
+
+    #[test]
+    fn an_object_without_a_list_is_no_empty_list() {
+        for text in [r#"{"webhooks":[{"id":"a"}],"totalCount":1}"#, r#"{"totalCount":0}"#, "{}"] {
+            assert!(serde_json::from_str::<Page<User>>(text).is_err(), "{text}");
         }
     }
 

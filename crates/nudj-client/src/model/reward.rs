@@ -44,21 +44,27 @@ pub struct Reward {
     pub extra: Extra,
 }
 
-/// A share of a reward set aside for a purpose.
+/// A share of a reward set aside for a purpose. What is `None` is not sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Allocation {
     /// Nudj's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// How many are set aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub supply: Option<f64>,
     /// How many are given at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_to_distribute: Option<f64>,
     /// How many were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub distributed: Option<f64>,
     /// Whether it is for the shop.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub is_shop: Option<bool>,
     /// Whether it is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub is_live: Option<bool>,
     /// What else came.
     #[serde(flatten)]

@@ -56,14 +56,19 @@ impl Details {
     }
 }
 
-/// Addresses of images.
+/// Addresses of images. What is `None` is not sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Images {
     /// The main image.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub primary_image_url: Option<String>,
     /// A second one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub secondary_image_url: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// Experience points, by kind.
@@ -71,19 +76,29 @@ pub struct Images {
 #[serde(rename_all = "camelCase", default)]
 pub struct Xp {
     /// All kinds together.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<f64>,
     /// Knowledge.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub knowledge: Option<f64>,
     /// Creativity.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub creativity: Option<f64>,
     /// Loyalty.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub loyalty: Option<f64>,
     /// Influence.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub influence: Option<f64>,
     /// Participation.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub participation: Option<f64>,
     /// Contribution.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contribution: Option<f64>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A tag or campaign: an id for administrators, the whole object for members.
@@ -109,4 +124,28 @@ pub struct Acknowledgement {
     /// What else came.
     #[serde(flatten)]
     pub extra: Extra,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NewReward, Reward};
+
+    #[test]
+    fn what_is_read_and_written_back_loses_nothing_and_gains_no_null() {
+        let details = serde_json::json!({
+            "title": "Mug",
+            "light": { "primaryImageUrl": "https://a.example/1.png", "tertiaryImageUrl": "https://a.example/3.png" },
+        });
+        let allocations = serde_json::json!([{ "supply": 5.0, "isPreferred": true }]);
+        let reward = serde_json::json!({ "id": "r", "details": details, "allocations": allocations });
+        let Reward { details: read, allocations: shares, .. } = serde_json::from_value(reward).unwrap();
+        let new = NewReward { details: read, allocations: shares, ..NewReward::default() };
+        assert_eq!(
+            serde_json::to_value(new).unwrap(),
+            serde_json::json!({ "details": details, "allocations": allocations })
+        );
+        let xp = serde_json::json!({ "total": 3.0, "courage": 1 });
+        assert_eq!(serde_json::to_value(serde_json::from_value::<Xp>(xp.clone()).unwrap()).unwrap(), xp);
+    }
 }
