@@ -14,19 +14,21 @@ pub struct HttpConfig {
     pub version: HttpVersion,
     /// What keeps the connections. Default `pool`.
     pub transport: Transport,
-    /// The longest a connection may take to be made. Default 5 s; not 0.
+    /// The longest a connection may take to be made. It covers address, TCP and TLS. Default 5 s; not 0.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
     /// How long a connection is kept that nobody uses. Default 90 s; 0 keeps none.
     #[serde(with = "humantime_serde")]
     pub pool_idle_timeout: Duration,
-    /// How many unused connections are kept per endpoint. Default 64; 0 keeps none.
+    /// How many unused connections are kept per endpoint. With `pool` the one that all calls share over HTTP/2 is no part of
+    /// it: it is kept whatever this says, until `pool_idle_timeout` ends it. Default 64; 0 keeps none.
     pub pool_max_idle_per_host: usize,
     /// How many connections may be open per endpoint; `legacy` has no such limit. Default 256; not 0.
     pub pool_max_per_host: usize,
     /// How many calls may wait for a connection per endpoint; `legacy` has no such limit. Default 1024; not 0.
     pub pool_max_waiting: usize,
-    /// The longest a call waits for a connection to be made or freed; not so with `legacy`. Default 10 s; not 0.
+    /// The longest a call waits for a connection to be made or freed; not so with `legacy`. Where none was made by then, the call fails
+    /// as one that could not connect. Default 10 s; not 0.
     #[serde(with = "humantime_serde")]
     pub pool_max_wait: Duration,
     /// How old a connection may be when a call begins on it; not so with `legacy`. Default 10 min; 0 is no limit.

@@ -1,6 +1,14 @@
 //! The transport over hyper-util's `client::legacy`.
 
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
 use bytes::Bytes;
+use http::Uri;
 use http_body_util::Full;
 use hyper_util::{
     client::legacy::{Client, Error},
@@ -10,11 +18,44 @@ use nudj_tower::{
     BoxError,
     classify::{TransportError, find_in_chain},
 };
+use tokio::time::timeout;
+use tower_service::Service;
 
-use super::connector::{self, Connector};
+use super::{
+    connector::{self, Connector},
+    pool::PoolError,
+};
 use crate::config::{HttpConfig, HttpVersion};
 
-pub(super) type Legacy = Client<Connector, Full<Bytes>>;
+pub(super) type Legacy = Client<Timed, Full<Bytes>>;
+
+/// The connector with a bound on the whole: its own covers TCP, and the TLS handshake would go on for ever.
+#[derive(Clone)]
+pub(super) struct Timed {
+    connector: Connector,
+    limit: Duration,
+}
+
+type Connected = Result<<Connector as Service<Uri>>::Response, BoxError>;
+
+impl Service<Uri> for Timed {
+    type Response = <Connector as Service<Uri>>::Response;
+    type Error = BoxError;
+    /// In a box, since it must be movable: once per connection.
+    type Future = Pin<Box<dyn Future<Output = Connected> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, origin: Uri) -> Self::Future {
+        let (connecting, limit) = (self.connector.call(origin), self.limit);
+        Box::pin(async move {
+            let io = timeout(limit, connecting).await.map_err(|_| PoolError::ConnectTimeout { limit })??;
+            Ok(io)
+        })
+    }
+}
 
 pub(super) fn client(config: &HttpConfig) -> Result<Legacy, crate::Error> {
     let mut builder = Client::builder(TokioExecutor::new());
@@ -27,7 +68,7 @@ pub(super) fn client(config: &HttpConfig) -> Result<Legacy, crate::Error> {
         .http2_only(config.version == HttpVersion::Http2)
         .http2_keep_alive_interval(Some(connector::KEEP_ALIVE_INTERVAL))
         .http2_keep_alive_timeout(connector::KEEP_ALIVE_TIMEOUT);
-    Ok(builder.build(connector::connector(config)?))
+    Ok(builder.build(Timed { connector: connector::connector(config)?, limit: config.connect_timeout }))
 }
 
 /// In the terms of the layers above.

@@ -2,7 +2,7 @@
 //!
 //! The mock brings ring and the client aws-lc into one binary: with a provider taken from the process, this would panic.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use futures_util::future::join_all;
 use nudj_client::{
@@ -20,6 +20,7 @@ over_both! {
     http1_can_be_asked_for,
     a_certificate_nobody_vouches_for_gets_no_request,
     a_ca_file_that_is_none_is_refused_before_the_first_call,
+    a_handshake_that_never_ends_is_a_connect_error,
 }
 
 fn trusting(mock: &MockNudj, transport: Transport) -> (Config, NamedTempFile) {
@@ -64,6 +65,18 @@ async fn a_certificate_nobody_vouches_for_gets_no_request(transport: Transport) 
     let mock = MockNudj::builder().tls().start().await.unwrap();
     let error = client_over(&mock, quick_over(&mock, transport)).integration().me().get().await.unwrap_err();
     assert_eq!((error.kind().name(), mock.request_count()), ("connect", 0));
+}
+
+async fn a_handshake_that_never_ends_is_a_connect_error(transport: Transport) {
+    // Takes connections, and never says a word.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = Config::with_endpoints([format!("https://{}", listener.local_addr().unwrap())]);
+    config.http.transport = transport;
+    config.http.connect_timeout = Duration::from_millis(50);
+    config.retry.max_retries = 0;
+    let client = Client::builder().config(config).token("t").build().unwrap();
+    let error = client.integration().me().get().await.unwrap_err();
+    assert_eq!((error.kind().name(), error.was_sent()), ("connect", false), "{error:?}");
 }
 
 async fn a_ca_file_that_is_none_is_refused_before_the_first_call(transport: Transport) {

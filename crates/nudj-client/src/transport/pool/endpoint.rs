@@ -261,6 +261,7 @@ impl Ticket<'_> {
     async fn wait(mut self, limit: Duration) -> Grant {
         match tokio::time::timeout(limit, &mut self.receiver).await {
             Ok(granted) => granted.unwrap_or(Err(PoolError::RuntimeGone)),
+            Err(_) if self.endpoint.slots.lock().only_making() => Err(PoolError::Unmade { limit }),
             Err(_) => Err(PoolError::Busy { limit }),
         }
     }

@@ -6,11 +6,13 @@ use nudj_tower::{BoxError, classify::TransportError};
 
 /// Why a call got no connection, or could not be sent on one. The request did not leave.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum PoolError {
+pub(in crate::transport) enum PoolError {
     #[error("making a connection failed")]
     Connect(#[source] Cause),
     #[error("no connection was made within {limit:?}; is the endpoint reachable? http.connect_timeout sets the limit")]
     ConnectTimeout { limit: Duration },
+    #[error("no connection was made within {limit:?}; is the endpoint reachable? http.pool_max_wait sets the limit")]
+    Unmade { limit: Duration },
     #[error("{limit} calls wait for a connection to this endpoint already; raise http.pool_max_per_host or send less")]
     Full { limit: usize },
     #[error(
@@ -31,7 +33,9 @@ impl PoolError {
     /// In the terms of the layers above.
     pub(super) fn into_transport(self) -> BoxError {
         Box::new(match self {
-            Self::Connect(_) | Self::ConnectTimeout { .. } => TransportError::Connect(Box::new(self)),
+            Self::Connect(_) | Self::ConnectTimeout { .. } | Self::Unmade { .. } => {
+                TransportError::Connect(Box::new(self))
+            }
             Self::Full { .. } | Self::Busy { .. } => TransportError::Busy(Box::new(self)),
             Self::Closed => TransportError::Closed(Box::new(self)),
             Self::RuntimeGone | Self::ClosedEarly | Self::Refused => TransportError::Unsent(Box::new(self)),
@@ -41,7 +45,7 @@ impl PoolError {
 
 /// What a connection failed by, told to every call that waited for it.
 #[derive(Clone, Debug)]
-pub(super) struct Cause(Arc<dyn Error + Send + Sync>);
+pub(in crate::transport) struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl From<BoxError> for Cause {
     fn from(error: BoxError) -> Self {

@@ -18,8 +18,9 @@
 //! - **On cancel.** A call that waits gives up its place, and a connection granted meanwhile goes to the next. A call under way
 //!   closes its HTTP/1.1 connection, or resets its HTTP/2 stream.
 //! - **On panic** or the end of the runtime that keeps a connection, its place is free again and those waiting are told.
-//! - **Errors** are [`TransportError`](nudj_tower::classify::TransportError)s: `Connect`, `Unsent`, `Busy` (no connection within
-//!   `http.pool_max_wait`, or too many wait), `Closed`, `Exchange`, `InvalidRequest`.
+//! - **Errors** are [`TransportError`](nudj_tower::classify::TransportError)s: `Connect` (also where
+//!   within `http.pool_max_wait` all connections were still being made), `Unsent`, `Busy` (none came free in that time, or too many
+//!   wait), `Closed`, `Exchange`, `InvalidRequest`.
 //! - **Bounds.** `http.pool_max_per_host` connections, `pool_max_idle_per_host` kept, `pool_max_waiting` calls that wait, each for
 //!   `pool_max_wait` at most; `connect_timeout` covers address, TCP and TLS. Over HTTP/2 the peer's limit of streams holds,
 //!   and hyper queues what is above it.
@@ -41,4 +42,7 @@ mod slots;
 mod sweep;
 mod under_way;
 
-pub(super) use self::service::{Bound, Pool};
+pub(super) use self::{
+    error::PoolError,
+    service::{Bound, Pool},
+};

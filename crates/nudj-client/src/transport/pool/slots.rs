@@ -62,7 +62,8 @@ pub(super) enum Put<C, W> {
     Kept,
     /// This waiter was next.
     For(W, Kept<C>),
-    /// Too old, too many, or nothing is kept any more. The caller drops it, outside the lock.
+    /// Too old, nothing is kept any more, or the one that was used longest ago where there are too many. The caller drops it, outside
+    /// the lock.
     Surplus(Kept<C>),
 }
 
@@ -206,11 +207,12 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         if let Some((_, waiter)) = self.waiting.pop_front() {
             return Put::For(waiter, kept);
         }
-        if !self.keeps() || self.idle.len() >= self.limits.max_idle {
+        if !self.keeps() || self.limits.max_idle == 0 {
             return Put::Surplus(kept);
         }
+        let surplus = (self.idle.len() >= self.limits.max_idle).then(|| self.idle.remove(0));
         self.idle.push(Kept { since: now, ..kept });
-        Put::Kept
+        surplus.map_or(Put::Kept, Put::Surplus)
     }
 
     /// A call is done with the shared connection `id`.
@@ -294,6 +296,11 @@ impl<C, S: Clone, W> Slots<C, S, W> {
     /// Whether a connection that nobody uses is kept at all.
     fn keeps(&self) -> bool {
         self.mode == Mode::Open && !self.limits.idle_timeout.is_zero()
+    }
+
+    /// Whether all that there is to wait for is still being made.
+    pub(super) fn only_making(&self) -> bool {
+        self.making > 0 && self.making == self.open
     }
 
     /// How many connections are open or being made.

@@ -153,6 +153,20 @@ async fn a_handshake_that_never_ends_is_a_connect_error_in_time() {
 }
 
 #[tokio::test]
+async fn to_wait_for_connections_that_are_still_being_made_is_a_connect_error() {
+    let server = Server::start().await;
+    let hyper = hyper(|config| {
+        config.connect_timeout = Duration::from_secs(600);
+        config.pool_max_wait = Duration::from_millis(50);
+    });
+    let url = server.url.replace("http", "https");
+    for _ in 0..2 {
+        let error = transport_error(call(&hyper, Method::POST, &url).await);
+        assert!(matches!(error, TransportError::Connect(_)) && says(&error, "made within 50ms"), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn each_call_is_told_that_nobody_listens() {
     let server = Server::start().await;
     let url = server.url.clone();

@@ -43,6 +43,31 @@ fn the_one_used_last_is_taken_first_and_the_dead_on_the_way_are_dropped() {
 }
 
 #[test]
+fn of_too_many_the_one_used_longest_ago_is_given_up() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Http1);
+    kept(&mut slots, 1, now);
+    kept(&mut slots, 2, now);
+    assert!(matches!(slots.made_one(3, now), Put::Surplus(Kept { connection: 1, .. })));
+    assert_eq!((take(&mut slots, now), take(&mut slots, now), take(&mut slots, now)), (Some(3), Some(2), None));
+    let mut slots = Numbers::new(Limits { max_idle: 0, ..limits() }, Protocol::Http1);
+    assert!(matches!(slots.made_one(1, now), Put::Surplus(Kept { connection: 1, .. })));
+}
+
+#[test]
+fn a_wait_is_for_connections_only_while_none_of_them_is_made() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Http1);
+    assert!(!slots.only_making());
+    for waiter in 0..3 {
+        slots.enqueue(waiter).unwrap();
+    }
+    assert_eq!((slots.reserve(), slots.only_making()), (3, true));
+    assert!(matches!(slots.made_one(1, now), Put::For(..)));
+    assert!(!slots.only_making(), "one is made, and in use");
+}
+
+#[test]
 fn idle_time_and_age_end_a_connection_at_their_limit() {
     let start = Instant::now();
     for (after, taken) in [(89, Some(1)), (90, None)] {
