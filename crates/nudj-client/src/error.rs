@@ -7,12 +7,13 @@ use nudj_tower::{
     BoxError, CallContext, Rejection,
     classify::{Cause, TransportError, retry_after},
 };
-use serde::Deserialize;
+use serde_json::Value;
 
 /// A call that failed, or a client that could not be built.
 ///
 /// Built once, at the top of the stack, with what the whole call knows: how many tries there were, at which endpoint, under
-/// which correlation id. The text never holds a token, a body or a query.
+/// which correlation id. The text never holds a token, a body or a query; of what the API says of an error it holds the message and the
+/// code, each cut at 500 characters and without control characters.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -109,19 +110,6 @@ impl ErrorKind {
     }
 }
 
-/// The documented error envelope, read leniently.
-#[derive(Deserialize)]
-struct Envelope {
-    message: Option<String>,
-    code: Option<String>,
-    data: Option<EnvelopeData>,
-}
-
-#[derive(Deserialize)]
-struct EnvelopeData {
-    path: Option<String>,
-}
-
 impl Error {
     fn new(kind: ErrorKind) -> Self {
         Self(Box::new(Inner {
@@ -167,8 +155,10 @@ impl Error {
     /// An answer that is no success.
     pub(crate) fn from_answer(answer: &Response<bytes::Bytes>, context: &CallContext) -> Self {
         let status = answer.status();
-        let envelope = serde_json::from_slice::<Envelope>(answer.body()).ok();
-        let (message, code, data) = envelope.map_or((None, None, None), |body| (body.message, body.code, body.data));
+        // The documented envelope, read leniently: a field of another type takes no other with it.
+        let envelope: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let (message, code, path) =
+            (text_at(&envelope, "/message"), text_at(&envelope, "/code"), text_at(&envelope, "/data/path"));
         let kind = match status {
             StatusCode::UNAUTHORIZED => ErrorKind::Auth {
                 problem: format!(
@@ -176,7 +166,7 @@ impl Error {
                     status_text(status, code.as_deref(), message.as_deref())
                 ),
             },
-            _ => ErrorKind::Status { status, code, message, path: data.and_then(|data| data.path) },
+            _ => ErrorKind::Status { status, code, message, path },
         };
         let mut built = Self::new(kind);
         built.0.last_status = Some(status);
@@ -359,9 +349,35 @@ fn kind_of(error: &(dyn StdError + 'static)) -> ErrorKind {
     }
 }
 
+/// A text or a number of the envelope.
+fn text_at(envelope: &Value, place: &str) -> Option<String> {
+    match envelope.pointer(place)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// What of a text that a server wrote goes into ours, and so into logs and terminals.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 500;
+    let mut shown = String::new();
+    for (at, character) in text.chars().enumerate() {
+        match character {
+            _ if at == MOST => {
+                shown.push('…');
+                break;
+            }
+            character if character.is_control() => shown.extend(character.escape_default()),
+            character => shown.push(character),
+        }
+    }
+    shown
+}
+
 fn status_text(status: StatusCode, code: Option<&str>, message: Option<&str>) -> String {
-    let code = code.map(|code| format!(" {code}")).unwrap_or_default();
-    match message {
+    let code = code.map(|code| format!(" {}", shown(code))).unwrap_or_default();
+    match message.map(shown) {
         Some(message) => format!("the API answered {}{code}: {message}", status.as_u16()),
         None => format!("the API answered {}{code}", status.as_u16()),
     }

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use nudj_tower::{CallContext, Route, idempotency::BusinessKey};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Client, Error, path, transport::strip_framing};
+use crate::{Client, Error, error::shown, path, transport::strip_framing};
 
 /// Room for a call's own headers and what the layers and the connection add, so that the map never grows.
 const HEADERS: usize = 12;
@@ -125,6 +125,10 @@ impl RequestBuilder {
         let uri: http::Uri = path.parse().map_err(|error: http::uri::InvalidUri| {
             Error::config("path", format!("{error}; give it percent-encoded"))
         })?;
+        // A fragment is never sent, and would take the query that follows it along.
+        if path.contains('#') {
+            return Err(Error::config("path", "must not hold a `#`; write it as %23"));
+        }
         if !path.starts_with('/') {
             return Err(Error::config("path", "must begin with `/`: the endpoint's origin comes before it"));
         }
@@ -247,5 +251,7 @@ fn problem(place: &str, error: &serde_json::Error) -> String {
         serde_json::error::Category::Data => "a value is missing or of another type than documented",
         serde_json::error::Category::Io => "it cannot be read",
     };
+    // Its names may be the server's own.
+    let place = shown(place);
     format!("{what} (at `{place}`, line {}, column {})", error.line(), error.column())
 }

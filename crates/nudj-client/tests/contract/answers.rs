@@ -76,6 +76,44 @@ async fn the_error_envelope_is_read_and_a_proxys_html_survived() {
 }
 
 #[tokio::test]
+async fn what_the_api_says_of_an_error_is_read_field_by_field_and_shown_in_bounds() {
+    let (mock, client) = start().await;
+    let json = http::HeaderValue::from_static("application/json");
+    for (status, body, code, message, shown) in [
+        (
+            409,
+            r#"{"message":"Taken","code":-32009,"data":null}"#.to_owned(),
+            Some("-32009"),
+            Some("Taken"),
+            "-32009: Taken",
+        ),
+        (409, r#"{"message":["a"],"code":"CONFLICT","data":"x"}"#.to_owned(), Some("CONFLICT"), None, "409 CONFLICT ("),
+        (409, r#"["message"]"#.to_owned(), None, None, "409 ("),
+        (409, r#"{"message":"a\u001b[2Jb\nc"}"#.to_owned(), None, Some("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc ("),
+        (401, r#"{"message":"a\nb"}"#.to_owned(), None, None, "a\\nb; is the token valid"),
+    ] {
+        mock.inject(Fault::answer(status, json.clone(), body).times(1));
+        let error = client.admin().users().get("x").await.unwrap_err();
+        if let ErrorKind::Status { code: read, message: said, .. } = error.kind() {
+            assert_eq!((read.as_deref(), said.as_deref()), (code, message));
+        }
+        assert!(error.to_string().contains(shown), "{error}");
+    }
+    let long = format!(r#"{{"message":"{}"}}"#, "ä".repeat(10_000));
+    mock.inject(Fault::answer(409, json, long));
+    let error = client.admin().users().get("x").await.unwrap_err();
+    assert_eq!(error.to_string().matches('ä').count(), 500);
+}
+
+#[tokio::test]
+async fn a_path_with_a_fragment_is_refused_before_it_loses_its_query() {
+    let (mock, client) = start().await;
+    let error = client.request(Method::GET, "/users#x").query("limit", 5).send().await.unwrap_err();
+    assert!(error.to_string().starts_with("path: "), "{error}");
+    assert_eq!(mock.request_count(), 0);
+}
+
+#[tokio::test]
 async fn retry_after_of_an_answer_that_stands_is_in_the_error() {
     let (mock, client) = start().await;
     mock.inject(Fault::status(429).retry_after(Duration::from_secs(600)));
