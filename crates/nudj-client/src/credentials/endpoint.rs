@@ -50,11 +50,19 @@ pub(super) fn origin(field: &str, url: &str, http: &HttpConfig) -> Result<Origin
     Ok(origin)
 }
 
+/// The URL in its one normal form: a signature is made for that name of the host, and holds only for a request that carries it.
+fn at(origin: &Origin, url: &str) -> Result<Uri, http::Error> {
+    let normal = origin.locate(Uri::from_static("/"))?.into_parts();
+    let mut parts = url.parse::<Uri>()?.into_parts();
+    (parts.scheme, parts.authority) = (normal.scheme, normal.authority);
+    Ok(Uri::from_parts(parts)?)
+}
+
 impl Endpoint {
     /// As [`origin`] refuses.
     pub(super) fn new(field: &str, url: &str, http: &HttpConfig) -> Result<Self, Error> {
         let origin = origin(field, url, http)?;
-        let uri: Uri = url.parse().map_err(|_| Error::config(field, "is not a URL"))?;
+        let uri = at(&origin, url).map_err(|_| Error::config(field, "is not a URL"))?;
         let http = HttpConfig { max_response_bytes: MOST_BYTES.min(http.max_response_bytes), ..http.clone() };
         let service = ServiceBuilder::new()
             .layer(RetryLayer::new(retries())?)
@@ -76,5 +84,21 @@ impl Endpoint {
 
     pub(super) fn garbage(&self, problem: &'static str) -> ProviderError {
         ProviderError::Garbage { endpoint: self.name.clone(), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_goes_to_the_host_that_its_signature_names_and_to_the_path_as_given() {
+        for (url, uri, name) in [
+            ("https://Vault.Internal:443/v1/Key/", "https://vault.internal/v1/Key/", "https://vault.internal/v1/Key"),
+            ("http://LocalHost:4566", "http://localhost:4566/", "http://localhost:4566"),
+        ] {
+            let endpoint = Endpoint::new("address", url, &HttpConfig::default()).unwrap();
+            assert_eq!((endpoint.uri.to_string().as_str(), endpoint.name.as_str()), (uri, name));
+        }
     }
 }
