@@ -1,4 +1,4 @@
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, ffi::OsString, path::Path};
 
 use config::{Environment, File, FileFormat};
 use nudj_tower::round_robin::OutlierConfig;
@@ -31,12 +31,10 @@ impl Config {
     /// Reads `file`, if one is given, and the process's environment over it.
     ///
     /// # Errors
-    /// As [`from_toml`](Self::from_toml), and when the file cannot be read.
+    /// As [`from_toml`](Self::from_toml), and when the file cannot be read, or a field's variable is no text.
     pub fn load(file: Option<&Path>) -> Result<Loaded, Error> {
         // Not `vars()`, which panics on a variable of somebody else's that is not UTF-8.
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self::load_from(file, variables)
+        Self::load_from(file, texts(std::env::vars_os())?)
     }
 
     /// As [`load`](Self::load), from these variables instead of the process's.
@@ -50,9 +48,18 @@ impl Config {
         let fields = field_names();
         let mut unknown_variables = Vec::new();
         let mut known = HashMap::new();
-        for (name, value) in variables.into_iter().filter(|(name, _)| name.starts_with("NUDJ_")) {
-            let field = name["NUDJ_".len()..].to_lowercase();
-            if fields.contains(&field) {
+        let mut ca_file = None;
+        for (name, value) in variables {
+            let Some(field) = field_of(&name) else { continue };
+            if field == "http__ca_file" {
+                ca_file = Some(value);
+            } else if field == "endpoints" {
+                let listed: Vec<_> = value.split(',').map(str::trim).filter(|origin| !origin.is_empty()).collect();
+                // One that lists nothing is as good as none.
+                if !listed.is_empty() {
+                    known.insert(name, listed.join(","));
+                }
+            } else if fields.contains(&field) {
                 known.insert(name, value);
             } else if !OTHER_VARIABLES.contains(&name.as_str()) && !name.starts_with("NUDJ_TEST_") {
                 unknown_variables.push(name);
@@ -72,7 +79,12 @@ impl Config {
             .with_list_parse_key("endpoints")
             .try_parsing(true)
             .source(Some(known));
-        Ok(Loaded { config: read(builder.add_source(environment))?, unknown_variables })
+        // A path stays what it is, also where it looks like a number. Nothing stands over it.
+        let builder = builder
+            .add_source(environment)
+            .set_override_option("http.ca_file", ca_file)
+            .map_err(|error| Error::config("http.ca_file", error.to_string()))?;
+        Ok(Loaded { config: read(builder)?, unknown_variables })
     }
 }
 
@@ -94,6 +106,28 @@ fn read(builder: config::ConfigBuilder<config::builder::DefaultState>) -> Result
     })
 }
 
+/// The field that a variable would be for, as it stands in [`field_names`].
+fn field_of(variable: &str) -> Option<String> {
+    variable.strip_prefix("NUDJ_").map(str::to_lowercase)
+}
+
+/// The variables that are texts. One of ours that is none is an error, and one of somebody else's nothing to us.
+fn texts(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, Error> {
+    let fields = field_names();
+    let mut texts = Vec::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(_) if field_of(&name).is_some_and(|field| fields.contains(&field)) => {
+                return Err(Error::config(name, "is not UTF-8; set it to a text, or unset it"));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(texts)
+}
+
 /// The names of all fields as they stand in the environment, lower case: `retry__budget__ratio`.
 fn field_names() -> Vec<String> {
     fn walk(prefix: &str, value: &Value, names: &mut Vec<String>) {
@@ -113,4 +147,20 @@ fn field_names() -> Vec<String> {
     every.round_robin.outlier = Some(OutlierConfig::default());
     walk("", &serde_json::to_value(every).unwrap_or_default(), &mut names);
     names
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_of_ours_that_is_no_text_is_named_and_one_of_others_passed_over() {
+        let variable = |name: &str| (OsString::from(name), OsString::from_vec(vec![0xff]));
+        let others = [variable("OTHER"), variable("NUDJ_TEST_X"), ("NUDJ_X".into(), "y".into())];
+        assert_eq!(texts(others).unwrap(), [("NUDJ_X".to_owned(), "y".to_owned())]);
+        let error = texts([variable("NUDJ_RETRY__MAX_RETRIES")]).unwrap_err();
+        assert!(error.to_string().starts_with("NUDJ_RETRY__MAX_RETRIES: "), "{error}");
+    }
 }

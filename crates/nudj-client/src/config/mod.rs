@@ -16,6 +16,8 @@ mod http;
 mod load;
 mod timeout;
 
+use std::fmt;
+
 use nudj_tower::{
     circuit_breaker::CircuitBreakerConfig,
     credentials::CredentialsConfig,
@@ -32,8 +34,9 @@ pub use self::{
 };
 use crate::Error;
 
-/// The client's configuration. Unknown fields are errors.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The client's configuration. Unknown fields are errors. A password in an endpoint, which [`validate`](Self::validate) refuses, is not
+/// printed by `Debug`.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Origins to call, such as `https://acme.nudj.cx`; a path in one is a prefix. Required, at least one.
@@ -120,5 +123,30 @@ impl Config {
             origins.push(origin);
         }
         Ok(origins)
+    }
+}
+
+// By hand: it may be printed before it is validated.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoints, auth, retry, circuit_breaker, round_robin, rate_limit, timeout, http } = self;
+        f.debug_struct("Config")
+            .field("endpoints", &endpoints.iter().map(|endpoint| without_password(endpoint)).collect::<Vec<_>>())
+            .field("auth", auth)
+            .field("retry", retry)
+            .field("circuit_breaker", circuit_breaker)
+            .field("round_robin", round_robin)
+            .field("rate_limit", rate_limit)
+            .field("timeout", timeout)
+            .field("http", http)
+            .finish()
+    }
+}
+
+/// All before the last `@` is left out: a password that is not encoded may hold any character.
+fn without_password(endpoint: &str) -> String {
+    match endpoint.rsplit_once('@') {
+        Some((_, after)) => format!("[REDACTED]@{after}"),
+        None => endpoint.to_owned(),
     }
 }

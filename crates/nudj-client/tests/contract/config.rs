@@ -81,6 +81,35 @@ fn one_endpoint_in_the_environment_is_a_list_of_one() {
 }
 
 #[test]
+fn spaces_and_a_comma_at_the_end_of_a_list_mean_nothing() {
+    for text in ["https://b.example, https://c.example", " https://b.example ,,https://c.example,"] {
+        let loaded = load("", &[("NUDJ_ENDPOINTS", text)]).unwrap();
+        assert_eq!(loaded.config.endpoints, ["https://b.example", "https://c.example"]);
+    }
+    let loaded = load("endpoints = ['https://a.example']", &[("NUDJ_ENDPOINTS", " ,")]).unwrap();
+    assert_eq!(loaded.config.endpoints, ["https://a.example"]);
+}
+
+#[test]
+fn a_path_that_looks_like_a_number_is_a_path() {
+    for text in ["2026", "true"] {
+        let loaded = load("[http]\nca_file = 'other.pem'", &[("NUDJ_HTTP__CA_FILE", text)]).unwrap();
+        assert_eq!(loaded.config.http.ca_file.unwrap().as_os_str(), text);
+        assert!(loaded.unknown_variables.is_empty());
+    }
+}
+
+#[test]
+fn a_password_in_an_endpoint_is_printed_nowhere() {
+    for endpoint in ["https://user:hunter2@a.example", "user:hun/ter2?@a.example", "https://b.example/hunter2@x"] {
+        let printed = format!("{:?}", Client::builder().endpoint(endpoint));
+        assert!(!printed.contains("ter2") && printed.contains("[REDACTED]@"), "{printed}");
+    }
+    let config = Config::with_endpoints(["https://a.example"]);
+    assert!(format!("{config:?}").contains("endpoints: [\"https://a.example\"], auth: AuthConfig"), "{config:?}");
+}
+
+#[test]
 fn every_mistake_names_its_field() {
     for (text, field) in [
         ("endpoint = 'x'", "endpoint"),
