@@ -81,8 +81,10 @@ impl Users<'_> {
     ///
     /// The `external_transaction_reference` of `body` is replaced by the key that the client has for this name and user: derived from
     /// both, or kept in the builder's [`key_store`](crate::ClientBuilder::key_store). So the same order asked for again carries the
-    /// same reference, also from another process or after a restart, and is booked once. Where the first answer was lost the second
-    /// try is answered 409: it was booked. With `retry.idempotency_keys` on, the reference is the `Idempotency-Key` too.
+    /// same reference, also from another process or after a restart.
+    ///
+    /// **Assumed**: that a reference is booked once, and a repeat answered 409. The public reference calls it unique, and does not say
+    /// what a repeat is answered. Where the first answer was lost, a 409 would then mean that it was booked. With `retry.idempotency_keys` on, the reference is the `Idempotency-Key` too.
     ///
     /// # Errors
     /// [`Error`], of kind `config` when the store has no key to give: nothing was sent then.
