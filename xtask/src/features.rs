@@ -23,11 +23,8 @@ pub(crate) fn run() -> Result<u8, String> {
     for package in &workspace.packages {
         for selection in selections(package) {
             signals::check()?;
-            let mut command = workspace::cargo();
-            command
-                .args(["check", "--quiet", "--package", &package.name, "--no-default-features"])
-                .args(&selection)
-                .current_dir(&workspace.root);
+            let mut command = checking(package, &selection);
+            command.current_dir(&workspace.root);
             let name = named(package, &selection);
             let ((done, text), time) = clock::timed(|| check(&mut command, &log));
             checked += 1;
@@ -44,6 +41,15 @@ pub(crate) fn run() -> Result<u8, String> {
         println!("  {name}");
     }
     Ok(u8::from(!failed.is_empty()))
+}
+
+/// The check of one selection. Without colours, whatever the environment says: [`has_warning`] reads what it prints.
+fn checking(package: &Package, selection: &[String]) -> Command {
+    let mut command = workspace::cargo();
+    command
+        .args(["check", "--quiet", "--color", "never", "--package", &package.name, "--no-default-features"])
+        .args(selection);
+    command
 }
 
 fn check(command: &mut Command, log: &Path) -> (Result<bool, String>, String) {
@@ -86,6 +92,9 @@ mod tests {
         };
         let names: Vec<String> = selections(&package).iter().map(|s| named(&package, s)).collect();
         assert_eq!(names, ["p: no features", "p: --features default", "p: --features retry"]);
+        let command = checking(&package, &[]);
+        let arguments: Vec<_> = command.get_args().collect();
+        assert!(arguments.windows(2).any(|pair| pair == ["--color", "never"]), "{arguments:?}");
     }
 
     #[test]
