@@ -1,5 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
+use nudj_tower::round_robin::Origin;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -84,6 +85,18 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
+    /// Reads an origin to which a secret may be sent: not over plain HTTP to another machine without `allow_http`, and no URL that
+    /// carries a password.
+    pub(crate) fn origin(&self, field: &str, text: &str) -> Result<Origin, Error> {
+        let origin = Origin::parse(text).map_err(|error| Error::config(field, error.to_string()))?;
+        if origin.is_plain() && !origin.is_loopback() && !self.allow_http {
+            let problem =
+                "plain http would show the token or secret to the network; use https, or set http.allow_http = true";
+            return Err(Error::config(field, problem));
+        }
+        Ok(origin)
+    }
+
     pub(super) fn validate(&self) -> Result<(), Error> {
         if self.max_response_bytes == 0 {
             return Err(Error::config("http.max_response_bytes", "must be above 0"));

@@ -111,12 +111,7 @@ impl Config {
         let mut origins: Vec<Origin> = Vec::with_capacity(self.endpoints.len());
         for (index, text) in self.endpoints.iter().enumerate() {
             let field = format!("endpoints[{index}]");
-            let origin = Origin::parse(text).map_err(|error| Error::config(&field, error.to_string()))?;
-            if origin.is_plain() && !origin.is_loopback() && !self.http.allow_http {
-                let problem =
-                    "plain http would show the token to the network; use https, or set http.allow_http = true";
-                return Err(Error::config(field, problem));
-            }
+            let origin = self.http.origin(&field, text)?;
             if origins.iter().any(|known| known.name() == origin.name()) {
                 return Err(Error::config(field, "the same endpoint is listed twice"));
             }

@@ -10,7 +10,6 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, crypto::aws_lc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::endpoint::origin;
 use crate::{Error, config::HttpConfig, error::wall_clock, path};
 
 /// Signs user tokens with the client secret of an API Link, and makes the links that browsers are sent to.
@@ -97,7 +96,7 @@ impl ApiLink {
         if client_id.is_empty() || secret.expose_secret().is_empty() {
             return Err(Error::config("api link", "needs a client id and a client secret"));
         }
-        let origin = origin("api link domain", domain, http)?.name().to_string();
+        let origin = http.origin("api link domain", domain)?.name().to_string();
         Ok(Self { origin, client_id, secret, algorithm: LinkAlgorithm::default(), lifetime: Duration::from_secs(300) })
     }
 

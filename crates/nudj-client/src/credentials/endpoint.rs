@@ -5,11 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
+#[cfg(any(feature = "aws-secrets", feature = "vault"))]
+use nudj_tower::credentials::Credential;
 use nudj_tower::{
     retry::{RetryConfig, RetryLayer},
     round_robin::Origin,
     timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer},
 };
+#[cfg(any(feature = "aws-secrets", feature = "vault"))]
+use serde_json::{Map, Value};
 use tower::{ServiceBuilder, ServiceExt};
 
 use super::ProviderError;
@@ -40,16 +44,6 @@ pub(super) struct Endpoint {
     service: NudjService,
 }
 
-/// Refuses what would show a secret: plain HTTP to another machine without `http.allow_http`, a URL that carries a password.
-pub(super) fn origin(field: &str, url: &str, http: &HttpConfig) -> Result<Origin, Error> {
-    let origin = Origin::parse(url).map_err(|error| Error::config(field, error.to_string()))?;
-    if origin.is_plain() && !origin.is_loopback() && !http.allow_http {
-        let problem = "plain http would show the secret to the network; use https, or set http.allow_http = true";
-        return Err(Error::config(field, problem));
-    }
-    Ok(origin)
-}
-
 /// The URL in its one normal form: a signature is made for that name of the host, and holds only for a request that carries it.
 fn at(origin: &Origin, url: &str) -> Result<Uri, http::Error> {
     let normal = origin.locate(Uri::from_static("/"))?.into_parts();
@@ -59,9 +53,9 @@ fn at(origin: &Origin, url: &str) -> Result<Uri, http::Error> {
 }
 
 impl Endpoint {
-    /// As [`origin`] refuses.
+    /// As [`HttpConfig::origin`] refuses.
     pub(super) fn new(field: &str, url: &str, http: &HttpConfig) -> Result<Self, Error> {
-        let origin = origin(field, url, http)?;
+        let origin = http.origin(field, url)?;
         let uri = at(&origin, url).map_err(|_| Error::config(field, "is not a URL"))?;
         let http = HttpConfig { max_response_bytes: MOST_BYTES.min(http.max_response_bytes), ..http.clone() };
         let service = ServiceBuilder::new()
@@ -80,6 +74,16 @@ impl Endpoint {
             Err(never) => match never {},
         };
         Ok(Response::from_parts(head, body))
+    }
+
+    /// One field of what stands in a secret.
+    #[cfg(any(feature = "aws-secrets", feature = "vault"))]
+    pub(super) fn field(&self, fields: &Map<String, Value>, name: &str) -> Result<Credential, ProviderError> {
+        match fields.get(name) {
+            Some(Value::String(secret)) => Ok(Credential::new(secret.as_str())),
+            Some(_) => Err(self.garbage("the field is no text")),
+            None => Err(self.garbage("it has no field of the configured name")),
+        }
     }
 
     pub(super) fn garbage(&self, problem: &'static str) -> ProviderError {

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use http_body_util::Full;
 use nudj_tower::{
     BoxError,
-    credentials::{Credential, CredentialProvider, Fetch, Scheme},
+    credentials::{CredentialProvider, Fetch, Scheme},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -196,11 +196,7 @@ impl CredentialProvider for VaultSecret {
     fn fetch(&self) -> Fetch<'_> {
         Box::pin(async move {
             let read = self.read::<serde_json::Map<String, Value>>("it is no version of a KV 2 secret").await?;
-            match read.data.get(&*self.field) {
-                Some(Value::String(secret)) => Ok(Credential::new(secret.as_str())),
-                Some(_) => Err(self.endpoint.garbage("the field is no text").into()),
-                None => Err(self.endpoint.garbage("it has no field of the configured name").into()),
-            }
+            Ok(self.endpoint.field(&read.data, &self.field)?)
         })
     }
 }

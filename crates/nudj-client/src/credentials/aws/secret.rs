@@ -170,13 +170,9 @@ impl CredentialProvider for AwsSecret {
         Box::pin(async move {
             let (text, _) = self.get().await?;
             let Some(field) = &self.field else { return Ok(Credential::new(text)) };
-            let fields: Value = serde_json::from_str(text.expose_secret())
-                .map_err(|_| self.endpoint.garbage("it is no JSON, and a field of it is configured"))?;
-            match fields.get(&**field) {
-                Some(Value::String(secret)) => Ok(Credential::new(secret.as_str())),
-                Some(_) => Err(self.endpoint.garbage("the field is no text").into()),
-                None => Err(self.endpoint.garbage("it has no field of the configured name").into()),
-            }
+            let fields = serde_json::from_str(text.expose_secret())
+                .map_err(|_| self.endpoint.garbage("it is no JSON object, and a field of it is configured"))?;
+            Ok(self.endpoint.field(&fields, field)?)
         })
     }
 }
