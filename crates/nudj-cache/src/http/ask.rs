@@ -12,7 +12,7 @@ use super::{
     headers::{self, Traits},
     layer::State,
     origin::Origin,
-    policy::{self, Freshness, Rules},
+    policy::{self, Freshness, Rules, is_failure},
     route,
     store::{Names, Received, Stored},
     stored::Answer,
@@ -30,6 +30,8 @@ struct Question {
     traits: Traits,
     wishes: Directives,
     rules: Rules,
+    /// The key of what the URI names, whichever of its answers was asked for.
+    resource: Option<String>,
     tags: Vec<String>,
     as_of: AsOf,
 }
@@ -50,8 +52,8 @@ impl<S, C> Exchange<S, C> {
         let state = self.state;
         let headers = request.headers().clone();
         let (traits, wishes) = (Traits::of(&headers), Directives::read(&headers));
-        let (rules, tags) = state.rules(&request, traits);
-        let question = Question { names, headers, traits, wishes, rules, tags, as_of: AsOf::now() };
+        let (rules, resource, tags) = state.rules(&request, traits);
+        let question = Question { names, headers, traits, wishes, rules, resource, tags, as_of: AsOf::now() };
         let known = stale.as_ref().and_then(|stale| stale.stored.answer());
         // A caller with conditions of its own wants the answer to those.
         let confirming = !question.traits.conditional
@@ -118,8 +120,8 @@ impl<S, C> Exchange<S, C> {
 }
 
 impl State {
-    /// What the configuration says for a request, and the tags of its answer.
-    fn rules<A>(&self, request: &Request<A>, traits: Traits) -> (Rules, Vec<String>) {
+    /// What the configuration says for a request, the key of its resource, and the tags of its answer.
+    fn rules<A>(&self, request: &Request<A>, traits: Traits) -> (Rules, Option<String>, Vec<String>) {
         let config = &self.config;
         let mut rules = Rules {
             ttl: None,
@@ -130,18 +132,14 @@ impl State {
             keep_for_revalidation: config.keep_for_revalidation,
         };
         let matched = self.route(request.uri().path());
-        let mut tags = Vec::new();
-        if self.naming.selects(request.headers(), traits) {
-            // One of several answers: by its resource a change finds them all.
-            let route = matched.as_ref().map(|(route, values)| (*route, values));
-            tags.extend(self.naming.resource(request, traits, route));
-        }
-        let Some((route, values)) = matched else { return (rules, tags) };
+        let route = matched.as_ref().map(|(route, values)| (*route, values));
+        let resource = self.naming.resource(request, traits, route);
+        let Some((route, values)) = matched else { return (rules, resource, Vec::new()) };
         rules.ttl = Some(route.rule.ttl).filter(|ttl| !ttl.is_zero());
         rules.override_origin = route.rule.override_origin;
         rules.negative_ttl = route.rule.negative_ttl.unwrap_or(rules.negative_ttl);
-        tags.extend(route.rule.tags.iter().map(|template| route::tag(template, &values)));
-        (rules, tags)
+        let tags = route.rule.tags.iter().map(|template| route::tag(template, &values)).collect();
+        (rules, resource, tags)
     }
 
     fn assess(&self, question: &Question, status: StatusCode, headers: &HeaderMap) -> Option<Freshness> {
@@ -181,8 +179,9 @@ impl State {
     /// Stores an answer and gives it to those that wait.
     async fn keep(&self, question: &Question, answer: Answer, lead: Option<Lead<Landed>>) {
         self.uncacheable.invalidate(question.names.primary.as_str());
-        let Question { names, headers, tags, as_of, .. } = question;
-        let received = Received { names, asked: headers, tags, as_of: *as_of, answer };
+        let Question { names, headers, resource, tags, as_of, .. } = question;
+        let resource = resource.as_deref();
+        let received = Received { names, asked: headers, resource, tags, as_of: *as_of, answer };
         match self.store(received).await {
             Some((stored, name)) => land_stored(lead, &stored, &name, *as_of),
             None => land(lead, &Landed::Private),
@@ -211,15 +210,4 @@ fn land_stored(lead: Option<Lead<Landed>>, stored: &Stored, name: &str, as_of: A
         let name: Arc<str> = name.into();
         lead.land(|| Landed::Stored(stored.clone(), Arc::clone(&name), as_of));
     }
-}
-
-/// What `stale-if-error` counts as an error (RFC 5861, 4).
-fn is_failure(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::INTERNAL_SERVER_ERROR
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT
-    )
 }

@@ -12,7 +12,7 @@ use super::{
     headers::Traits,
     layer::State,
     origin::Origin,
-    policy::Verdict,
+    policy::{Verdict, is_failure},
     store::{Lookup, Names, Stored, not_cached},
 };
 use crate::{
@@ -45,6 +45,23 @@ pub(super) struct Exchange<S, C> {
 pub(super) struct Stale {
     pub(super) stored: Stored,
     pub(super) on_error: bool,
+}
+
+impl Stale {
+    fn of(lookup: Option<(Stored, Verdict)>) -> Option<Self> {
+        match lookup {
+            Some((stored, Verdict::Stale { on_error })) => Some(Self { stored, on_error }),
+            _ => None,
+        }
+    }
+}
+
+/// What an earlier look found, as far as the later one in memory does not know better: what was deleted in between is
+/// neither served nor gone on with.
+fn renewed(names: Names, stale: Option<Stale>, later: Lookup) -> (Names, Option<Stale>) {
+    let struck = later.names.as_of.is_after_delete_since(names.as_of);
+    let stale = Stale::of(later.found).or(stale.filter(|_| !struck));
+    (names.or_later(later.names), stale)
 }
 
 impl<S, C> Exchange<S, C> {
@@ -91,8 +108,7 @@ impl<S, C> Exchange<S, C> {
                 self.revalidate(request, names, stored);
                 return Ok(response);
             }
-            Some((stored, Verdict::Stale { on_error })) => Some(Stale { stored, on_error }),
-            Some((_, Verdict::Fresh)) | None => None,
+            found => Stale::of(found),
         };
         // A request with wishes or conditions of its own gets an answer of its own.
         if uncacheable || wishes.present || traits.conditional {
@@ -115,6 +131,13 @@ impl<S, C> Exchange<S, C> {
     {
         let state = Arc::clone(&self.state);
         let coalesced = || state.cache.counters().coalesced.one();
+        let on_error = |names: Names, stale: Option<Stale>, again: Lookup| {
+            let now = again.now;
+            let (_, stale) = renewed(names, stale, again);
+            let stored = stale.filter(|stale| stale.on_error)?.stored;
+            state.cache.counters().stale.one();
+            Some(stored.respond::<C, S::Body>(now, false, None))
+        };
         // Twice: the first answer may show that there are variants, and then this request's variant has its own flight.
         for _ in 0..2 {
             let joined = AsOf::now();
@@ -132,6 +155,7 @@ impl<S, C> Exchange<S, C> {
                         lead.land(|| landed.clone());
                         return Ok(respond(stored));
                     }
+                    let (names, stale) = renewed(names, stale, again);
                     return self.ask(request, names, stale, Some(lead)).await;
                 }
                 Some(Landing::Answer(Landed::Stored(stored, name, as_of))) => {
@@ -146,16 +170,18 @@ impl<S, C> Exchange<S, C> {
                         return Ok(respond(stored));
                     }
                     names = again.names;
-                    stale = None;
+                    stale = Stale::of(again.found);
                 }
+                // Who led may have had nothing to fall back on, or no leave to: a revalidation in the background has none.
                 Some(Landing::Answer(Landed::Failure(failure))) => {
                     coalesced();
                     let (parts, body) = (*failure).clone();
-                    return Ok(Response::from_parts(parts, C::whole(body)));
+                    let instead = if is_failure(parts.status) { on_error(names, stale, again) } else { None };
+                    return Ok(instead.unwrap_or_else(|| Response::from_parts(parts, C::whole(body))));
                 }
                 Some(Landing::Answer(Landed::Error(error))) => {
                     coalesced();
-                    return Err(error.into());
+                    return on_error(names, stale, again).ok_or_else(|| error.into());
                 }
                 Some(Landing::Answer(Landed::Private)) | None => break,
             }

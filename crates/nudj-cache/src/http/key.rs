@@ -6,7 +6,8 @@
 //! Nothing a caller can put into a URI reaches the first two parts, and credentials that differ never share a key.
 //!
 //! A request that says which of a resource's answers it wants (its language) has `.<hash of what it says>` behind the
-//! credentials. What is stored so has the key without it, the resource's, as a tag: a change strikes every language.
+//! credentials. What is stored so, and every variant by `Vary`, has the key without it, the resource's, as a tag: a
+//! change strikes every language and every variant, in every level.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 

@@ -144,6 +144,17 @@ pub(super) fn judge(
     Verdict::Stale { on_error }
 }
 
+/// What `stale-if-error` counts as an error (RFC 5861, 4).
+pub(super) fn is_failure(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
 fn varies_by_all(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::VARY)

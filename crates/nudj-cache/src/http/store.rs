@@ -70,16 +70,24 @@ pub(super) struct Names {
     variants: Option<Variants>,
     /// The key of the variant that the request selects, where there are variants.
     variant: Option<String>,
+    /// When this was looked up.
+    pub(super) as_of: AsOf,
 }
 
 impl Names {
-    fn plain(primary: String) -> Self {
-        Self { primary, variants: None, variant: None }
+    fn plain(primary: String, as_of: AsOf) -> Self {
+        Self { primary, variants: None, variant: None, as_of }
     }
 
-    fn varied(primary: String, variants: Variants, request: &HeaderMap) -> Self {
+    fn varied(primary: String, variants: Variants, request: &HeaderMap, as_of: AsOf) -> Self {
         let variant = key::variant(&primary, variants.generation, headers::selecting(request, &variants.names));
-        Self { primary, variants: Some(variants), variant: Some(variant) }
+        Self { primary, variants: Some(variants), variant: Some(variant), as_of }
+    }
+
+    /// These or the later ones, which memory alone gave: it need not hold what another level knew, but where something
+    /// was deleted in between only the later ones count.
+    pub(super) fn or_later(self, later: Self) -> Self {
+        if later.variants.is_none() && !later.as_of.is_after_delete_since(self.as_of) { self } else { later }
     }
 
     /// The key of the answer.
@@ -111,6 +119,8 @@ pub(super) struct Received<'a> {
     pub(super) names: &'a Names,
     /// The request's headers.
     pub(super) asked: &'a HeaderMap,
+    /// The key of the resource, of which this is one answer.
+    pub(super) resource: Option<&'a str>,
     pub(super) tags: &'a [String],
     pub(super) as_of: AsOf,
     pub(super) answer: Answer,
@@ -132,14 +142,14 @@ const FORMAT: Format<Decode> = Format {
 impl State {
     /// Looks in the memory level only, without waiting.
     pub(super) fn in_memory(&self, primary: String, request: &HeaderMap, traits: Traits) -> Lookup {
-        let now = Instant::now();
-        self.found_by(primary, request, traits, now, |name| self.cache.lookup_memory(name, now))
+        let as_of = AsOf::now();
+        self.found_by(primary, request, traits, as_of, |name| self.cache.lookup_memory(name, as_of.at))
     }
 
     /// The same for a call that has looked before: it is not counted again.
     pub(super) fn again_in_memory(&self, primary: String, request: &HeaderMap) -> Lookup {
-        let now = Instant::now();
-        self.found_by(primary, request, Traits::default(), now, |name| self.cache.memory().lookup_at(name, now))
+        let as_of = AsOf::now();
+        self.found_by(primary, request, Traits::default(), as_of, |name| self.cache.memory().lookup_at(name, as_of.at))
     }
 
     fn found_by(
@@ -147,7 +157,7 @@ impl State {
         primary: String,
         request: &HeaderMap,
         traits: Traits,
-        now: Instant,
+        as_of: AsOf,
         find: impl Fn(&str) -> Option<Found>,
     ) -> Lookup {
         let get = |name: &str| {
@@ -155,17 +165,17 @@ impl State {
             Some((entry.decoded::<Cached>()?, entry))
         };
         let (names, found) = match get(&primary) {
-            None => (Names::plain(primary), None),
+            None => (Names::plain(primary, as_of), None),
             Some((cached, entry)) => match &*cached {
-                Cached::Answer(_) => (Names::plain(primary), Stored::new(cached, entry)),
+                Cached::Answer(_) => (Names::plain(primary, as_of), Stored::new(cached, entry)),
                 Cached::Variants(variants) => {
-                    let names = Names::varied(primary, variants.clone(), request);
+                    let names = Names::varied(primary, variants.clone(), request, as_of);
                     let found = get(names.name()).and_then(|(cached, entry)| Stored::new(cached, entry));
                     (names, found)
                 }
             },
         };
-        self.judged(names, found, request, traits, now)
+        self.judged(names, found, request, traits, as_of.at)
     }
 
     /// Looks in the shared levels for what memory did not have.
@@ -175,7 +185,7 @@ impl State {
         if let Some((cached, _)) = &found
             && let Cached::Variants(variants) = &**cached
         {
-            names = Names::varied(names.primary, variants.clone(), request);
+            names = Names::varied(names.primary, variants.clone(), request, names.as_of);
             found = self.cache.lookup(names.name(), &FORMAT).await;
         }
         let stored = found.and_then(|(cached, entry)| Stored::new(cached, entry));
@@ -203,19 +213,26 @@ impl State {
 
     /// Stores an answer. Also returns the key it lies under.
     pub(super) async fn store(&self, received: Received<'_>) -> Option<(Stored, String)> {
-        let Received { names, asked, tags, as_of, answer } = received;
+        let Received { names, asked, resource, tags, as_of, answer } = received;
+        // An answer under another key than its resource's has that as a tag: by it a change finds them all.
+        let tags = |name: &str| -> Vec<String> {
+            let resource = resource.filter(|resource| *resource != name).map(str::to_owned);
+            resource.into_iter().chain(tags.iter().cloned()).collect()
+        };
         let keep = answer.freshness.keep;
         let vary = headers::vary_names(&answer.headers);
         let names = if vary.is_empty() {
-            Names::plain(names.primary.clone())
+            Names::plain(names.primary.clone(), names.as_of)
         } else {
             let known = names.variants.clone().filter(|variants| *variants.names == vary);
             let variants = known.unwrap_or_else(|| Variants { generation: fastrand::u64(..), names: vary.into() });
             let list = Cached::Variants(variants.clone());
-            self.write(&names.primary, list, tags, None, as_of).await;
-            Names::varied(names.primary.clone(), variants, asked)
+            // As old as what it was made from: the generation it goes on with may have ended since.
+            self.write(&names.primary, list, &tags(&names.primary), None, names.as_of).await;
+            Names::varied(names.primary.clone(), variants, asked, names.as_of)
         };
-        let stored = self.write(names.name(), Cached::Answer(answer), tags, Some(keep), as_of).await?;
+        let tags = tags(names.name());
+        let stored = self.write(names.name(), Cached::Answer(answer), &tags, Some(keep), as_of).await?;
         Some((stored, names.variant.unwrap_or(names.primary)))
     }
 

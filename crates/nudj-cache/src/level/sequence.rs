@@ -32,6 +32,11 @@ impl AsOf {
         Self { at: self.at.checked_sub(by).unwrap_or(self.at), ..self }
     }
 
+    /// Whether this process deleted anything after `earlier` and before this.
+    pub(crate) fn is_after_delete_since(self, earlier: Self) -> bool {
+        self.deletes > earlier.deletes
+    }
+
     /// Time since then.
     #[must_use]
     pub fn elapsed(&self) -> std::time::Duration {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use nudj_cache::{HttpCacheConfig, RouteRule};
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 use crate::origin::{Origin, Res, answer, body, cached, get, request, send, settle};
 
@@ -130,4 +131,48 @@ async fn caller_that_leaves_after_the_change_does_not_stop_the_invalidation() {
     settle().await;
     l3.hanging.store(false, std::sync::atomic::Ordering::SeqCst);
     assert_ne!(body(&service, get("/a")).await, "0");
+}
+
+/// Answers by `accept-language`, and says so.
+fn by_language() -> Origin {
+    Origin::answering(|number, request| {
+        let language = request.headers().get("accept-language").map_or("none", |value| value.to_str().unwrap());
+        answer(200, &[("cache-control", "max-age=60"), ("vary", "accept-language")], &format!("{language} {number}"))
+    })
+}
+
+fn in_language(language: &str) -> crate::origin::Req {
+    request("GET", "/a", &[("accept-language", language)])
+}
+
+#[tokio::test(start_paused = true)]
+async fn variant_asked_for_across_a_change_does_not_bring_the_others_back() {
+    let (service, _) = cached(&by_language(), HttpCacheConfig::default());
+    assert_eq!(body(&service, in_language("en")).await, "en 0");
+    // It has looked, and knows under which generation variants are kept, when the change comes.
+    let under_way = service.clone().call(in_language("fr"));
+    send(&service, request("PUT", "/a", &[])).await;
+    assert_eq!(under_way.await.unwrap().into_body().collect().await.unwrap().to_bytes(), "fr 2");
+    for (language, expected) in [("en", "en 3"), ("en", "en 3"), ("fr", "fr 2")] {
+        assert_eq!(body(&service, in_language(language)).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn variant_asked_for_across_a_change_does_not_bring_the_others_back_in_shared_levels() {
+    let (l2, l3) = (crate::levels::Shared::new(), crate::levels::Shared::new());
+    let origin = by_language();
+    let process = || {
+        let cache = crate::levels::cache(l2.clone(), l3.clone());
+        tower::Layer::layer(&crate::origin::layer(&cache, HttpCacheConfig::default()), origin.clone())
+    };
+    let (one, two) = (process(), process());
+    assert_eq!(body(&one, in_language("en")).await, "en 0");
+    assert_eq!(body(&two, in_language("de")).await, "de 1");
+    let under_way = two.clone().call(in_language("fr"));
+    send(&one, request("PUT", "/a", &[])).await;
+    assert_eq!(under_way.await.unwrap().into_body().collect().await.unwrap().to_bytes(), "fr 3");
+    for (service, language, expected) in [(&one, "en", "en 4"), (&process(), "en", "en 4"), (&one, "de", "de 5")] {
+        assert_eq!(body(service, in_language(language)).await, expected);
+    }
 }

@@ -192,3 +192,42 @@ async fn background_revalidation_asks_for_the_stored_version_and_not_for_the_cal
     assert_eq!(origin.last().headers()["if-none-match"], "\"v1\"");
     assert!(!origin.last().headers().contains_key("if-modified-since"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn stale_if_error_holds_for_those_that_wait_for_a_revalidation_in_the_background() {
+    for failure in [Some(503), None] {
+        let origin = Origin::new(move |number, _| async move {
+            if number == 0 {
+                let headers = [("cache-control", "max-age=1, stale-while-revalidate=5, stale-if-error=600")];
+                return Ok(answer(200, &headers, "good"));
+            }
+            tokio::time::sleep(S(2)).await;
+            failure.map(|status| answer(status, &[], "bad")).ok_or_else(|| "refused".into())
+        });
+        let (service, cache) = cached(&origin, HttpCacheConfig::default());
+        send(&service, get("/a")).await;
+        advance(Duration::from_millis(5900)).await;
+        assert_eq!(send(&service, get("/a")).await, (200, "good".into()), "and is asked for in the background");
+        settle().await;
+        advance(Duration::from_millis(500)).await;
+        // Past the window of the revalidation, which these wait for.
+        let waited = futures_util::future::join_all((0..3).map(|_| send(&service, get("/a")))).await;
+        assert_eq!(waited, [(); 3].map(|()| (200, "good".to_owned())), "{failure:?}");
+        assert_eq!((origin.calls(), cache.stats().stale), (2, 4));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_answer_from_before_a_change_does_not_stand_in_for_an_error() {
+    let origin = Origin::answering(|number, _| match number {
+        0 => answer(200, &[("cache-control", "max-age=1, stale-if-error=600")], "old"),
+        1 => answer(204, &[], ""),
+        _ => answer(503, &[], "bad"),
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    send(&service, get("/a")).await;
+    advance(S(2)).await;
+    let under_way = tower::Service::call(&mut service.clone(), get("/a"));
+    send(&service, request("PUT", "/a", &[])).await;
+    assert_eq!(under_way.await.unwrap().status(), 503);
+}
