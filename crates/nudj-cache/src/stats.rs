@@ -51,13 +51,14 @@ pub struct LevelStats {
     pub errors: u64,
     /// Operations given up after the level's timeout.
     pub timeouts: u64,
-    /// Operations not tried, because the level was down or had deletes to catch up with.
+    /// Operations not tried, because the level was down or deletes had been given up.
     pub skipped: u64,
     /// Entries that could not be read: another schema or layout.
     pub unreadable: u64,
-    /// Deletes that did not reach the level and were given up: entries may be stale there up to their TTL.
+    /// Deletes that did not reach the level and were given up, being too many. This process then reads nothing from it
+    /// until its TTL and a minute have passed; other processes may read what is stale there up to its TTL.
     pub lost_deletes: u64,
-    /// Deletes that did not reach the level yet; until they do nothing is read from it.
+    /// Deletes that did not reach the level yet; until they do, what they name is not read from it.
     pub pending_deletes: u64,
     /// Entries it holds, where it knows.
     pub entries: Option<u64>,

@@ -2,7 +2,7 @@
 //!
 //! An [`Invalidation`] names keys and tags. [`MultiLevelCache::invalidate`](crate::MultiLevelCache::invalidate) removes
 //! them from all levels here and hands the invalidation to the [`InvalidationChannel`], which brings it to the other
-//! processes; those remove it from their memory (the shared levels are clean by then).
+//! processes; those remove it from their memory (the shared levels that answer are clean by then).
 //!
 //! The channel delivers at most once. So a process that lost it keeps new entries for a shorter time
 //! (`isolated_ttl`) while it is lost, and empties its memory level when it has it again.
@@ -75,8 +75,8 @@ impl Invalidation {
 /// The way to the other processes.
 #[async_trait]
 pub trait InvalidationChannel: Send + Sync + 'static {
-    /// Tells all other processes. Called after the shared levels are clean. Must not wait long: the caller of
-    /// `invalidate` waits for it.
+    /// Tells all other processes. Called after the shared levels are clean; of a level that is down, once without it and
+    /// again when it is clean too. Must not wait long: the caller of `invalidate` waits for it.
     ///
     /// # Errors
     /// When it could not be sent. The channel keeps it, bounded, and sends it when it can.

@@ -1,11 +1,13 @@
 //! A level behind its timeout and its breaker: whatever goes wrong there is a miss here.
 //!
 //! A delete that did not get through is not forgotten: it is kept (at most [`MAX_PENDING`]) and repeated before the
-//! next operation, and until it got through the entries it names are not read. So a level that was down while a
-//! value changed does not come back with the old one.
+//! next operation, and until it got through the entries it names are not read. When there are more, the oldest is given
+//! up, and the level is not read until all that it held by then has expired. So a level that was down while a value
+//! changed does not come back with the old one.
+
+mod deletion;
 
 use std::{
-    collections::VecDeque,
     fmt,
     future::Future,
     sync::{
@@ -18,34 +20,33 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
+use self::deletion::{Deletion, Unknown};
 use super::{
-    CacheLevel, Found, LevelConfig, LevelError, Write,
+    CacheLevel, DELETES_KEPT, Found, LevelConfig, LevelError, Write,
     breaker::{Breaker, Outcome, Permit},
+    pending::{Pending, Target},
 };
 use crate::{
     entry::Entry,
     stats::{LevelCounters, LevelStats},
 };
 
-/// Deletes kept for a level that is down. Beyond it the oldest is given up and counted; its entry lives to its TTL.
-const MAX_PENDING: usize = 1024;
+/// Deletes kept for a level that is down: about 3000 users, and 3 MiB.
+const MAX_PENDING: usize = 1 << 14;
 /// Deletes repeated before one operation, so that no single caller pays for a long outage.
 const REPAIRS_PER_CALL: usize = 32;
-
-/// What a delete names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Target {
-    Key(Box<str>),
-    Tag(Box<str>),
-}
 
 pub(crate) struct Guarded {
     level: Arc<dyn CacheLevel>,
     config: LevelConfig,
     breaker: Mutex<Breaker>,
     counters: LevelCounters,
-    pending: Mutex<VecDeque<Target>>,
+    pending: Mutex<Pending>,
     has_pending: AtomicBool,
+    /// Some of them nobody is at: they are to be repeated.
+    is_behind: AtomicBool,
+    /// When a delete was given up last.
+    lost_at: Mutex<Option<Instant>>,
     /// Held by the one caller that repeats deletes.
     repairing: tokio::sync::Mutex<()>,
     /// Deletes that got through late; the other processes must hear of them.
@@ -62,6 +63,8 @@ impl Guarded {
             counters: LevelCounters::default(),
             pending: Mutex::default(),
             has_pending: AtomicBool::new(false),
+            is_behind: AtomicBool::new(false),
+            lost_at: Mutex::default(),
             repairing: tokio::sync::Mutex::new(()),
             repaired: Mutex::default(),
             has_repaired: AtomicBool::new(false),
@@ -74,9 +77,17 @@ impl Guarded {
 
     /// `None` is a miss, whatever the reason.
     pub(crate) async fn get(&self, key: &str) -> Option<Found> {
-        self.repair(false).await;
+        self.repair().await;
+        if self.is_untrue() {
+            self.counters.skipped.one();
+            return None;
+        }
         match self.run(self.level.get(key)).await {
-            Ok(Some(found)) if !found.remaining.is_zero() && !self.is_deleted(key, &found.entry) => Some(found),
+            Ok(Some(found))
+                if !found.remaining.is_zero() && !self.is_deleted(key, &found.entry) && !self.is_untrue() =>
+            {
+                Some(found)
+            }
             Ok(_) => {
                 self.counters.misses.one();
                 None
@@ -104,7 +115,12 @@ impl Guarded {
         if ttl.is_zero() {
             return;
         }
-        self.repair(false).await;
+        self.repair().await;
+        // A write that began before a delete that was given up: the level does not know that it must refuse it.
+        let lost_at = *self.lost_at.lock();
+        if write.as_of.is_some_and(|as_of| lost_at.is_some_and(|lost_at| as_of.at <= lost_at)) {
+            return;
+        }
         // A write whose end is not known may still arrive, after a delete that it must not survive, or long after its
         // TTL began. It is undone.
         let mut unknown = Unknown { guarded: self, key, armed: true };
@@ -116,49 +132,59 @@ impl Guarded {
         }
     }
 
-    /// Deletes now, within one timeout, or as soon as the level answers again.
-    pub(crate) async fn delete(&self, targets: &[Target]) {
-        // First noted, then done, then struck off: a caller that leaves in between loses nothing.
-        for target in targets {
-            self.note(target.clone());
-        }
-        self.repair(true).await;
+    /// A delete to be run. Dropped before or while it runs, it is left to the operations that follow.
+    pub(crate) fn deletion<'a>(&'a self, targets: &'a [Target]) -> Deletion<'a> {
+        Deletion { guarded: self, left: targets.iter(), is_under_way: false }
     }
 
-    /// Repeats deletes that did not get through, within one timeout. `wait`: also when another caller is at it.
-    pub(crate) async fn repair(&self, wait: bool) {
-        if self.has_pending.load(Ordering::Acquire) {
-            // Out of time: the rest is for the next caller.
-            let _ = timeout(self.config.timeout, self.repair_some(wait)).await;
+    /// Repeats deletes that did not get through: a portion, within one timeout, unless another caller is at it. Whether
+    /// the level answered and there are more.
+    pub(crate) async fn repair(&self) -> bool {
+        if !self.is_behind.load(Ordering::Acquire) {
+            return false;
         }
+        let Ok(_turn) = self.repairing.try_lock() else { return false };
+        // Out of time: the rest is for the next caller.
+        timeout(self.config.timeout, self.repair_some()).await.unwrap_or(false)
     }
 
-    async fn repair_some(&self, wait: bool) {
-        let _turn = match self.repairing.try_lock() {
-            Ok(turn) => turn,
-            Err(_) if wait => self.repairing.lock().await,
-            Err(_) => return,
-        };
+    async fn repair_some(&self) -> bool {
         for _ in 0..REPAIRS_PER_CALL {
-            let Some(target) = self.pending.lock().front().cloned() else { return };
-            let done = match &target {
-                Target::Key(key) => self.run(self.level.delete(key)).await,
-                Target::Tag(tag) => self.run(self.level.delete_tag(tag)).await,
-            };
-            if done.is_err() {
-                return;
+            let Some((number, target)) = self.first_pending() else { return false };
+            if self.delete_noted(number, &target).await.is_err() {
+                return false;
             }
-            self.strike(&target);
         }
+        true
+    }
+
+    fn first_pending(&self) -> Option<(u64, Target)> {
+        let pending = self.pending.lock();
+        let first = pending.first();
+        if first.is_none() {
+            self.is_behind.store(false, Ordering::Release);
+        }
+        first
+    }
+
+    async fn delete_noted(&self, number: u64, target: &Target) -> Result<(), Failed> {
+        match target {
+            Target::Key(key) => self.run(self.level.delete(key)).await?,
+            Target::Tag(tag) => self.run(self.level.delete_tag(tag)).await?,
+        }
+        self.strike(number);
+        Ok(())
     }
 
     /// Whether a delete that did not get through yet names this entry.
     fn is_deleted(&self, key: &str, entry: &Entry) -> bool {
-        self.has_pending.load(Ordering::Acquire)
-            && self.pending.lock().iter().any(|target| match target {
-                Target::Key(deleted) => **deleted == *key,
-                Target::Tag(deleted) => **deleted == *key || entry.tags().any(|tag| *tag == **deleted),
-            })
+        self.has_pending.load(Ordering::Acquire) && self.pending.lock().names(key, entry)
+    }
+
+    /// Whether it may hold what a delete that was given up named, or what another process read before that delete.
+    fn is_untrue(&self) -> bool {
+        let until_then = self.config.ttl.saturating_add(DELETES_KEPT);
+        self.lost_at.lock().is_some_and(|lost_at| lost_at.elapsed() < until_then)
     }
 
     /// Deletes that got through since the last question.
@@ -174,36 +200,46 @@ impl Guarded {
         LevelStats {
             entries: usage.entries,
             bytes: usage.bytes,
-            up: self.breaker.lock().is_closed(),
+            up: self.breaker.lock().is_closed() && !self.is_untrue(),
             pending_deletes: u64::try_from(self.pending.lock().len()).unwrap_or(u64::MAX),
             ..self.counters.read(self.level.name())
         }
     }
 
-    fn note(&self, target: Target) {
+    fn note(&self, target: Target) -> u64 {
         let mut pending = self.pending.lock();
-        if pending.contains(&target) {
-            return;
-        }
-        if pending.len() >= MAX_PENDING {
-            pending.pop_front();
+        let number = pending.note(target);
+        if pending.len() > MAX_PENDING
+            && let Some((oldest, _)) = pending.first()
+        {
+            pending.strike(oldest);
             self.counters.lost_deletes.one();
+            if self.lost_at.lock().replace(Instant::now()).is_none() {
+                tracing::warn!(
+                    level = self.level.name(),
+                    "down for too many deletes: not read until all in it has expired"
+                );
+            }
         }
-        pending.push_back(target);
         self.has_pending.store(true, Ordering::Release);
+        number
     }
 
-    fn strike(&self, target: &Target) {
+    /// Under the lock of what is noted: who finds nothing there says under it as well that all is done.
+    fn fall_behind(&self) {
+        let _pending = self.pending.lock();
+        self.is_behind.store(true, Ordering::Release);
+    }
+
+    fn strike(&self, number: u64) {
         let mut pending = self.pending.lock();
-        // Only if it is still first: it may have been given up for newer ones meanwhile.
-        if pending.front() == Some(target) {
-            pending.pop_front();
-        }
-        self.has_pending.store(!pending.is_empty(), Ordering::Release);
+        let struck = pending.strike(number);
+        self.has_pending.store(pending.len() > 0, Ordering::Release);
         drop(pending);
+        let Some(target) = struck else { return };
         let mut repaired = self.repaired.lock();
         if repaired.len() < MAX_PENDING {
-            repaired.push(target.clone());
+            repaired.push(target);
         }
         self.has_repaired.store(true, Ordering::Release);
     }
@@ -264,21 +300,6 @@ struct Guard<'a> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.breaker.lock().settle(self.permit, self.outcome, Instant::now());
-    }
-}
-
-/// Notes a delete for a write that was dropped, failed or timed out.
-struct Unknown<'a> {
-    guarded: &'a Guarded,
-    key: &'a str,
-    armed: bool,
-}
-
-impl Drop for Unknown<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.guarded.note(Target::Key(self.key.into()));
-        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod breaker;
 mod config;
 pub(crate) mod guarded;
 pub(crate) mod memory;
+pub(crate) mod pending;
 pub(crate) mod sequence;
 
 use std::time::Duration;
@@ -26,6 +27,9 @@ pub use self::{
     sequence::AsOf,
 };
 use crate::{entry::Entry, error::BoxError};
+
+/// How long a shared level remembers a delete. A value read from the origin longer ago than this is not stored.
+pub(crate) const DELETES_KEPT: Duration = Duration::from_secs(60);
 
 /// An entry found, and the time its level will still keep it.
 #[derive(Debug, Clone)]

@@ -156,7 +156,7 @@ impl MultiLevelCache {
     /// level does a part of it; this is for when there are none, and is called by the channel once a second.
     pub async fn catch_up(&self) {
         for level in &self.0.shared {
-            level.repair(true).await;
+            while level.repair().await {}
         }
         self.tell_repaired().await;
     }

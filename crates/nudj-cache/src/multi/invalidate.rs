@@ -1,10 +1,12 @@
 //! Removing what is no longer true, here and in the other processes.
 
+use std::collections::HashSet;
+
 use super::cache::MultiLevelCache;
 use crate::{
     invalidation::Invalidation,
     key,
-    level::guarded::{Guarded, Target},
+    level::{guarded::Guarded, pending::Target},
 };
 
 impl MultiLevelCache {
@@ -22,6 +24,10 @@ impl MultiLevelCache {
     /// more; the shared levels do not hold it, or will not be asked for it until they have deleted it; and the other
     /// processes have been told.
     ///
+    /// Takes as long as the shared levels take for all the names, one after the other; of a level that fails or does not
+    /// answer in time, the rest of the names is left for later. Until they are deleted there, other processes may read
+    /// them from that level again; then they are told once more.
+    ///
     /// Dropping it half way leaves nothing undone in the shared levels (the next operation goes on), but the other
     /// processes may then hear of it late or, when this process does nothing more, not at all.
     pub async fn invalidate(&self, invalidation: &Invalidation) {
@@ -32,15 +38,17 @@ impl MultiLevelCache {
         let targets = self.targets(invalidation);
         self.remove_from_memory(&targets);
         // From the bottom up, or a reader could carry the old value up past a level that is already clean.
-        for level in self.0.shared.iter().rev() {
-            level.delete(&targets).await;
+        let deletions: Vec<_> = self.0.shared.iter().rev().map(|level| level.deletion(&targets)).collect();
+        for deletion in deletions {
+            deletion.run().await;
         }
         // And once more, for who read a shared level meanwhile.
         self.remove_from_memory(&targets);
         // These have just been deleted; what else was caught up with must be told as well.
         let mut all = invalidation.clone();
+        let own: HashSet<_> = targets.iter().collect();
         for target in self.0.shared.iter().flat_map(Guarded::take_repaired) {
-            if !targets.contains(&target) {
+            if !own.contains(&target) {
                 self.remove_from_memory(std::slice::from_ref(&target));
                 add(&mut all, target);
             }
@@ -88,8 +96,9 @@ impl MultiLevelCache {
     /// Keys and tags as the levels know them: a tag is also a key, and `name:id` also its family.
     fn targets(&self, invalidation: &Invalidation) -> Vec<Target> {
         let mut targets = Vec::with_capacity(invalidation.keys.len() + invalidation.tags.len() * 5);
+        let mut seen = HashSet::new();
         let mut add = |target: Target| {
-            if !targets.contains(&target) {
+            if seen.insert(target.clone()) {
                 targets.push(target);
             }
         };
@@ -110,7 +119,7 @@ impl MultiLevelCache {
 
 fn add(invalidation: &mut Invalidation, target: Target) {
     match target {
-        Target::Key(key) => invalidation.keys.push(key.into()),
-        Target::Tag(tag) => invalidation.tags.push(tag.into()),
+        Target::Key(key) => invalidation.keys.push((*key).into()),
+        Target::Tag(tag) => invalidation.tags.push((*tag).into()),
     }
 }

@@ -4,6 +4,7 @@
 mod changes;
 mod flights;
 mod http_rules;
+mod invalidations;
 mod languages;
 mod layer_shape;
 mod level_contract;

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::entry::Kind;
@@ -13,6 +14,8 @@ struct Fake {
     map: Mutex<HashMap<String, Entry>>,
     failing: AtomicBool,
     hanging: AtomicBool,
+    /// What a delete waits for, and whether before it is done or after.
+    gate: Option<(Arc<Semaphore>, AtomicBool)>,
     last_write: Mutex<Option<Write>>,
 }
 
@@ -25,6 +28,22 @@ impl Fake {
             return Err(LevelError::backend("down"));
         }
         Ok(())
+    }
+
+    async fn deleting(&self, delete: impl FnOnce()) -> Result<(), LevelError> {
+        self.state().await?;
+        let Some((gate, before)) = &self.gate else {
+            delete();
+            return Ok(());
+        };
+        if before.load(Ordering::SeqCst) {
+            gate.acquire().await.unwrap().forget();
+            delete();
+        } else {
+            delete();
+            gate.acquire().await.unwrap().forget();
+        }
+        self.state().await
     }
 }
 
@@ -45,19 +64,19 @@ impl CacheLevel for Arc<Fake> {
         Ok(())
     }
     async fn delete(&self, key: &str) -> Result<(), LevelError> {
-        self.state().await?;
-        self.map.lock().remove(key);
-        Ok(())
+        self.deleting(|| drop(self.map.lock().remove(key))).await
     }
     async fn delete_tag(&self, tag: &str) -> Result<(), LevelError> {
-        self.state().await?;
-        self.map.lock().retain(|_, entry| entry.tags().all(|has| has != tag));
-        Ok(())
+        self.deleting(|| self.map.lock().retain(|_, entry| entry.tags().all(|has| has != tag))).await
     }
 }
 
 fn guarded() -> (Arc<Fake>, Guarded) {
-    let fake = Arc::new(Fake::default());
+    over(Fake::default())
+}
+
+fn over(fake: Fake) -> (Arc<Fake>, Guarded) {
+    let fake = Arc::new(fake);
     (Arc::clone(&fake), Guarded::new(Arc::new(fake), LevelConfig::default()))
 }
 
@@ -107,8 +126,8 @@ async fn delete_that_failed_is_repeated_before_anything_is_read() {
     guarded.set("b", &entry(&["tag"]), WRITE).await;
     guarded.set("c", &entry(&[]), WRITE).await;
     fake.failing.store(true, Ordering::SeqCst);
-    guarded.delete(&[Target::Key("a".into())]).await;
-    guarded.delete(&[Target::Tag("tag".into())]).await;
+    guarded.deletion(&[Target::Key("a".into())]).run().await;
+    guarded.deletion(&[Target::Tag("tag".into())]).run().await;
     assert_eq!(guarded.stats().pending_deletes, 2);
     assert!(guarded.take_repaired().is_empty());
     fake.failing.store(false, Ordering::SeqCst);
@@ -135,7 +154,7 @@ async fn delete_dropped_half_way_is_still_done() {
     fake.hanging.store(true, Ordering::SeqCst);
     let short = Duration::from_millis(1);
     let target = Target::Key("a".into());
-    assert!(timeout(short, guarded.delete(&[target])).await.is_err());
+    assert!(timeout(short, guarded.deletion(&[target]).run()).await.is_err());
     fake.hanging.store(false, Ordering::SeqCst);
     assert!(guarded.get("a").await.is_none());
 }
@@ -163,15 +182,62 @@ async fn write_with_an_unknown_end_is_undone() {
     assert!(guarded.get("a").await.is_none());
 }
 
+fn keys(count: usize) -> Vec<Target> {
+    (0..count).map(|n| Target::Key(n.to_string().into())).collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn pending_deletes_are_bounded_and_the_lost_are_counted() {
-    let (fake, guarded) = guarded();
-    fake.failing.store(true, Ordering::SeqCst);
-    for n in 0..MAX_PENDING + 10 {
-        guarded.delete(&[Target::Key(n.to_string().into())]).await;
+async fn delete_of_more_than_can_be_kept_is_done_whole_by_a_level_that_answers() {
+    let gate = (Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), AtomicBool::new(true));
+    let (fake, guarded) = over(Fake { gate: Some(gate), ..Fake::default() });
+    let all = keys(MAX_PENDING + 10);
+    for n in 0..all.len() {
+        fake.map.lock().insert(n.to_string(), entry(&[]));
     }
+    guarded.deletion(&all).run().await;
+    assert!(fake.map.lock().is_empty());
+    let stats = guarded.stats();
+    assert_eq!((stats.pending_deletes, stats.lost_deletes, stats.up), (0, 0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn level_with_more_deletes_than_can_be_kept_is_not_read_until_what_it_held_has_expired() {
+    let (fake, guarded) = guarded();
+    fake.map.lock().extend([("0".into(), entry(&[])), ("other".into(), entry(&[]))]);
+    let before = crate::AsOf::now();
+    fake.failing.store(true, Ordering::SeqCst);
+    guarded.deletion(&keys(MAX_PENDING + 10)).run().await;
     let stats = guarded.stats();
     assert_eq!((stats.pending_deletes, stats.lost_deletes), (MAX_PENDING as u64, 10));
+    fake.failing.store(false, Ordering::SeqCst);
+    while guarded.repair().await {}
+    assert_eq!(guarded.stats().pending_deletes, 0);
+    assert!(fake.map.lock().contains_key("0"), "given up");
+    assert!(guarded.get("0").await.is_none() && guarded.get("other").await.is_none());
+    assert!(!guarded.stats().up);
+    guarded.set("late", &entry(&[]), Write { as_of: Some(before), ..WRITE }).await;
+    assert!(!fake.map.lock().contains_key("late"), "the level does not know that it must refuse it");
+    tokio::time::advance(LevelConfig::default().ttl + DELETES_KEPT).await;
+    assert!(guarded.get("other").await.is_some() && guarded.stats().up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_of_a_name_that_is_being_deleted_is_done_once_more() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (fake, guarded) = over(Fake { gate: Some((Arc::clone(&gate), AtomicBool::new(false))), ..Fake::default() });
+    let targets = [Target::Key("k".into())];
+    let mut first = tokio_test::task::spawn(guarded.deletion(&targets).run());
+    assert!(first.poll().is_pending(), "done there, and its answer on its way");
+    fake.map.lock().insert("k".into(), entry(&[]));
+    let mut second = tokio_test::task::spawn(guarded.deletion(&targets).run());
+    assert!(second.poll().is_pending());
+    gate.add_permits(1);
+    assert!(first.poll().is_ready());
+    assert_eq!(guarded.stats().pending_deletes, 1, "the second is not known to be done");
+    gate.add_permits(1);
+    assert!(second.poll().is_ready());
+    assert_eq!(guarded.stats().pending_deletes, 0);
+    assert!(guarded.get("k").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +245,7 @@ async fn catching_up_never_costs_one_caller_more_than_a_timeout() {
     let (fake, guarded) = guarded();
     fake.failing.store(true, Ordering::SeqCst);
     for n in 0..100 {
-        guarded.delete(&[Target::Key(n.to_string().into())]).await;
+        guarded.deletion(&[Target::Key(n.to_string().into())]).run().await;
     }
     tokio::time::advance(Duration::from_secs(1)).await;
     fake.failing.store(false, Ordering::SeqCst);
@@ -204,10 +270,105 @@ proptest! {
                         guarded.set("k", &entry(&["t"]), WRITE).await;
                         deleted = deleted && failing;
                     }
-                    1 => { guarded.delete(&[Target::Key("k".into())]).await; deleted = true; }
-                    2 => { guarded.delete(&[Target::Tag("t".into())]).await; deleted = true; }
+                    1 => { guarded.deletion(&[Target::Key("k".into())]).run().await; deleted = true; }
+                    2 => { guarded.deletion(&[Target::Tag("t".into())]).run().await; deleted = true; }
                     3 => tokio::time::advance(Duration::from_millis(400)).await,
                     _ => assert!(guarded.get("k").await.is_none() || !deleted),
+                }
+            }
+        });
+    }
+}
+
+/// What was written and deleted when, by a clock that counts events.
+#[derive(Default)]
+struct History {
+    events: u64,
+    /// By value: when its write had ended.
+    written: HashMap<u64, u64>,
+    /// What, and from when to when.
+    deleted: Vec<(Target, u64, u64)>,
+}
+
+impl History {
+    fn event(&mut self) -> u64 {
+        self.events += 1;
+        self.events
+    }
+
+    /// Whether this value was there before a delete that had ended at `asked`.
+    fn is_deleted(&self, key: &str, value: u64, asked: u64) -> bool {
+        let Some(written) = self.written.get(&value) else { return false };
+        self.deleted.iter().any(|(target, begun, ended)| {
+            let named = match target {
+                Target::Key(deleted) => **deleted == *key,
+                Target::Tag(_) => true,
+            };
+            named && begun > written && *ended < asked
+        })
+    }
+}
+
+async fn step(guarded: Arc<Guarded>, history: Arc<Mutex<History>>, action: u8, key: &'static str) {
+    let begun = history.lock().event();
+    match action {
+        0 => {
+            let payload = Bytes::copy_from_slice(&begun.to_be_bytes());
+            let entry = Entry::new(Kind::Bytes, 1, payload, &["t".to_owned()]);
+            guarded.set(key, &entry, WRITE).await;
+            let mut history = history.lock();
+            let ended = history.event();
+            history.written.insert(begun, ended);
+        }
+        1 | 2 => {
+            let target = if action == 1 { Target::Key(key.into()) } else { Target::Tag("t".into()) };
+            guarded.deletion(std::slice::from_ref(&target)).run().await;
+            let mut history = history.lock();
+            let ended = history.event();
+            history.deleted.push((target, begun, ended));
+        }
+        _ => {
+            let Some(found) = guarded.get(key).await else { return };
+            let value = u64::from_be_bytes(found.entry.payload()[..].try_into().unwrap());
+            assert!(!history.lock().is_deleted(key, value, begun), "{key}: {value} was deleted");
+        }
+    }
+}
+
+proptest! {
+    /// Of several that write, delete and read at once, over a level whose answers are late, lost or failures, none reads
+    /// what was deleted before it asked.
+    #[test]
+    fn deleted_is_never_read_again_by_others(
+        steps in proptest::collection::vec((0u8..8, any::<bool>(), 0usize..8), 1..80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let gate = Arc::new(Semaphore::new(0));
+            let (fake, guarded) =
+                over(Fake { gate: Some((Arc::clone(&gate), AtomicBool::new(false))), ..Fake::default() });
+            let (guarded, history) = (Arc::new(guarded), Arc::default());
+            let mut tasks = Vec::new();
+            for (action, other, at) in steps {
+                match action {
+                    0..4 => {
+                        fake.gate.as_ref().unwrap().1.store(at % 2 == 0, Ordering::SeqCst);
+                        let key = if other { "k" } else { "l" };
+                        tasks.push(tokio::spawn(step(Arc::clone(&guarded), Arc::clone(&history), action, key)));
+                    }
+                    4 | 5 => gate.add_permits(1),
+                    6 => fake.failing.store(other, Ordering::SeqCst),
+                    _ if other => tokio::time::advance(Duration::from_millis(20)).await,
+                    _ => if at < tasks.len() { tasks[at].abort(); }
+                }
+                for _ in 0..5 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            gate.add_permits(1000);
+            for task in tasks {
+                if let Err(ended) = task.await {
+                    assert!(ended.is_cancelled(), "{ended}");
                 }
             }
         });
