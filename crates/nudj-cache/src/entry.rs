@@ -43,13 +43,19 @@ impl Entry {
     /// `schema` is the version of the payload's format; a reader that expects another one sees a miss.
     #[must_use]
     pub fn new(kind: Kind, schema: u32, payload: Bytes, tags: &[String]) -> Self {
+        Self::aged(kind, schema, payload, tags, Duration::ZERO)
+    }
+
+    /// A value that was made `age` ago.
+    #[must_use]
+    pub(crate) fn aged(kind: Kind, schema: u32, payload: Bytes, tags: &[String], age: Duration) -> Self {
         let tags = tags.iter().map(|tag| tag.as_str().into()).collect();
         Self(Arc::new(Parts {
             kind,
             schema,
             payload,
             tags,
-            age: Duration::ZERO,
+            age,
             read_at: Instant::now(),
             decoded: None,
             decoded_weight: 0,

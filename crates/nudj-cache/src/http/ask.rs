@@ -1,6 +1,6 @@
 //! Asking the origin, and what becomes of its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, response};
 use tokio::time::Instant;
@@ -9,7 +9,7 @@ use super::{
     body::{Carry, Passed, collect},
     directives::Directives,
     exchange::{Exchange, Landed, Stale},
-    headers::{self, Traits},
+    headers::{self, Confirmation, Traits},
     layer::State,
     origin::Origin,
     policy::{self, Freshness, Rules, is_failure},
@@ -79,11 +79,27 @@ impl<S, C> Exchange<S, C> {
                 return Err(error.into());
             }
         };
-        if let Some(known) = known.filter(|_| confirming && parts.status == StatusCode::NOT_MODIFIED) {
-            let answer = state.confirm(&question, known, &parts, lead).await?;
-            return Ok(answer.head(Duration::ZERO).map(|()| C::whole(answer.body)));
+        if let Some(Stale { stored, .. }) = &stale
+            && let Some(known) = known.filter(|_| confirming && parts.status == StatusCode::NOT_MODIFIED)
+        {
+            return match headers::confirmation(&known.headers, &parts.headers) {
+                Confirmation::Holds => {
+                    let answer = state.confirm(&question, known, &parts, lead).await;
+                    Ok(answer.head(question.as_of.elapsed()).map(|()| C::whole(answer.body)))
+                }
+                // Good for those who asked; the next asks for the whole answer.
+                Confirmation::Unclear => {
+                    state.cache.delete(question.names.name()).await;
+                    land_stored(lead, stored, question.names.name(), question.as_of);
+                    Ok(stored.respond::<C, S::Body>(Instant::now(), false, None))
+                }
+                Confirmation::Other => {
+                    state.cache.delete(question.names.name()).await;
+                    Err(CacheError::ValidatorMismatch.into())
+                }
+            };
         }
-        if let Some(freshness) = state.assess(&question, parts.status, &parts.headers) {
+        if let Some(freshness) = state.assess(&question.wishes, &question.rules, parts.status, &parts.headers) {
             return Ok(match collect(body, state.config.max_body_bytes).await {
                 Ok(body) => {
                     let headers = headers::storable(&parts.headers);
@@ -142,8 +158,8 @@ impl State {
         (rules, resource, tags)
     }
 
-    fn assess(&self, question: &Question, status: StatusCode, headers: &HeaderMap) -> Option<Freshness> {
-        policy::assess(&Method::GET, &question.wishes, status, headers, &question.rules, self.clock.now())
+    fn assess(&self, wishes: &Directives, rules: &Rules, status: StatusCode, headers: &HeaderMap) -> Option<Freshness> {
+        policy::assess(&Method::GET, wishes, status, headers, rules, self.clock.now())
     }
 
     /// The origin says that what is stored still holds.
@@ -153,27 +169,23 @@ impl State {
         known: &Answer,
         confirmation: &response::Parts,
         lead: Option<Lead<Landed>>,
-    ) -> Result<Answer, BoxError> {
-        if !headers::confirms(&known.headers, &confirmation.headers) {
-            self.cache.delete(question.names.name()).await;
-            return Err(CacheError::ValidatorMismatch.into());
-        }
+    ) -> Answer {
         self.cache.counters().revalidated.one();
         let headers = headers::updated(&known.headers, &confirmation.headers);
-        match self.assess(question, known.status, &headers) {
-            Some(freshness) => {
-                let answer = Answer::new(known.status, headers, known.body.clone(), freshness);
-                let given = answer.clone();
-                self.keep(question, answer, lead).await;
-                Ok(given)
-            }
+        let Some(freshness) = self.assess(&Directives::default(), &question.rules, known.status, &headers) else {
             // Confirmed, and not to be stored any longer.
-            None => {
-                self.cache.delete(question.names.name()).await;
-                land(lead, &Landed::Private);
-                Ok(Answer::new(known.status, headers, known.body.clone(), known.freshness.clone()))
-            }
+            self.cache.delete(question.names.name()).await;
+            land(lead, &Landed::Private);
+            return Answer::new(known.status, headers, known.body.clone(), known.freshness.clone());
+        };
+        let answer = Answer::new(known.status, headers, known.body.clone(), freshness);
+        if question.wishes.no_store {
+            // Not for this request; what is stored for others stays as it is.
+            land(lead, &Landed::Private);
+        } else {
+            self.keep(question, answer.clone(), lead).await;
         }
+        answer
     }
 
     /// Stores an answer and gives it to those that wait.

@@ -47,12 +47,27 @@ pub(super) fn updated(stored: &HeaderMap, by: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Whether a 304 can be about the stored answer: it names no other strong version.
-pub(super) fn confirms(stored: &HeaderMap, answer: &HeaderMap) -> bool {
+/// What a 304 says of the stored answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    /// It holds.
+    Holds,
+    /// Its version is strong, and the stored answer has none that could be the same one: nothing stored may be brought up
+    /// to date by it (RFC 9111, 4.3.4). Some servers weaken the version of a compressed body and not that of its 304.
+    Unclear,
+    /// It is about another version.
+    Other,
+}
+
+pub(super) fn confirmation(stored: &HeaderMap, answer: &HeaderMap) -> Confirmation {
     let strong = |value: &HeaderValue| !value.as_bytes().starts_with(b"W/");
-    match (stored.get(header::ETAG), answer.get(header::ETAG)) {
-        (Some(stored), Some(confirmed)) if strong(confirmed) => weakly(stored) == weakly(confirmed),
-        _ => true,
+    let Some(confirmed) = answer.get(header::ETAG).filter(|confirmed| strong(confirmed)) else {
+        return Confirmation::Holds;
+    };
+    match stored.get(header::ETAG) {
+        Some(stored) if weakly(stored) != weakly(confirmed) => Confirmation::Other,
+        Some(stored) if strong(stored) => Confirmation::Holds,
+        Some(_) | None => Confirmation::Unclear,
     }
 }
 
@@ -235,10 +250,22 @@ mod tests {
 
     #[test]
     fn another_strong_version_confirms_nothing() {
-        let stored = map(&[("etag", "\"a\"")]);
-        assert!(confirms(&stored, &map(&[("etag", "\"a\"")])));
-        assert!(confirms(&stored, &map(&[])));
-        assert!(!confirms(&stored, &map(&[("etag", "\"b\"")])));
+        use Confirmation::{Holds, Other, Unclear};
+        for (stored, confirmed, expected) in [
+            (Some("\"a\""), Some("\"a\""), Holds),
+            (Some("\"a\""), Some("W/\"a\""), Holds),
+            (Some("\"a\""), None, Holds),
+            (Some("\"a\""), Some("\"b\""), Other),
+            (Some("W/\"a\""), Some("\"a\""), Unclear),
+            (Some("W/\"a\""), Some("\"b\""), Other),
+            (None, Some("\"a\""), Unclear),
+            (None, Some("W/\"a\""), Holds),
+            (None, None, Holds),
+        ] {
+            let with =
+                |etag: Option<&'static str>| map(&etag.map(|etag| ("etag", etag)).into_iter().collect::<Vec<_>>());
+            assert_eq!(confirmation(&with(stored), &with(confirmed)), expected, "{stored:?} {confirmed:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::directives::{self, Directives};
 const OPTIONS: CacheOptions = CacheOptions {
     shared: false,
     cache_heuristic: 0.1,
-    immutable_min_time_to_live: Duration::from_secs(24 * 3600),
+    // It says something of the lifetime that there is, and gives none (RFC 8246, 2).
+    immutable_min_time_to_live: Duration::ZERO,
     ignore_cargo_cult: false,
 };
 
@@ -29,11 +30,11 @@ pub(super) struct Rules {
     pub(super) keep_for_revalidation: Duration,
 }
 
-/// How long an answer is fresh, and what may be done with it afterwards. All times count from its receipt.
+/// How long an answer is fresh, and what may be done with it afterwards. All times count from when it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Freshness {
     pub(super) lifetime: Duration,
-    /// Age it had when it was received.
+    /// Age it came with.
     pub(super) initial_age: Duration,
     /// Beyond `lifetime`.
     pub(super) stale_while_revalidate: Duration,
@@ -109,7 +110,7 @@ pub(super) fn assess(
     })
 }
 
-/// What may be done with a stored answer that was received `age` ago.
+/// What may be done with a stored answer that was asked for `age` ago.
 pub(super) fn judge(
     request: &Directives,
     freshness: &Freshness,

@@ -177,25 +177,33 @@ impl Route {
 
 /// A tag with its names filled in, percent-decoded: a webhook's `user:a b` must find the path's `a%20b`.
 pub(super) fn tag(template: &str, values: &Values<'_>) -> String {
-    expand(template, values, |out, value| match percent_decode_str(value).decode_utf8() {
+    expand(template, values, |out, value, _| match percent_decode_str(value).decode_utf8() {
         Ok(decoded) => out.push_str(&decoded),
         Err(_) => out.push_str(value),
     })
 }
 
-/// A key with its names filled in as they stand in the path: decoded, a `?` could pose as a query.
+/// A key with its names filled in as they stand in the path: decoded, a `?` could pose as a query. A value that something
+/// follows has a space behind it, which no URI holds: so it is never in doubt where one ends, and `a:b` and `c` are not
+/// `a` and `b:c`.
 pub(super) fn key(template: &str, values: &Values<'_>) -> String {
-    expand(template, values, String::push_str)
+    expand(template, values, |out, value, after| {
+        out.push_str(value);
+        if !after.is_empty() {
+            out.push(' ');
+        }
+    })
 }
 
-fn expand(template: &str, values: &Values<'_>, push: impl Fn(&mut String, &str)) -> String {
+/// `push` is given a value and what follows it in the template.
+fn expand(template: &str, values: &Values<'_>, push: impl Fn(&mut String, &str, &str)) -> String {
     let mut out = String::with_capacity(template.len() + 24);
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
         if let Some((_, value)) = values.iter().find(|(known, _)| *known == name) {
-            push(&mut out, value);
+            push(&mut out, value, after);
         }
         rest = after;
     }
@@ -205,6 +213,8 @@ fn expand(template: &str, values: &Values<'_>, push: impl Fn(&mut String, &str))
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn route(path: &str) -> Route {
@@ -230,7 +240,29 @@ mod tests {
         assert_eq!(tag("user:{id}:x", &values), "user:a b:x");
         assert_eq!(tag("{broken}", &values), "%ff");
         assert_eq!(tag("plain", &values), "plain");
-        assert_eq!(key("user:{id}:x", &values), "user:a%20b:x");
+        assert_eq!(key("user:{id}", &values), "user:a%20b");
+        assert_eq!(key("user:{id}:x", &values), "user:a%20b :x");
+    }
+
+    #[test]
+    fn keys_of_different_values_differ() {
+        for template in ["{a}:{b}", "{a}-{b}", "{a}{b}", "{b}/{a}", "x{a}:{b}:{a}"] {
+            let keys =
+                [("1:2", "3"), ("1", "2:3"), ("1-2", "3"), ("1", "2-3"), ("12", "3"), ("1", "23"), ("1%20", "3")]
+                    .map(|(a, b)| key(template, &vec![("a", a), ("b", b)]));
+            for (n, one) in keys.iter().enumerate() {
+                assert!(!keys[n + 1..].contains(one), "{template}: {one:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn values_can_be_read_from_a_key(a in "[!-~]{1,9}", b in "[!-~]{1,9}", c in "[!-~]{1,9}") {
+            let key = key("{a}:{b}{c}", &vec![("a", &a), ("b", &b), ("c", &c)]);
+            let parts: Vec<&str> = key.split(' ').collect();
+            prop_assert_eq!(parts, [a, format!(":{b}"), c]);
+        }
     }
 
     #[test]

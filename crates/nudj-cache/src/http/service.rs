@@ -14,9 +14,11 @@ use tower::Service;
 
 use super::{
     body::{Carry, Whole},
+    directives::Directives,
     exchange::Exchange,
     headers::{Handling, Traits, handling},
     layer::State,
+    store::not_cached,
 };
 use crate::error::BoxError;
 
@@ -62,8 +64,14 @@ where
         let exchange = || Exchange::<S, C>::new(self.inner.clone(), Arc::clone(state));
         let traits = Traits::of(request.headers());
         let handling = handling(request.method(), traits);
+        let pass = |request: Request<A>| {
+            if is_only_for_the_cache(&request, traits) {
+                return CacheFuture::ready(not_cached::<C, B>());
+            }
+            CacheFuture::boxed(exchange().pass(request))
+        };
         if handling == Handling::Pass {
-            return CacheFuture::boxed(exchange().pass(request));
+            return pass(request);
         }
         let route = state.route(request.uri().path());
         let route = route.as_ref().map(|(route, values)| (*route, values));
@@ -72,7 +80,7 @@ where
             return CacheFuture::boxed(exchange().change(request, resource));
         }
         match state.naming.primary(&request, traits, route) {
-            None => CacheFuture::boxed(exchange().pass(request)),
+            None => pass(request),
             Some(key) => {
                 let lookup = state.in_memory(key, request.headers(), traits);
                 match lookup.fresh() {
@@ -86,6 +94,13 @@ where
             }
         }
     }
+}
+
+/// A read that the origin must not be asked for.
+fn is_only_for_the_cache<A>(request: &Request<A>, traits: Traits) -> bool {
+    traits.directives
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && Directives::read(request.headers()).only_if_cached
 }
 
 impl<S: Clone, C> Clone for Cache<S, C> {

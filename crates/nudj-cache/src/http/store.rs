@@ -247,7 +247,8 @@ impl State {
         let payload = cached.to_bytes();
         // Read back, so that body and headers are slices of the payload: else memory would hold them twice.
         let cached = Arc::new(Cached::from_bytes(&payload)?);
-        let entry = Entry::new(Kind::Http, SCHEMA, payload, &normal_tags(tags));
+        // As old as the question: it may have been made as soon as the origin was asked (RFC 9111, 4.2.3).
+        let entry = Entry::aged(Kind::Http, SCHEMA, payload, &normal_tags(tags), as_of.elapsed());
         let entry = entry.with_decoded(Arc::clone(&cached) as _, cached.weight());
         self.cache.write_through(name, &entry, ttl, Some(as_of)).await;
         Stored::new(cached, entry)

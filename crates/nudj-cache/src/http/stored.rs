@@ -41,7 +41,7 @@ impl Answer {
         Self { status, headers, body, freshness }
     }
 
-    /// The answer as it is given to a caller, without a body. `age` is the time since it was received.
+    /// The answer as it is given to a caller, without a body. `age` is the time since it was asked for.
     pub(super) fn head(&self, age: Duration) -> Response<()> {
         let mut answer = Response::new(());
         *answer.status_mut() = self.status;

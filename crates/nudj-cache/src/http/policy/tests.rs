@@ -34,6 +34,7 @@ fn what_may_be_stored_and_for_how_long() {
     let http_date = |at: SystemTime| httpdate::fmt_http_date(at);
     let expires = http_date(now() + S(30));
     let date = http_date(now());
+    let past = http_date(now() - S(1));
     let modified = http_date(now() - S(1000));
     for (status, answer, expected) in [
         (200, vec![("cache-control", "max-age=60")], Some(60)),
@@ -46,6 +47,10 @@ fn what_may_be_stored_and_for_how_long() {
         (200, vec![], None),
         (200, vec![("expires", &expires), ("date", &date)], Some(30)),
         (200, vec![("expires", "0")], None),
+        (200, vec![("cache-control", "immutable, max-age=60")], Some(60)),
+        (200, vec![("cache-control", "immutable"), ("expires", &expires), ("date", &date)], Some(30)),
+        (200, vec![("cache-control", "immutable"), ("expires", &past), ("date", &date)], None),
+        (200, vec![("cache-control", "immutable")], None),
         (200, vec![("last-modified", &modified), ("date", &date)], Some(100)),
         (206, vec![("cache-control", "max-age=60")], None),
         (304, vec![("cache-control", "max-age=60")], None),

@@ -231,3 +231,42 @@ async fn stale_answer_from_before_a_change_does_not_stand_in_for_an_error() {
     send(&service, request("PUT", "/a", &[])).await;
     assert_eq!(under_way.await.unwrap().status(), 503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn request_that_wants_nothing_stored_takes_nothing_from_others() {
+    let origin = Origin::answering(|_, request| {
+        let headers = [("cache-control", "max-age=60"), ("etag", "\"v1\"")];
+        let known = request.headers().contains_key("if-none-match");
+        if known { answer(304, &headers, "") } else { answer(200, &headers, "body") }
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    send(&service, get("/a")).await;
+    let private = request("GET", "/a", &[("cache-control", "no-store, no-cache")]);
+    assert_eq!(send(&service, private).await, (200, "body".into()));
+    assert_eq!(send(&service, get("/a")).await, (200, "body".into()));
+    assert_eq!(origin.calls(), 2, "it is still there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn confirmation_by_a_strong_version_brings_no_weak_one_up_to_date() {
+    // As nginx does: a compressed body has a weak version, its 304 the strong one.
+    for stored in [Some("W/\"v1\""), None] {
+        let origin = Origin::answering(move |_, request| {
+            let headers = [("cache-control", "max-age=60"), ("last-modified", "Mon, 02 Nov 2026 00:00:00 GMT")];
+            let asked = request.headers();
+            if asked.contains_key("if-none-match") || asked.contains_key("if-modified-since") {
+                return answer(304, &[&headers[..], &[("etag", "\"v1\"")]].concat(), "");
+            }
+            let etag = stored.map(|stored| ("etag", stored));
+            answer(200, &[&headers[..], etag.as_slice()].concat(), "body")
+        });
+        let (service, _) = cached(&origin, HttpCacheConfig::default());
+        send(&service, get("/a")).await;
+        advance(S(61)).await;
+        let unchanged = service.clone().oneshot(get("/a")).await.unwrap();
+        assert_eq!((unchanged.status().as_u16(), unchanged.headers()["age"].to_str().unwrap()), (200, "61"));
+        assert_eq!(unchanged.headers().get("etag").map(|etag| etag.to_str().unwrap()), stored);
+        assert_eq!(send(&service, get("/a")).await, (200, "body".into()));
+        assert_eq!((origin.calls(), origin.last().headers().contains_key("if-none-match")), (3, false), "asked anew");
+    }
+}

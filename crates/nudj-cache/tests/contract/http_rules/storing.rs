@@ -15,6 +15,49 @@ async fn fresh_answer_is_served_with_its_age_until_its_lifetime_ends() {
     assert_eq!(body(&service, get("/b")).await, "2");
 }
 
+/// As [`counting`], each answer after 30 s.
+fn slow(headers: &'static [(&'static str, &'static str)]) -> Origin {
+    Origin::new(move |number, _| async move {
+        tokio::time::sleep(S(30)).await;
+        Ok(answer(200, headers, &number.to_string()))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_an_answer_took_is_part_of_its_age() {
+    let (service, _) = cached(&slow(&[("cache-control", "max-age=60"), ("age", "5")]), HttpCacheConfig::default());
+    assert_eq!(body(&service, get("/a")).await, "0");
+    let hit = service.clone().oneshot(get("/a")).await.unwrap();
+    assert_eq!(hit.headers()["age"], "35");
+    advance(S(24)).await;
+    assert_eq!(body(&service, get("/a")).await, "0");
+    advance(S(1)).await;
+    assert_eq!(body(&service, get("/a")).await, "1");
+
+    // Stale when it comes, but for all who waited for it.
+    let (service, _) = cached(&slow(&[("cache-control", "max-age=10")]), HttpCacheConfig::default());
+    let waited = futures_util::future::join_all((0..3).map(|_| body(&service, get("/a")))).await;
+    assert_eq!(waited, ["0", "0", "0"]);
+    assert_eq!(body(&service, get("/a")).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_a_confirmation_took_is_part_of_its_age() {
+    let origin = Origin::new(|number, _| async move {
+        let headers = [("cache-control", "max-age=60"), ("etag", "\"v1\"")];
+        tokio::time::sleep(S(20)).await;
+        Ok(if number == 0 { answer(200, &headers, "body") } else { answer(304, &headers, "") })
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    send(&service, get("/a")).await;
+    advance(S(60)).await;
+    for _ in 0..2 {
+        let confirmed = service.clone().oneshot(get("/a")).await.unwrap();
+        assert_eq!((confirmed.status().as_u16(), confirmed.headers()["age"].to_str().unwrap()), (200, "20"));
+    }
+    assert_eq!(origin.calls(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_must_not_be_stored_is_not() {
     for headers in [
@@ -173,6 +216,30 @@ async fn ranges_go_past_the_cache() {
     assert_eq!(body(&service, range()).await, "1");
     assert_eq!(body(&service, get("/a")).await, "2");
     assert_eq!(body(&service, range()).await, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_if_cached_never_asks_the_origin_for_what_goes_past_the_cache() {
+    let origin = counting(&[("cache-control", "max-age=60")]);
+    let wish = ("cache-control", "only-if-cached");
+    let (service, cache) = cached(&origin, HttpCacheConfig::default());
+    for method in ["GET", "HEAD"] {
+        assert_eq!(send(&service, request(method, "/a", &[wish, ("range", "bytes=0-1")])).await.0, 504);
+    }
+    let nobody =
+        tower::Layer::layer(&layer(&cache, HttpCacheConfig::default()).partition_by(|_, _| None), origin.clone());
+    assert_eq!(send(&nobody, request("GET", "/a", &[wish])).await.0, 504);
+    assert_eq!(origin.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_of_a_route_tells_its_values_apart() {
+    let origin = counting(&[]);
+    let rule = RouteRule::new("/{org}/users/{id}", S(300)).key("{org}:{id}");
+    let (service, _) = cached(&origin, HttpCacheConfig { routes: vec![rule], ..HttpCacheConfig::default() });
+    for (path, expected) in [("/a:b/users/c", "0"), ("/a/users/b:c", "1"), ("/a:b/users/c", "0")] {
+        assert_eq!(body(&service, get(path)).await, expected, "{path}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
