@@ -193,7 +193,8 @@ impl Fault {
         Self::new(Effect::Quota { quota: Quota::new(requests, window), announce: false })
     }
 
-    /// For a [`quota`](Fault::quota): also sends `ratelimit-limit`, `ratelimit-remaining` and `ratelimit-reset` with every answer.
+    /// For a [`quota`](Fault::quota): also sends `ratelimit-limit`, `ratelimit-remaining` and `ratelimit-reset` (whole seconds until the
+    /// next place comes back, rounded up) with every answer.
     /// Does nothing to other faults.
     pub fn announced(mut self) -> Self {
         if let Effect::Quota { announce, .. } = &mut self.effect {

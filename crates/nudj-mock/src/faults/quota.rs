@@ -17,8 +17,8 @@ pub(crate) struct Quota {
 pub(crate) struct Standing {
     pub(crate) limit: u32,
     pub(crate) remaining: u32,
-    /// When a place will be free: zero unless refused.
-    pub(crate) wait: Duration,
+    /// When the next place comes back: that of the oldest admitted request, be it this one.
+    pub(crate) reset: Duration,
     pub(crate) admitted: bool,
 }
 
@@ -32,20 +32,15 @@ impl Quota {
             self.admitted.pop_front();
         }
         let used = u32::try_from(self.admitted.len()).unwrap_or(u32::MAX);
-        if used < self.limit {
+        let admitted = used < self.limit;
+        if admitted {
             self.admitted.push_back(now);
-            return Standing {
-                limit: self.limit,
-                remaining: self.limit - used - 1,
-                wait: Duration::ZERO,
-                admitted: true,
-            };
         }
-        let wait = self
+        let reset = self
             .admitted
             .front()
             .map_or(self.window, |oldest| self.window.saturating_sub(now.saturating_duration_since(*oldest)));
-        Standing { limit: self.limit, remaining: 0, wait, admitted: false }
+        Standing { limit: self.limit, remaining: self.limit.saturating_sub(used).saturating_sub(1), reset, admitted }
     }
 }
 
@@ -57,7 +52,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_window_ever_holds_more_than_the_limit_and_the_wait_is_exact(
+        fn no_window_ever_holds_more_than_the_limit_and_the_reset_is_exact(
             limit in 0_u32..6,
             gaps in prop::collection::vec(0_u64..400, 1..60),
         ) {
@@ -73,9 +68,12 @@ mod tests {
                 prop_assert_eq!(standing.admitted, before < limit as usize);
                 if standing.admitted {
                     admitted.push(now);
-                } else if limit > 0 {
-                    prop_assert!(recent(now + standing.wait) < limit as usize);
-                    prop_assert_eq!(recent(now + standing.wait - Duration::from_nanos(1)), limit as usize);
+                }
+                if limit > 0 {
+                    let recent = |at: Instant| admitted.iter().filter(|then| at.duration_since(**then) < window).count();
+                    let used = (limit - standing.remaining) as usize;
+                    prop_assert!(recent(now + standing.reset) < used);
+                    prop_assert_eq!(recent(now + standing.reset - Duration::from_nanos(1)), used);
                 }
             }
         }
@@ -87,9 +85,10 @@ mod tests {
         let mut quota = Quota::new(2, window);
         let start = Instant::now();
         assert!(quota.take(start).admitted);
-        assert_eq!(quota.take(start + window / 2).remaining, 0);
+        let last = quota.take(start + window / 2);
+        assert_eq!((last.admitted, last.remaining, last.reset), (true, 0, window / 2));
         let refused = quota.take(start + window * 3 / 4);
-        assert_eq!((refused.admitted, refused.wait), (false, window / 4));
+        assert_eq!((refused.admitted, refused.reset), (false, window / 4));
         assert!(quota.take(start + window).admitted);
         assert!(!quota.take(start + window).admitted);
     }
@@ -98,6 +97,6 @@ mod tests {
     async fn a_quota_of_nothing_admits_nothing() {
         let mut quota = Quota::new(0, Duration::from_secs(3));
         let refused = quota.take(Instant::now());
-        assert_eq!((refused.admitted, refused.wait), (false, Duration::from_secs(3)));
+        assert_eq!((refused.admitted, refused.reset), (false, Duration::from_secs(3)));
     }
 }

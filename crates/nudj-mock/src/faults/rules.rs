@@ -176,13 +176,13 @@ impl Rule {
             Effect::Headers => false,
             Effect::Quota { quota, announce } => {
                 let standing = quota.take(now);
-                let wait = whole_seconds(standing.wait);
+                let reset = whole_seconds(standing.reset);
                 if *announce {
-                    announce_quota(&mut plan.headers, standing.limit, standing.remaining, wait);
+                    announce_quota(&mut plan.headers, standing.limit, standing.remaining, reset);
                 }
                 if !standing.admitted {
                     plan.verdict = Verdict::Status(StatusCode::TOO_MANY_REQUESTS);
-                    plan.headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+                    plan.headers.insert(header::RETRY_AFTER, HeaderValue::from(reset));
                 }
                 fired = !standing.admitted;
                 fired

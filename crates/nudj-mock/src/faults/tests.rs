@@ -78,9 +78,13 @@ fn a_probability_is_the_same_for_the_same_seed_and_near_what_was_asked() {
 fn a_quota_says_when_to_come_back_and_counts_only_refusals_as_fired() {
     let mut rules = Rules::default();
     let id = rules.add(Fault::quota(2, Duration::from_millis(1500)).announced());
-    assert_eq!(rules.decide(at(0), Instant::now()).headers["ratelimit-remaining"], "1");
-    assert_eq!(rules.decide(at(1), Instant::now()).headers["ratelimit-remaining"], "0");
-    let refused = rules.decide(at(0), Instant::now());
+    let (start, half) = (Instant::now(), Duration::from_millis(500));
+    for (instance, now, remaining, reset) in [(0, start, "1", "2"), (1, start + half, "0", "1")] {
+        let admitted = rules.decide(at(instance), now).headers;
+        assert_eq!(admitted["ratelimit-remaining"], remaining);
+        assert_eq!(admitted["ratelimit-reset"], reset);
+    }
+    let refused = rules.decide(at(0), start);
     assert!(matches!(refused.verdict, Verdict::Status(StatusCode::TOO_MANY_REQUESTS)));
     assert_eq!(refused.headers[header::RETRY_AFTER], "2");
     assert_eq!(rules.fired(id), 1);
