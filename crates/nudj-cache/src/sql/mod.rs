@@ -2,7 +2,7 @@
 //!
 //! Both keep entries, their tags, and for a minute the names of what was deleted, so that a value whose read from the
 //! origin began before its delete is refused. Expired rows and those over `max_entries` are removed in the background,
-//! every few hundred writes.
+//! every few hundred writes and deletes.
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -31,7 +31,7 @@ use crate::level::Write;
 /// How long a delete is remembered. A value read from the origin longer ago than this is not stored.
 const DELETES_KEPT: Duration = Duration::from_secs(60);
 
-/// Writes between two cleanings.
+/// Writes and deletes between two cleanings.
 const CLEAN_EVERY: u32 = 256;
 /// Rows removed by one statement of a cleaning, so that none holds others up for long.
 const CLEAN_ROWS: i64 = 1000;

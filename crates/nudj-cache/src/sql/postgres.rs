@@ -98,7 +98,9 @@ impl PostgresLevel {
 
     async fn forget(&self, name: String, delete: &'static str, value: &str) -> Result<(), LevelError> {
         self.ready().await?;
-        self.forget_row(name, delete, value).await.map_err(LevelError::backend)
+        self.forget_row(name, delete, value).await.map_err(LevelError::backend)?;
+        self.clean_if_due();
+        Ok(())
     }
 
     async fn forget_row(&self, name: String, delete: &'static str, value: &str) -> Result<(), sqlx::Error> {
@@ -178,6 +180,18 @@ impl PostgresLevel {
         transaction.commit().await
     }
 
+    /// In the background, every few hundred writes and deletes.
+    fn clean_if_due(&self) {
+        if let Some(turn) = self.cleaning.due() {
+            let level = self.clone();
+            tokio::spawn(async move {
+                // Its failure is seen by the next operation; the rows wait for the next cleaning.
+                let _ = level.clean().await;
+                drop(turn);
+            });
+        }
+    }
+
     async fn clean(&self) -> Result<(), sqlx::Error> {
         loop {
             let removed = sqlx::query(
@@ -212,7 +226,7 @@ impl PostgresLevel {
         }
     }
 
-    /// Removes expired rows, and those over `max_entries`, now. Happens by itself every few hundred writes.
+    /// Removes expired rows, and those over `max_entries`, now. Happens by itself every few hundred writes and deletes.
     ///
     /// # Errors
     /// [`LevelError::Backend`] when the database fails; the rest is removed next time.
@@ -247,14 +261,7 @@ impl CacheLevel for PostgresLevel {
     async fn set(&self, key: &str, entry: &Entry, write: Write) -> Result<(), LevelError> {
         self.ready().await?;
         self.write(key, entry, write).await.map_err(LevelError::backend)?;
-        if let Some(turn) = self.cleaning.due() {
-            let level = self.clone();
-            tokio::spawn(async move {
-                // Its failure is seen by the next operation; the rows wait for the next cleaning.
-                let _ = level.clean().await;
-                drop(turn);
-            });
-        }
+        self.clean_if_due();
         Ok(())
     }
 

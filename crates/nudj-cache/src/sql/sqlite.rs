@@ -138,7 +138,21 @@ impl SqliteLevel {
         .await
         .map_err(LevelError::backend)?;
         sqlx::query(delete).bind(value).execute(&mut *transaction).await.map_err(LevelError::backend)?;
-        transaction.commit().await.map_err(LevelError::backend)
+        transaction.commit().await.map_err(LevelError::backend)?;
+        self.clean_if_due();
+        Ok(())
+    }
+
+    /// In the background, every few hundred writes and deletes.
+    fn clean_if_due(&self) {
+        if let Some(turn) = self.cleaning.due() {
+            let level = self.clone();
+            tokio::spawn(async move {
+                // Its failure is seen by the next operation; the rows wait for the next cleaning.
+                let _ = level.clean().await;
+                drop(turn);
+            });
+        }
     }
 
     /// Removes what has expired and what is too much.
@@ -177,7 +191,7 @@ impl SqliteLevel {
         }
     }
 
-    /// Removes expired rows, and those over `max_entries`, now. Happens by itself every few hundred writes.
+    /// Removes expired rows, and those over `max_entries`, now. Happens by itself every few hundred writes and deletes.
     ///
     /// # Errors
     /// [`LevelError::Backend`] when the database fails; the rest is removed next time.
@@ -253,14 +267,7 @@ impl CacheLevel for SqliteLevel {
                 .map_err(LevelError::backend)?;
         }
         transaction.commit().await.map_err(LevelError::backend)?;
-        if let Some(turn) = self.cleaning.due() {
-            let level = self.clone();
-            tokio::spawn(async move {
-                // Its failure is seen by the next operation; the rows wait for the next cleaning.
-                let _ = level.clean().await;
-                drop(turn);
-            });
-        }
+        self.clean_if_due();
         Ok(())
     }
 

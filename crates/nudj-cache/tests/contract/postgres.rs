@@ -76,6 +76,30 @@ async fn rows_over_the_limit_are_removed() {
 }
 
 #[tokio::test]
+async fn process_that_only_deletes_does_not_collect_what_it_deleted() {
+    let Some(url) = database("process_that_only_deletes").await else { return };
+    let level = PostgresLevel::new(&url, &PostgresConfig::default()).unwrap();
+    let mut admin = sqlx::PgConnection::connect(&url).await.unwrap();
+    for n in 0..600 {
+        if n == 300 {
+            sqlx::query("UPDATE nudj_cache_deletes SET deleted_at = deleted_at - interval '1 hour'")
+                .execute(&mut admin)
+                .await
+                .unwrap();
+        }
+        level.delete(&format!("k{n}")).await.unwrap();
+    }
+    // Cleaned in the background.
+    let cleaned = async {
+        let count = "SELECT count(*) FROM nudj_cache_deletes";
+        while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut admin).await.unwrap() > 300 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), cleaned).await.expect("those of an hour ago are still there");
+}
+
+#[tokio::test]
 async fn server_that_is_not_there_is_a_miss_and_an_error_only_where_asked_for() {
     // A port that was free a moment ago refuses connections.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -131,6 +131,32 @@ async fn expired_rows_and_those_over_the_limit_are_removed() {
 }
 
 #[tokio::test]
+async fn process_that_only_deletes_does_not_collect_what_it_deleted() {
+    use sqlx::ConnectOptions as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.db");
+    let (millis, clock) = clock();
+    let config = SqliteConfig { path: Some(path.clone()), ..SqliteConfig::default() };
+    let level = SqliteLevel::open_with_clock(config, clock).await.unwrap();
+    for n in 0..600 {
+        if n == 300 {
+            millis.fetch_add(3_600_000, Ordering::SeqCst);
+        }
+        level.delete(&format!("k{n}")).await.unwrap();
+    }
+    // Cleaned in the background.
+    let mut reader = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let cleaned = async {
+        let count = "SELECT count(*) FROM nudj_cache_deletes";
+        while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut reader).await.unwrap() > 300 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), cleaned).await.expect("those of an hour ago are still there");
+}
+
+#[tokio::test]
 async fn file_that_is_no_database_is_an_error_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
