@@ -161,7 +161,8 @@ impl MultiLevelCache {
         self.tell_repaired().await;
     }
 
-    pub(super) fn removed_for_others(&self) {
+    /// To be called after something was removed from memory because of other processes.
+    pub(crate) fn removed_for_others(&self) {
         self.0.news.send_modify(|news| news.removals = news.removals.wrapping_add(1));
     }
 

@@ -1,5 +1,6 @@
+mod send;
+
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{
         Arc,
@@ -9,20 +10,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
-use redis::{Client, Msg, aio::ConnectionManager, cmd};
+use redis::{Client, Msg, aio::ConnectionManager};
 use serde::{Deserialize, Serialize};
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{
-    RedisConfig,
-    connection::{client, manager},
-};
+use self::send::{Pending, Progress};
+use super::{RedisConfig, connection::client};
 use crate::{
     error::CacheError,
     invalidation::{Invalidation, InvalidationChannel},
@@ -30,11 +29,6 @@ use crate::{
     multi::{MultiLevelCache, WeakCache},
 };
 
-/// Messages kept while the channel is lost. Beyond it the oldest is given up: what it names lives to its TTL in the
-/// other processes' memory, or until they lose the channel too.
-const MAX_PENDING: usize = 1024;
-/// Names in one message.
-const NAMES: usize = 256;
 /// Longest time a publish may take its caller.
 const PUBLISH: Duration = Duration::from_millis(50);
 /// This often the connection is asked whether it is still there, and what did not get through is tried again.
@@ -59,8 +53,10 @@ struct Inner {
     connect_timeout: Duration,
     /// Who sent a message: one's own are not for oneself.
     me: String,
-    sender: tokio::sync::Mutex<Option<ConnectionManager>>,
-    pending: Mutex<VecDeque<Bytes>>,
+    /// Held by the one task that sends.
+    sender: Arc<tokio::sync::Mutex<Option<ConnectionManager>>>,
+    pending: Mutex<Pending>,
+    progress: watch::Sender<Progress>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,8 +85,9 @@ impl RedisChannel {
             channel: config.channel.clone(),
             connect_timeout: config.connect_timeout,
             me: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
-            sender: tokio::sync::Mutex::default(),
+            sender: Arc::default(),
             pending: Mutex::default(),
+            progress: watch::Sender::default(),
         })))
     }
 
@@ -104,11 +101,11 @@ impl RedisChannel {
     /// Invalidations waiting to be sent.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.0.pending.lock().len()
+        self.0.pending.lock().messages.len()
     }
 }
 
-/// A running reception of invalidations. Ends when it is dropped.
+/// A running reception of invalidations. Ends when it is dropped, and the channel then counts as lost.
 #[derive(Debug)]
 pub struct Subscription(JoinHandle<()>);
 
@@ -121,14 +118,13 @@ impl Drop for Subscription {
 #[async_trait]
 impl InvalidationChannel for RedisChannel {
     async fn publish(&self, invalidation: &Invalidation) -> Result<(), LevelError> {
-        self.0.queue(invalidation)?;
-        // In a task of its own: a caller that leaves must not cut a message off, and connecting may take longer.
-        let inner = Arc::clone(&self.0);
-        let sent = tokio::spawn(async move { inner.send_pending().await });
-        match timeout(PUBLISH, sent).await {
-            Ok(sent) => sent.map_err(LevelError::backend)?,
-            Err(elapsed) => Err(LevelError::backend(elapsed)),
-        }
+        let mut progress = self.0.progress.subscribe();
+        let failures = progress.borrow().failures;
+        let last = self.0.queue(invalidation)?;
+        self.0.send();
+        let known = progress.wait_for(|progress| progress.sent >= last || progress.failures != failures);
+        let known = timeout(PUBLISH, known).await.map_err(LevelError::backend)?.map_err(LevelError::backend)?;
+        if known.sent >= last { Ok(()) } else { Err(LevelError::backend("the channel is lost")) }
     }
 }
 
@@ -142,52 +138,10 @@ impl Inner {
         self.node.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn queue(&self, invalidation: &Invalidation) -> Result<(), LevelError> {
-        let keys = invalidation.keys.chunks(NAMES).map(|keys| Invalidation { keys: keys.to_vec(), tags: Vec::new() });
-        let tags = invalidation.tags.chunks(NAMES).map(|tags| Invalidation { keys: Vec::new(), tags: tags.to_vec() });
-        for gone in keys.chain(tags) {
-            let message = Message { from: self.me.clone(), gone };
-            let message = serde_json::to_vec(&message).map_err(LevelError::backend)?;
-            let mut pending = self.pending.lock();
-            if pending.len() >= MAX_PENDING {
-                pending.pop_front();
-                tracing::warn!("an invalidation was given up: the channel has been lost for too long");
-            }
-            pending.push_back(message.into());
-        }
-        Ok(())
-    }
-
-    /// Sends what is waiting, in order; what could not be sent goes on waiting.
-    async fn send_pending(&self) -> Result<(), LevelError> {
-        let mut sender = self.sender.lock().await;
-        loop {
-            let Some(message) = self.pending.lock().front().cloned() else { return Ok(()) };
-            let sent = async {
-                let connection = match &mut *sender {
-                    Some(connection) => connection,
-                    none => none.insert(manager(self.client(), self.connect_timeout).await?),
-                };
-                cmd("PUBLISH").arg(&self.channel).arg(&message[..]).query_async::<i64>(connection).await
-            };
-            // The driver bounds the reply at half a second and the connection as configured.
-            if let Err(error) = sent.await {
-                *sender = None;
-                self.next_node();
-                return Err(LevelError::backend(error));
-            }
-            let mut pending = self.pending.lock();
-            if pending.front() == Some(&message) {
-                pending.pop_front();
-            }
-        }
-    }
-
     /// Tries again what did not get through. In the background: receiving must not wait for it.
     fn catch_up(self: &Arc<Self>, cache: &WeakCache) {
-        if !self.pending.lock().is_empty() {
-            let inner = Arc::clone(self);
-            drop(tokio::spawn(async move { inner.send_pending().await }));
+        if !self.pending.lock().messages.is_empty() {
+            self.send();
         }
         if let Some(cache) = cache.upgrade() {
             drop(tokio::spawn(async move { cache.catch_up().await }));
@@ -208,12 +162,25 @@ impl Inner {
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "unreadable invalidation: memory is emptied");
                 cache.drop_memory();
+                cache.removed_for_others();
             }
         }
     }
 }
 
+/// Says that the channel is lost when the reception ends, whether it was dropped or panicked.
+struct Receiving(WeakCache);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0.upgrade() {
+            cache.channel_lost();
+        }
+    }
+}
+
 async fn receive(inner: Arc<Inner>, cache: WeakCache) {
+    let _lost_at_the_end = Receiving(cache.clone());
     let mut pause = PAUSE.0;
     loop {
         if let Ok(Ok((mut sink, mut stream))) = timeout(inner.connect_timeout, inner.subscription()).await {

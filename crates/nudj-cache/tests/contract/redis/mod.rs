@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nudj_cache::{
-    AsOf, CacheConfig, CacheLevel, Entry, Invalidation, Kind, LevelConfig, MultiLevelCache, RedisChannel, RedisConfig,
-    RedisLevel, SetOptions, Subscription, Write,
+    AsOf, CacheConfig, CacheLevel, Entry, Invalidation, InvalidationChannel, Kind, LevelConfig, MultiLevelCache,
+    RedisChannel, RedisConfig, RedisLevel, SetOptions, Subscription, Write,
 };
 use tokio::time::Instant;
 
@@ -215,12 +215,51 @@ async fn unreadable_message_empties_memory_and_ones_own_changes_nothing() {
     news.changed().await.unwrap();
     assert!(cache.memory().lookup("k").is_some());
     server.tell(&["PUBLISH", "nudj:invalidate", "what?"]).await;
-    until("memory is empty", async || cache.memory().lookup("k").is_none()).await;
+    news.changed().await.unwrap();
+    assert!(cache.memory().lookup("k").is_none());
     let before = cache.stats().remote_invalidations;
     cache.invalidate(&Invalidation::tag("mine")).await;
     server.tell(&["PUBLISH", "nudj:invalidate", r#"{"from":"x","tags":["after mine"]}"#]).await;
     until("the next message came", async || cache.stats().remote_invalidations > before).await;
     assert_eq!(cache.stats().remote_invalidations, before + 1);
+}
+
+#[tokio::test]
+async fn subscription_that_is_dropped_leaves_the_channel_lost() {
+    let Some(server) = Server::start("subscription_that_is_dropped", &[]) else { return };
+    let (cache, _channel, subscription) = cache(&server.url(), PATIENT);
+    up(&cache).await;
+    drop(subscription);
+    down(&cache).await;
+}
+
+#[tokio::test]
+async fn messages_for_a_server_that_says_nothing_wait_without_a_task_each() {
+    // Connects, and is never answered.
+    let hole = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = RedisConfig { connect_timeout: Duration::from_secs(3600), ..RedisConfig::default() };
+    let url = format!("redis://{}/", hole.local_addr().unwrap());
+    let channel = RedisChannel::new(&[&url], &config).unwrap();
+    let gone = Invalidation::key("k");
+    let told = futures_util::future::join_all((0..200).map(|_| channel.publish(&gone))).await;
+    assert!(told.iter().all(Result::is_err));
+    assert_eq!(channel.pending(), 200);
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!(tasks < 10, "{tasks} tasks");
+}
+
+#[tokio::test]
+async fn messages_of_many_at_once_all_arrive() {
+    let Some(server) = Server::start("messages_of_many_at_once", &[]) else { return };
+    let (here, channel, _subscription) = cache(&server.url(), PATIENT);
+    let (there, _channel, _there) = cache(&server.url(), PATIENT);
+    up(&there).await;
+    let gone = Invalidation::key("k");
+    for round in 1..=20 {
+        futures_util::future::join_all((0..10).map(|_| here.invalidate(&gone))).await;
+        until("all have arrived", async || there.stats().remote_invalidations == round * 10).await;
+        assert_eq!(channel.pending(), 0);
+    }
 }
 
 #[tokio::test]
