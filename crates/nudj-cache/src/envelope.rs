@@ -34,7 +34,8 @@ pub(crate) struct Opened {
     pub(crate) payload: Bytes,
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Whole milliseconds, as the bytes have them.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -62,77 +62,85 @@ impl<S, C> Exchange<S, C> {
         state.cache.counters().loads.one();
         let answer = self.inner.ask(request).await;
 
-        if let Some(Stale { stored, on_error: true }) = &stale
-            && answer.as_ref().map_or(true, |answer| is_failure(answer.status()))
-        {
+        let instead = |stored: &Stored, lead| {
             state.cache.counters().stale.one();
             land_stored(lead, stored, question.names.name(), question.as_of);
             let known = question.traits.conditional.then_some(&question.headers);
-            return Ok(stored.respond::<C, S::Body>(Instant::now(), false, known));
-        }
-        let (parts, body) = match answer {
-            Ok(answer) => answer.into_parts(),
-            Err(error) => {
+            stored.respond::<C, S::Body>(Instant::now(), false, known)
+        };
+        let (parts, body) = match (answer, &stale) {
+            (Ok(answer), _) => answer.into_parts(),
+            (Err(_), Some(Stale { stored, on_error: true })) => return Ok(instead(stored, lead)),
+            (Err(error), _) => {
                 let Some(lead) = lead.filter(Lead::is_shared) else { return Err(error) };
                 let error = SharedError::new(error);
                 lead.land(|| Landed::Error(error.clone()));
                 return Err(error.into());
             }
         };
-        if let Some(Stale { stored, .. }) = &stale
-            && let Some(known) = known.filter(|_| confirming && parts.status == StatusCode::NOT_MODIFIED)
-        {
-            return match headers::confirmation(&known.headers, &parts.headers) {
-                Confirmation::Holds => {
-                    let answer = state.confirm(&question, known, &parts, lead).await;
-                    Ok(answer.head(question.as_of.elapsed()).map(|()| C::whole(answer.body)))
-                }
-                // Good for those who asked; the next asks for the whole answer.
-                Confirmation::Unclear => {
-                    state.cache.delete(question.names.name()).await;
-                    land_stored(lead, stored, question.names.name(), question.as_of);
-                    Ok(stored.respond::<C, S::Body>(Instant::now(), false, None))
-                }
-                Confirmation::Other => {
-                    state.cache.delete(question.names.name()).await;
-                    Err(CacheError::ValidatorMismatch.into())
-                }
-            };
-        }
-        if let Some(freshness) = state.assess(&question.wishes, &question.rules, parts.status, &parts.headers) {
-            return Ok(match collect(body, state.config.max_body_bytes).await {
+        match state.meaning(&question, stale.as_ref(), confirming, &parts) {
+            Meaning::Instead(stored) => Ok(instead(stored, lead)),
+            Meaning::Holds(known) => {
+                let answer = state.confirm(&question, known, &parts, lead).await;
+                Ok(answer.head(question.as_of.elapsed()).map(|()| C::whole(answer.body)))
+            }
+            // Good for those who asked; the next asks for the whole answer.
+            Meaning::Unclear(stored) => {
+                state.cache.delete(question.names.name()).await;
+                land_stored(lead, stored, question.names.name(), question.as_of);
+                Ok(stored.respond::<C, S::Body>(Instant::now(), false, None))
+            }
+            Meaning::Mismatch => {
+                state.cache.delete(question.names.name()).await;
+                Err(CacheError::ValidatorMismatch.into())
+            }
+            Meaning::Storable(freshness) => match collect(body, state.config.max_body_bytes).await {
                 Ok(body) => {
                     let headers = headers::storable(&parts.headers);
                     let answer = Answer::new(parts.status, headers, body.clone(), freshness);
                     state.keep(&question, answer, lead).await;
-                    Response::from_parts(parts, C::whole(body))
+                    Ok(Response::from_parts(parts, C::whole(body)))
                 }
                 Err(passed) => {
                     state.not_kept(&question, &parts, lead);
-                    Response::from_parts(parts, C::passed(passed))
+                    Ok(Response::from_parts(parts, C::passed(passed)))
                 }
-            });
+            },
+            Meaning::Failure if lead.as_ref().is_some_and(Lead::is_shared) => {
+                match collect(body, state.config.max_body_bytes).await {
+                    Ok(body) => {
+                        land(lead, &Landed::Failure(Arc::new((parts.clone(), body.clone()))));
+                        Ok(Response::from_parts(parts, C::whole(body)))
+                    }
+                    Err(passed) => {
+                        land(lead, &Landed::Private);
+                        Ok(Response::from_parts(parts, C::passed(passed)))
+                    }
+                }
+            }
+            Meaning::Failure | Meaning::Passed => {
+                state.not_kept(&question, &parts, lead);
+                Ok(Response::from_parts(parts, C::passed(Passed::untouched(body))))
+            }
         }
-        // A failure is as good for all who waited, unless it is meant for one.
-        if parts.status.is_server_error()
-            && !Directives::read(&parts.headers).no_store
-            && lead.as_ref().is_some_and(Lead::is_shared)
-        {
-            return Ok(match collect(body, state.config.max_body_bytes).await {
-                Ok(body) => {
-                    let failure = Arc::new((parts.clone(), body.clone()));
-                    land(lead, &Landed::Failure(failure));
-                    Response::from_parts(parts, C::whole(body))
-                }
-                Err(passed) => {
-                    land(lead, &Landed::Private);
-                    Response::from_parts(parts, C::passed(passed))
-                }
-            });
-        }
-        state.not_kept(&question, &parts, lead);
-        Ok(Response::from_parts(parts, C::passed(Passed::untouched(body))))
     }
+}
+
+/// What an answer of the origin means, before its body is read.
+enum Meaning<'a> {
+    /// It failed, and this stored answer is served.
+    Instead(&'a Stored),
+    /// The stored answer holds.
+    Holds(&'a Answer),
+    /// The stored answer holds for those who asked, and cannot be brought up to date.
+    Unclear(&'a Stored),
+    /// It confirms what is not stored.
+    Mismatch,
+    Storable(Freshness),
+    /// It failed, and is as good for all who waited.
+    Failure,
+    /// For who asked alone.
+    Passed,
 }
 
 impl State {
@@ -160,6 +168,37 @@ impl State {
 
     fn assess(&self, wishes: &Directives, rules: &Rules, status: StatusCode, headers: &HeaderMap) -> Option<Freshness> {
         policy::assess(&Method::GET, wishes, status, headers, rules, self.clock.now())
+    }
+
+    /// `confirming`: the origin was asked whether what is stored still holds.
+    fn meaning<'a>(
+        &self,
+        question: &Question,
+        stale: Option<&'a Stale>,
+        confirming: bool,
+        answer: &response::Parts,
+    ) -> Meaning<'a> {
+        if let Some(Stale { stored, on_error: true }) = stale
+            && is_failure(answer.status)
+        {
+            return Meaning::Instead(stored);
+        }
+        if let Some(Stale { stored, .. }) = stale
+            && confirming
+            && answer.status == StatusCode::NOT_MODIFIED
+            && let Some(known) = stored.answer()
+        {
+            return match headers::confirmation(&known.headers, &answer.headers) {
+                Confirmation::Holds => Meaning::Holds(known),
+                Confirmation::Unclear => Meaning::Unclear(stored),
+                Confirmation::Other => Meaning::Mismatch,
+            };
+        }
+        if let Some(freshness) = self.assess(&question.wishes, &question.rules, answer.status, &answer.headers) {
+            return Meaning::Storable(freshness);
+        }
+        let is_shareable = answer.status.is_server_error() && !Directives::read(&answer.headers).no_store;
+        if is_shareable { Meaning::Failure } else { Meaning::Passed }
     }
 
     /// The origin says that what is stored still holds.

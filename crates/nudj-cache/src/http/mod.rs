@@ -39,15 +39,16 @@
 //! not change when a token is refreshed) and a hash of every credential the request itself carries. Without a
 //! partition set, and no such header, all callers of this layer share their answers.
 //!
-//! **What is served.** Fresh answers, with their Age. Stale ones only within `stale-while-revalidate` (and the origin
-//! is asked meanwhile) or `stale-if-error` (the origin failed, or answered 500, 502, 503, 504), and never when the
-//! answer says `must-revalidate` or `no-cache`. What the request's own Cache-Control asks for is obeyed; such requests,
+//! **What is served.** Fresh answers, with their Age, which counts from when the origin was asked. Stale ones only
+//! within `stale-while-revalidate` (and the origin is asked meanwhile) or `stale-if-error` (the origin failed, or
+//! answered 500, 502, 503, 504), and never when the answer says `must-revalidate` or `no-cache`. What the request's own Cache-Control asks for is obeyed; such requests,
 //! and those with conditions of their own, neither wait for others nor let others wait. HEAD is answered from what GET
-//! stored, else passed. Ranges go past the cache.
+//! stored, else passed. Ranges go past the cache, but not to the origin where it says `only-if-cached`.
 //!
 //! **Waiting together.** Calls that miss the same key wait for the first. They take its answer if it could be stored,
-//! or if the origin failed (an error or 5xx would not be better the fiftieth time); else each goes itself, and the
-//! resource is passed through for a while without waiting. Waiters sleep and are woken once.
+//! or if the origin failed (an error or 5xx would not be better the fiftieth time; `stale-if-error` holds for each);
+//! else each goes itself, and the resource is passed through for a while without waiting. Waiters sleep and are woken
+//! once.
 //!
 //! **Changes.** A POST, PUT, PATCH or DELETE that ended in 2xx or 3xx removes what is stored under its URI, its
 //! Location and Content-Location (of the same origin), and its route's tags, in all levels and processes, before its

@@ -6,6 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::policy::Freshness;
+use crate::envelope::millis;
 
 /// Version of the bytes below. A new one makes stored answers misses.
 pub(super) const SCHEMA: u32 = 1;
@@ -64,10 +65,6 @@ const ANSWER: u8 = 0;
 const VARIANTS: u8 = 1;
 const MUST_REVALIDATE: u8 = 1;
 const GIVEN: u8 = 2;
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
 
 impl Cached {
     /// Memory this takes beside the bytes it is read from.

@@ -22,9 +22,10 @@ use tokio::time::{Instant, timeout};
 
 use self::deletion::{Deletion, Unknown};
 use super::{
-    CacheLevel, DELETES_KEPT, Found, LevelConfig, LevelError, Write,
+    CacheLevel, Found, LevelConfig, LevelError, Write,
     breaker::{Breaker, Outcome, Permit},
     pending::{Pending, Target},
+    remembered::DELETES_KEPT,
 };
 use crate::{
     entry::Entry,

@@ -15,6 +15,7 @@ mod config;
 pub(crate) mod guarded;
 pub(crate) mod memory;
 pub(crate) mod pending;
+pub(crate) mod remembered;
 pub(crate) mod sequence;
 
 use std::time::Duration;
@@ -27,9 +28,6 @@ pub use self::{
     sequence::AsOf,
 };
 use crate::{entry::Entry, error::BoxError};
-
-/// How long a shared level remembers a delete. A value read from the origin longer ago than this is not stored.
-pub(crate) const DELETES_KEPT: Duration = Duration::from_secs(60);
 
 /// An entry found, and the time its level will still keep it.
 #[derive(Debug, Clone)]

@@ -1,17 +1,11 @@
 //! What is said to Redis.
 
-use std::time::Duration;
-
 use redis::{Cmd, Script, cmd};
 
-/// How long a delete is remembered. A value read from the origin longer ago than this is not stored.
-pub(super) const DELETES_KEPT: Duration = Duration::from_secs(60);
+use crate::level::remembered::{DELETES_KEPT, millis};
+
 /// Members of a tag deleted at a time, so that a large tag does not hold the server up.
 pub(super) const BATCH: usize = 500;
-
-pub(super) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
 
 /// The names under one prefix.
 #[derive(Debug, Clone)]

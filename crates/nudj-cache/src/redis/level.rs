@@ -6,13 +6,16 @@ use redis::{Client, Script, aio::ConnectionManager};
 
 use super::{
     RedisConfig,
-    commands::{self, BATCH, DELETES_KEPT, Names, millis},
+    commands::{self, BATCH, Names},
     connection::{Address, Lazy, Link, backend, client},
 };
 use crate::{
     entry::Entry,
     error::CacheError,
-    level::{CacheLevel, Found, LevelError, Write},
+    level::{
+        CacheLevel, Found, LevelError, Write,
+        remembered::{self, DELETES_KEPT, millis},
+    },
 };
 
 /// A level in Redis. One connection, shared by all calls, made when it is first needed. Clones share it.
@@ -170,11 +173,7 @@ impl CacheLevel for RedisLevel {
     async fn set(&self, key: &str, entry: &Entry, write: Write) -> Result<(), LevelError> {
         let link = self.lazy.link().await?;
         let ttl = write.ttl.min(self.max_ttl);
-        let age = match write.as_of.map(|as_of| as_of.elapsed()) {
-            None => -1,
-            Some(age) if age < DELETES_KEPT => millis(age).saturating_add(1),
-            Some(_) => return Ok(()),
-        };
+        let Some(age) = remembered::age(&write) else { return Ok(()) };
         // Redis refuses a TTL of 0.
         let set = Set { value: entry.to_bytes(ttl), ttl: millis(ttl).max(1), age };
         match &link {

@@ -26,32 +26,14 @@ use sqlx::{
 pub use self::postgres::{PostgresConfig, PostgresLevel};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteConfig, SqliteLevel};
-use crate::level::Write;
-
-/// How long a delete is remembered. A value read from the origin longer ago than this is not stored.
-const DELETES_KEPT: Duration = Duration::from_secs(60);
 
 /// Writes and deletes between two cleanings.
 const CLEAN_EVERY: u32 = 256;
 /// Rows removed by one statement of a cleaning, so that none holds others up for long.
 const CLEAN_ROWS: i64 = 1000;
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 fn duration(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-}
-
-/// Milliseconds since reading the value began, rounded up; `None` when that is longer than deletes are remembered.
-/// A value that is new by itself was begun after every delete.
-fn age(write: &Write) -> Option<i64> {
-    match write.as_of.map(|as_of| as_of.elapsed()) {
-        None => Some(-1),
-        Some(age) if age < DELETES_KEPT => Some(millis(age).saturating_add(1)),
-        Some(_) => None,
-    }
 }
 
 /// The migrations of one database, with a table of their own, apart from the application's.

@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
 use tokio::sync::OnceCell;
 
-use super::{CLEAN_ROWS, Cleaning, DELETES_KEPT, age, duration, migrator, millis};
+use super::{CLEAN_ROWS, Cleaning, duration, migrator};
 use crate::{
     entry::Entry,
     error::CacheError,
-    level::{CacheLevel, Found, LevelError, Write},
+    level::{
+        CacheLevel, Found, LevelError, Write,
+        remembered::{DELETES_KEPT, age, millis},
+    },
 };
 
 /// The PostgreSQL level's limits. The address is given apart, since it holds a password.

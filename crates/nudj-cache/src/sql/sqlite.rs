@@ -9,12 +9,15 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{CLEAN_ROWS, Cleaning, DELETES_KEPT, age, duration, migrator, millis};
+use super::{CLEAN_ROWS, Cleaning, duration, migrator};
 use crate::{
     clock::WallClock,
     entry::Entry,
     error::CacheError,
-    level::{CacheLevel, Found, LevelError, Write},
+    level::{
+        CacheLevel, Found, LevelError, Write,
+        remembered::{DELETES_KEPT, age, millis},
+    },
 };
 
 /// Where the SQLite level keeps its rows.
