@@ -64,7 +64,7 @@ pub struct LevelStats {
     pub entries: Option<u64>,
     /// Bytes it holds, where it knows.
     pub bytes: Option<u64>,
-    /// Whether it is being asked.
+    /// Whether values are read from it.
     pub up: bool,
 }
 

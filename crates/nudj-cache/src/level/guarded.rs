@@ -32,7 +32,7 @@ use crate::{
     stats::{LevelCounters, LevelStats},
 };
 
-/// Deletes kept for a level that is down: about 3000 users, and 3 MiB.
+/// Deletes kept for a level that is down: those of about 3000 users, in about 3 MiB.
 const MAX_PENDING: usize = 1 << 14;
 /// Deletes repeated before one operation, so that no single caller pays for a long outage.
 const REPAIRS_PER_CALL: usize = 32;

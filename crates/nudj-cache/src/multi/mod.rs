@@ -24,7 +24,9 @@
 //! of its own ([`SetOptions::ttl`]) is kept nowhere longer than that.
 //!
 //! **Deletes win.** What was read from the origin, or from a level below, before a delete is not stored after it, in
-//! this process or in the shared levels. Redis and SQL remember deletes for a minute for that.
+//! this process or in the shared levels. Redis and SQL remember deletes for a minute for that. A level that is down gets
+//! the deletes it missed when it is back; when they are more than 16 384 names, this process does not read it until its
+//! TTL and a minute have passed.
 //!
 //! **On cancel.** Dropping a read or write stops it; a delete that was begun is finished by the next operation. A
 //! `get_or_load` that is dropped while it loads hands the load to one that waits.
