@@ -199,6 +199,11 @@ async fn receive(inner: Arc<Inner>, cache: WeakCache) {
                         inner.take(&message, &cache);
                     }
                     _ = tick.tick() => {
+                        // Another subscription of this cache that ended has said so, and did not know of this one.
+                        let lost = |cache: &MultiLevelCache| cache.channel_news().borrow().up == Some(false);
+                        if let Some(cache) = cache.upgrade().filter(lost) {
+                            cache.channel_ready().await;
+                        }
                         inner.catch_up(&cache);
                         // A peer that is frozen or gone without a word closes nothing.
                         if !matches!(timeout(PING, sink.ping::<redis::Value>()).await, Ok(Ok(_))) {

@@ -227,10 +227,21 @@ async fn unreadable_message_empties_memory_and_ones_own_changes_nothing() {
 #[tokio::test]
 async fn subscription_that_is_dropped_leaves_the_channel_lost() {
     let Some(server) = Server::start("subscription_that_is_dropped", &[]) else { return };
-    let (cache, _channel, subscription) = cache(&server.url(), PATIENT);
+    let (cache, channel, subscription) = cache(&server.url(), PATIENT);
     up(&cache).await;
     drop(subscription);
     down(&cache).await;
+
+    // And it comes back with one that stays.
+    let one = channel.subscribe(&cache);
+    up(&cache).await;
+    let mut news = cache.channel_news();
+    let before = news.borrow().removals;
+    // Memory is emptied when the other begins, and once more when it has learned that the channel counts as lost.
+    let _two = channel.subscribe(&cache);
+    news.wait_for(|news| news.removals == before + 1).await.unwrap();
+    drop(one);
+    news.wait_for(|news| news.removals == before + 2 && news.up == Some(true)).await.unwrap();
 }
 
 #[tokio::test]
