@@ -159,26 +159,32 @@ async fn a_hundred_calls_with_a_revoked_token_ask_for_exactly_one_other() {
 #[tokio::test]
 async fn a_token_endpoint_that_is_down_slow_or_answers_garbage_is_named() {
     let mock = MockNudj::builder().oauth_client("id", "canary-secret").start().await.unwrap();
+    // How often it is asked for one call of ours: by the endpoint's own retries, and not by the call's as well.
     let faults = [
-        (Fault::close(), "could not be had"),
-        (Fault::hang(), "did not come within the fetch timeout"),
-        (Fault::html(200), "could not be had"),
-        (Fault::status(503), "could not be had"),
-        (Fault::huge_body(100_000), "could not be had"),
+        (Fault::close(), "could not be had", 3),
+        (Fault::hang(), "did not come within the fetch timeout", 3),
+        (Fault::html(200), "could not be had", 1),
+        (Fault::status(503), "could not be had", 3),
+        (Fault::huge_body(100_000), "could not be had", 1),
     ];
-    for (fault, expected) in faults {
+    for (fault, expected, tries) in faults {
         let id = mock.inject(fault.path("/oauth/token"));
         let mut config = quick(&mock);
         config.auth.renewal.fetch_timeout = Duration::from_millis(500);
+        config.auth.renewal.backoff = Duration::from_nanos(1);
         let provider =
             ClientCredentials::new(&token_url(&mock), "id", "canary-secret".to_owned(), &config.http).unwrap();
         let client = Client::builder().config(config).credentials(Arc::new(provider)).build().unwrap();
+        let before = mock.requests().len();
         let error = client.integration().me().get().await.unwrap_err();
         assert_eq!(error.kind().name(), "auth", "{error:?}");
+        assert!(!error.was_sent() && !error.is_in_doubt(), "{error:?}");
+        let asked = mock.requests()[before..].iter().filter(|request| request.path == "/oauth/token").count();
+        assert!(asked <= tries, "{asked} requests for one token: {error:?}");
         let text = error.to_string();
         assert!(text.contains("credentials from oauth2") && text.contains(expected), "{text}");
         mock.remove_fault(id);
-        // A failure is not remembered.
+        // A failure is remembered for the backoff.
         client.integration().me().get().await.unwrap();
     }
     let wrong = ClientCredentials::new(&token_url(&mock), "id", "wrong".to_owned(), &HttpConfig::default()).unwrap();
