@@ -52,8 +52,13 @@ impl<K: Clone + Eq + Hash, T, P> Window<K, T, P> {
         self.slots.push_back(Slot { key: Some(key), item: Some(item), position, settled: false });
     }
 
-    /// A position with nothing to do for it, reached when all before it is settled.
+    /// A position with nothing to do for it, reached when all before it is settled. Of several in a row the last is kept, so that they
+    /// do not pile up behind an item that is stuck.
     pub(super) fn mark(&mut self, position: P) {
+        if let Some(mark) = self.slots.back_mut().filter(|slot| slot.key.is_none()) {
+            mark.position = Some(position);
+            return;
+        }
         self.slots.push_back(Slot { key: None, item: None, position: Some(position), settled: true });
     }
 
@@ -129,6 +134,17 @@ mod tests {
         let mut window = Window::<&str, (), _>::new();
         window.mark(7);
         assert_eq!(window.reach(), Some(7));
+    }
+
+    #[test]
+    fn marks_behind_one_that_is_stuck_take_one_place() {
+        let mut window = Window::new();
+        window.push("a", (), Some(0));
+        (1..=1000).for_each(|at| window.mark(at));
+        assert_eq!(window.slots.len(), 2);
+        let (a, ()) = window.start().unwrap();
+        window.settle(a);
+        assert_eq!(window.reach(), Some(1000));
     }
 
     proptest! {
