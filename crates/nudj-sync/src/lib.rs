@@ -35,6 +35,8 @@ pub mod request_response;
     feature = "cdc-postgres"
 ))]
 mod backoff;
+#[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
+mod causes;
 mod error;
 pub mod remote;
 #[cfg(any(

@@ -67,6 +67,7 @@ pipeline.stop(Duration::from_secs(10)).await;
 mod apply;
 mod change;
 mod config;
+mod ended;
 mod feed;
 mod ledger;
 #[cfg(feature = "cdc-logical")]

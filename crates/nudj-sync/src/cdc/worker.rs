@@ -9,13 +9,14 @@ use super::{
     apply::{Outcome, Shared},
     change::{Position, RecordKey},
     config::CdcConfig,
+    ended::Ended,
     feed::{Feed, Fetched, Item},
     mapping::Applied,
     pipeline::Status,
     state::Progress,
     window::{Ticket, Window},
 };
-use crate::{Error, backoff::backoff, until::from_now};
+use crate::{Error, backoff::backoff, causes::with_causes, until::from_now};
 
 type Work = Pin<Box<dyn Future<Output = (Ticket, RecordKey, Outcome)> + Send>>;
 type Commit = Pin<Box<dyn Future<Output = (Progress, Result<(), Error>)> + Send>>;
@@ -36,6 +37,7 @@ pub(super) struct Worker {
     pub(super) commit_failed: bool,
     /// The deletions that the write under way has.
     pub(super) unlinking: Vec<Ticket>,
+    pub(super) ended: Ended,
 }
 
 impl Worker {
@@ -116,6 +118,7 @@ impl Worker {
     fn fetch(&mut self, mut feed: Feed, room: usize) -> Fetch {
         let shared = Arc::clone(&self.shared);
         let reached = self.reached.take();
+        self.ended.begin_look();
         let wait = (self.failures > 0).then(|| {
             let CdcConfig { base_delay, max_delay, .. } = shared.config;
             backoff(base_delay, max_delay, self.failures, &mut shared.rng.lock())
@@ -134,7 +137,7 @@ impl Worker {
             Ok(fetched) => fetched,
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
-                let error = error_text(&error);
+                let error = with_causes(&error);
                 tracing::warn!(error, failures = self.failures, "the stream of changes broke off; it is opened again");
                 self.status.send_modify(|status| {
                     status.stream_failures += 1;
@@ -147,8 +150,9 @@ impl Worker {
         self.source_was_empty = fetched.was_empty;
         for item in fetched.items {
             let record = item.change.record.clone();
-            // What the window holds of the record is newer than a dead letter.
-            if item.replayed && self.window.holds(&record) {
+            // What the window holds of the record, or held since the letter was read, is newer. One that is still there is asked
+            // for again by the next look.
+            if item.replayed && (self.window.holds(&record) || self.ended.holds(&record)) {
                 continue;
             }
             let position = item.change.position.clone().map(|position| (fetched.generation, position));
@@ -159,7 +163,9 @@ impl Worker {
         }
         // Not while a read is under way: it may come back with what was known before.
         if all_written {
-            let unwritten: HashSet<&RecordKey> = self.progress.links.iter().map(|(record, _)| record).collect();
+            let Progress { links, buried, .. } = &self.progress;
+            let letters = buried.iter().map(|letter| &letter.change.record);
+            let unwritten: HashSet<&RecordKey> = links.iter().map(|(record, _)| record).chain(letters).collect();
             self.shared.ledger.forget(|record| self.window.holds(record) || unwritten.contains(record));
         }
         self.status.send_modify(|status| {
@@ -173,6 +179,9 @@ impl Worker {
     }
 
     fn take(&mut self, ticket: Ticket, record: RecordKey, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Left) {
+            self.ended.add(record.clone());
+        }
         match outcome {
             Outcome::Applied { applied, healed } => {
                 let is_gone = applied == Applied::Gone;
@@ -213,6 +222,7 @@ impl Worker {
     fn commit(&mut self) -> Commit {
         let (state, progress) = (Arc::clone(&self.shared.state), std::mem::take(&mut self.progress));
         self.unlinking = std::mem::take(&mut self.unlinked);
+        self.ended.begin_write();
         Box::pin(async move {
             let written = if progress.is_empty() { Ok(()) } else { state.commit(&progress).await };
             (progress, written)
@@ -224,6 +234,7 @@ impl Worker {
         self.commit_failed = written.is_err();
         match written {
             Ok(()) => {
+                self.ended.written();
                 if let Some(position) = progress.position {
                     self.status.send_modify(|status| status.position = Some(position.clone()));
                     self.reached = Some((progress.generation, position));
@@ -236,7 +247,7 @@ impl Worker {
             // Kept, and written with what came since.
             Err(error) => {
                 tracing::warn!(%error, "the state could not be written; tried again");
-                self.status.send_modify(|status| status.last_stream_error = Some(error_text(&error)));
+                self.status.send_modify(|status| status.last_stream_error = Some(with_causes(&error)));
                 self.unlinked.extend(unlinking);
                 self.progress.put_behind(progress);
             }
@@ -255,20 +266,6 @@ impl Worker {
             is_new
         });
     }
-}
-
-/// With its causes, each once.
-fn error_text(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 async fn pending_or<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {

@@ -10,6 +10,8 @@ mod outage;
 #[cfg(feature = "cdc-postgres")]
 mod postgres;
 #[cfg(feature = "cdc-sqlite")]
+mod replay;
+#[cfg(feature = "cdc-sqlite")]
 mod sqlite;
 #[cfg(feature = "cdc-sqlite")]
 mod sqlite_lost;
