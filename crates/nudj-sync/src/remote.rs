@@ -27,6 +27,8 @@ pub enum RemoteErrorKind {
     Conflict,
     /// There is no such record: 404 with the API's own code `NOT_FOUND`.
     NotFound,
+    /// This call is not allowed: 403. Another record's may be, or none is, for a token that lacks a right.
+    Forbidden,
     /// No call can succeed before a person has changed something: a token that is refused, a setting.
     Unauthorized,
     /// This record will never be taken as it is: any other 4xx, an argument that cannot be sent.
@@ -87,7 +89,7 @@ impl From<nudj_client::Error> for RemoteError {
                 408 | 425 => RemoteErrorKind::NotDone,
                 429 => RemoteErrorKind::Throttled,
                 409 => RemoteErrorKind::Conflict,
-                403 => RemoteErrorKind::Unauthorized,
+                403 => RemoteErrorKind::Forbidden,
                 400..=499 => RemoteErrorKind::Refused,
                 _ => RemoteErrorKind::Unknown,
             },
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_apis_own_answer_says_that_a_record_is_not_there() {
+    async fn answer_says_what_it_is_about_and_only_the_apis_own_that_a_record_is_not_there() {
         let json = |code, body: &'static str| Fault::answer(code, HeaderValue::from_static("application/json"), body);
         let rows = [
             (Fault::status(404), RemoteErrorKind::NotFound),
@@ -278,6 +280,8 @@ mod tests {
             (json(404, ""), RemoteErrorKind::Unknown),
             (json(404, r#"{"code":"DEPLOYMENT_NOT_FOUND","message":"no such deployment"}"#), RemoteErrorKind::Unknown),
             (json(404, r#"{"error":{"code":"NOT_FOUND"}}"#), RemoteErrorKind::Unknown),
+            (Fault::status(403), RemoteErrorKind::Forbidden),
+            (Fault::status(401), RemoteErrorKind::Unauthorized),
         ];
         for (fault, kind) in rows {
             let text = format!("{fault:?}");

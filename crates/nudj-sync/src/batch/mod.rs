@@ -38,8 +38,8 @@
 //! it is not known.
 //!
 //! There is no pause between chunks: the client's limiter spreads the calls, its retries and breaker stand below, and what still
-//! fails for a while is tried again here. When so many records in a row fail for a while that the API must be down, or the token is
-//! refused, the run ends with that error and what was not settled waits for the next.
+//! fails for a while is tried again here. When so many records in a row fail for a while, or are forbidden (403), that it must be the
+//! API or the token, or the token is refused, the run ends with that error and what was not settled waits for the next.
 //!
 //! # Checkpoint
 //! [`Batch::checkpoint`] names a file that is replaced (written aside, synced, renamed) at each `chunk_size` settled records, while calls

@@ -100,6 +100,10 @@ impl<T: Target> Settler<T> {
                     }
                     RemoteErrorKind::Conflict | RemoteErrorKind::Unknown => {}
                     RemoteErrorKind::NotDone | RemoteErrorKind::Throttled => unit.doubtful = false,
+                    RemoteErrorKind::Forbidden => {
+                        unit.doubtful = false;
+                        unit.outcome = Some(failed(true, &error));
+                    }
                     RemoteErrorKind::Refused | RemoteErrorKind::NotFound => unit.outcome = Some(failed(false, &error)),
                 },
             }
@@ -118,6 +122,8 @@ impl<T: Target> Settler<T> {
             drop(permit);
             match error.kind() {
                 RemoteErrorKind::Unauthorized => return Err(error),
+                // Not tried again by itself; many in a row end the run, as then it is the token, and are tried again by the next.
+                RemoteErrorKind::Forbidden => return Ok(Some(failed(true, &error))),
                 kind if !kind.is_retryable() => return Ok(Some(failed(false, &error))),
                 _ if self.wait(&mut tries, &error).await => {}
                 _ if self.stop.is_now() => return Ok(None),

@@ -83,7 +83,8 @@ fn refused(error: BulkError) -> RemoteError {
     let kind = match error.code.as_deref() {
         Some("CONFLICT") => RemoteErrorKind::Conflict,
         Some("TOO_MANY_REQUESTS") => RemoteErrorKind::Throttled,
-        Some("UNAUTHORIZED" | "FORBIDDEN") => RemoteErrorKind::Unauthorized,
+        Some("UNAUTHORIZED") => RemoteErrorKind::Unauthorized,
+        Some("FORBIDDEN") => RemoteErrorKind::Forbidden,
         Some("INTERNAL_SERVER_ERROR" | "TIMEOUT") | None => RemoteErrorKind::Unknown,
         Some(_) => RemoteErrorKind::Refused,
     };

@@ -139,7 +139,7 @@ fn blame(error: &MappingError) -> (Blame, Option<std::time::Duration>) {
 fn blame_remote(error: &RemoteError) -> Blame {
     match error.kind() {
         RemoteErrorKind::Refused | RemoteErrorKind::Conflict => Blame::Record,
-        RemoteErrorKind::NotFound => Blame::Unclear,
+        RemoteErrorKind::NotFound | RemoteErrorKind::Forbidden => Blame::Unclear,
         RemoteErrorKind::Unknown => {
             let Some(client) = error.client_error() else { return Blame::Unclear };
             match client.kind() {

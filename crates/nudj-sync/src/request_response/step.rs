@@ -58,12 +58,13 @@ pub(super) fn after_failure(kind: RemoteErrorKind, was_lookup: bool, in_doubt: b
 mod tests {
     use super::*;
 
-    const ALL: [RemoteErrorKind; 7] = [
+    const ALL: [RemoteErrorKind; 8] = [
         RemoteErrorKind::NotDone,
         RemoteErrorKind::Throttled,
         RemoteErrorKind::Unknown,
         RemoteErrorKind::Conflict,
         RemoteErrorKind::NotFound,
+        RemoteErrorKind::Forbidden,
         RemoteErrorKind::Unauthorized,
         RemoteErrorKind::Refused,
     ];
@@ -90,7 +91,13 @@ mod tests {
             assert_eq!(after_failure(kind, false, false, true), Next::Create);
             assert_eq!(after_failure(kind, false, false, false), Next::RollBack);
         }
-        for kind in [RemoteErrorKind::Refused, RemoteErrorKind::NotFound, RemoteErrorKind::Unauthorized] {
+        let final_ones = [
+            RemoteErrorKind::Refused,
+            RemoteErrorKind::NotFound,
+            RemoteErrorKind::Forbidden,
+            RemoteErrorKind::Unauthorized,
+        ];
+        for kind in final_ones {
             assert_eq!(after_failure(kind, false, false, true), Next::RollBack);
         }
     }

@@ -75,6 +75,24 @@ async fn a_refused_token_ends_the_run_at_once() {
     assert!(server.asked.lock().len() < 200, "the rest was not tried");
 }
 
+/// Whose token may not do it for one record must not stand before that record for ever; one that may do nothing must not fail all.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_forbidden_fails_alone_and_many_in_a_row_end_the_run() {
+    let run = async |server: &Arc<Server>| {
+        let batch = Batch::new(ToServer(Arc::clone(server)), BatchConfig::default()).unwrap();
+        batch.run(stream::iter(rows(&Live::default(), 3000)), |_| Ok(())).await
+    };
+    let is_it = |number| if number == 3 { Reply::Fails(RemoteErrorKind::Forbidden) } else { Reply::Created };
+    let server = Server::new(move |number, _| is_it(number));
+    let totals = run(&server).await.unwrap().totals;
+    assert_eq!((totals.created, totals.failed, server.asked.lock()[&3]), (2999, 1, 1));
+
+    let server = Server::new(|_, _| Reply::Fails(RemoteErrorKind::Forbidden));
+    let error = run(&server).await.unwrap_err();
+    assert!(error.to_string().contains("100 records in a row"), "{error}");
+    assert!(server.asked.lock().len() < 1000, "the rest was not tried");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_records_the_calls_in_flight_and_the_next_run_looks_nothing_up_twice() {
     let folder = tempfile::tempdir().unwrap();

@@ -237,13 +237,19 @@ async fn replayed_dead_letter_gets_through_once_nudj_takes_it() {
 }
 
 #[tokio::test]
-async fn record_that_only_ends_in_500_does_not_hold_up_the_others() {
+async fn record_that_only_ends_in_500_or_403_does_not_hold_up_the_others() {
+    for code in [500, 403] {
+        one_record_answers(code).await;
+    }
+}
+
+async fn one_record_answers(code: u16) {
     let (database, mock) = (Database::new().await, mock().await);
     let pipeline = database.start(&mock).await;
     caught_up(&pipeline).await;
     database.run("INSERT INTO challenges VALUES ('a', 'Alpha')").await;
     settled(&database, &pipeline).await;
-    mock.inject(Fault::status(500).on("POST".parse().unwrap(), "/api/v2/admin/challenges/{id}"));
+    mock.inject(Fault::status(code).on("POST".parse().unwrap(), "/api/v2/admin/challenges/{id}"));
     database.run("UPDATE challenges SET title = 'Beta'").await;
     for id in 1..=50 {
         database.user(id).await;
