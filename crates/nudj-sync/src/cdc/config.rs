@@ -22,13 +22,17 @@ pub struct CdcConfig {
     /// How often the lag is measured, and dead letters that are to be replayed are looked for. More than 0. Default 1 s.
     #[serde(with = "humantime_serde")]
     pub look_every: Duration,
-    /// After so many failures that are about this record (404, 500, an answer that cannot be read) it becomes a dead letter, if others
+    /// After so many failures that are about this record (403, 404, 500, an answer that cannot be read) it becomes a dead letter, if others
     /// succeeded meanwhile or `give_up_after` is over. Failures that are about Nudj as a whole are waited out. 1 or more.
     /// Default 8.
     pub max_attempts: u32,
     /// How long such a record is tried at least while no other succeeds. Default 15 min.
     #[serde(with = "humantime_serde")]
     pub give_up_after: Duration,
+    /// Of a hundred records of a table, how many are deleted at Nudj because a snapshot did not show them, as a share; one always
+    /// is. Beyond it none is, and the stream stands still with [`Error::TooManyGone`]: another database under the same state would
+    /// else take everything along. Deletions that the source reports are not counted. More than 0, and 1 for no bound. Default 0.25.
+    pub max_gone_share: f64,
     /// The first wait after a failure; doubled each time, 50 to 100 % of it. More than 0. Default 200 ms.
     #[serde(with = "humantime_serde")]
     pub base_delay: Duration,
@@ -47,6 +51,7 @@ impl Default for CdcConfig {
             look_every: Duration::from_secs(1),
             max_attempts: 8,
             give_up_after: Duration::from_secs(15 * 60),
+            max_gone_share: 0.25,
             base_delay: Duration::from_millis(200),
             max_delay: Duration::from_secs(30),
         }
@@ -65,6 +70,11 @@ impl CdcConfig {
             ("cdc.batch", (1..=10_000).contains(&self.batch), "must be 1 to 10000"),
             ("cdc.look_every", !self.look_every.is_zero(), "must be more than 0"),
             ("cdc.max_attempts", self.max_attempts >= 1, "must be 1 or more"),
+            (
+                "cdc.max_gone_share",
+                self.max_gone_share > 0.0 && self.max_gone_share <= 1.0,
+                "must be more than 0 and at most 1",
+            ),
             ("cdc.base_delay", !self.base_delay.is_zero(), "must be more than 0"),
             ("cdc.max_delay", self.max_delay >= self.base_delay, "must be base_delay or more"),
         ];
@@ -72,5 +82,16 @@ impl CdcConfig {
             Some((field, _, problem)) => Err(Error::config(field, problem)),
             None => Ok(()),
         }
+    }
+
+    /// How many of so many records may be deleted in one go.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a number that memory has room for"
+    )]
+    pub(super) fn most_gone(&self, of: u64) -> u64 {
+        ((of as f64 * self.max_gone_share) as u64).max(1)
     }
 }

@@ -10,7 +10,7 @@ use super::{
     ledger::Ledger,
     mapping::Mapping,
     source::{ChangeSource, Lag, Resumed},
-    state::{Beginning, CdcState, Standing},
+    state::{Beginning, CdcState, Shown, Standing},
 };
 use crate::Error;
 
@@ -57,6 +57,7 @@ enum Phase {
     Reconciling {
         after: Option<RecordKey>,
         position: Option<Position>,
+        missing: Vec<String>,
     },
     /// What is linked in these tables is to be deleted, one table after the other, and then this position is reached.
     Emptying {
@@ -84,6 +85,8 @@ impl Feed {
         limit: usize,
         config: &CdcConfig,
     ) -> Result<Fetched, Error> {
+        // The stream stays open, and this is asked again by the next step.
+        self.may_delete(config).await?;
         let stepped = self.try_step(reached, limit, config).await;
         if stepped.is_err() {
             self.phase = Phase::Closed;
@@ -123,7 +126,17 @@ impl Feed {
             fetched.items.extend(items.into_iter().map(|item| Item { replayed: true, ..item }));
         }
         match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Reconciling { after, position } => self.reconcile(after, position, limit, &mut fetched).await?,
+            Phase::Reconciling { after, position, missing } => {
+                let mut gone = self.state.unseen(self.generation, after.as_ref(), limit).await?;
+                match gone.last().cloned() {
+                    None => self.end(position, &mut fetched),
+                    after => {
+                        gone.retain(|record| !missing.contains(&record.table));
+                        self.delete(gone, &mut fetched).await?;
+                        self.phase = Phase::Reconciling { after, position, missing };
+                    }
+                }
+            }
             Phase::Emptying { tables, after, position } => {
                 self.empty(tables, after, position, limit, &mut fetched).await?;
             }
@@ -161,7 +174,7 @@ impl Feed {
         fetched.items.extend(items);
         if batch.snapshot_complete {
             self.after = last.or(self.after.take());
-            self.phase = Phase::Reconciling { after: None, position: batch.position };
+            self.phase = Phase::Reconciling { after: None, position: batch.position, missing: batch.missing };
         } else if !batch.emptied.is_empty() {
             self.after = last.clone().or(self.after.take());
             fetched.position = last;
@@ -175,23 +188,31 @@ impl Feed {
         Ok(())
     }
 
-    async fn reconcile(
-        &mut self,
-        after: Option<RecordKey>,
-        position: Option<Position>,
-        limit: usize,
-        fetched: &mut Fetched,
-    ) -> Result<(), Error> {
-        let gone = self.state.unseen(self.generation, after.as_ref(), limit).await?;
-        let Some(last) = gone.last().cloned() else {
-            self.after = position.clone().or(self.after.take());
-            fetched.position = position;
-            self.phase = Phase::Streaming;
-            return Ok(());
-        };
-        self.delete(gone, fetched).await?;
-        self.phase = Phase::Reconciling { after: Some(last), position };
+    /// Whether what a snapshot did not show is taken for gone. Before the first deletion of it, as after that there are fewer.
+    async fn may_delete(&mut self, config: &CdcConfig) -> Result<(), Error> {
+        let Phase::Reconciling { after: None, missing, .. } = &self.phase else { return Ok(()) };
+        let shown = self.state.shown(self.generation).await?;
+        for Shown { table, unseen, of } in shown.iter().filter(|shown| self.mappings.contains_key(&shown.table)) {
+            if *unseen > 0 && missing.contains(table) {
+                let problem = format!(
+                    "there is no table {table}, and {unseen} of its records are at Nudj; none was deleted there. Is it the right \
+                     database? If it is, take the table's mapping away"
+                );
+                return Err(Error::Local(problem.into()));
+            }
+            if *unseen > config.most_gone(*of) {
+                let [gone, of] = [*unseen, *of].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+                return Err(Error::TooManyGone { gone, of });
+            }
+        }
         Ok(())
+    }
+
+    /// What had to be deleted is; the stream goes on.
+    fn end(&mut self, position: Option<Position>, fetched: &mut Fetched) {
+        self.after = position.clone().or(self.after.take());
+        fetched.position = position;
+        self.phase = Phase::Streaming;
     }
 
     async fn empty(
@@ -203,9 +224,7 @@ impl Feed {
         fetched: &mut Fetched,
     ) -> Result<(), Error> {
         let Some(table) = tables.last().cloned() else {
-            self.after = position.clone().or(self.after.take());
-            fetched.position = position;
-            self.phase = Phase::Streaming;
+            self.end(position, fetched);
             return Ok(());
         };
         let from = after.unwrap_or_else(|| RecordKey { table: table.clone(), key: String::new() });

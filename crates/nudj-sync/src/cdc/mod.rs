@@ -32,7 +32,8 @@ pipeline.stop(Duration::from_secs(10)).await;
 //!
 //! The first start takes a snapshot and goes on from there without gap or double; later starts go on at the stored position.
 //! Where that is not possible any more (the change table or the slot was dropped, the database restored) a new snapshot is taken, and what is
-//! not in it is deleted at Nudj.
+//! not in it is deleted at Nudj, unless that is more of a table than [`CdcConfig::max_gone_share`], or there is no such table: then
+//! the stream stands still, and [`Status::last_stream_error`] says so, until the right database is back or the share is raised.
 //!
 //! # What is promised
 //!
@@ -47,7 +48,7 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! - Changes behind the last position are made again after a crash; a record may be taken back to an older state until they are
 //!   all made. That is at-least-once, with an effect as if once.
 //! - Nudj being down, slow or over quota is waited out, with backoff, for as long as it lasts. A row that Nudj refuses (4xx), that
-//!   cannot be mapped (a required column was renamed), or that alone ends in 404 or 500, becomes a dead letter and the stream goes on.
+//!   cannot be mapped (a required column was renamed), or that alone ends in 403, 404 or 500, becomes a dead letter and the stream goes on.
 //! - A record has at most one dead letter. Its later changes are made, since each shows the whole row, and one that gets through
 //!   removes it. [`CdcState::replay`] asks the running pipeline to try it again.
 //!
@@ -92,7 +93,7 @@ pub use self::{
     mapping::{Applied, Attempt, ChallengeMapping, Mapping, MappingError, UserMapping},
     pipeline::{Pipeline, PipelineBuilder, Status},
     source::{Batch, ChangeSource, Lag, Resumed},
-    state::{Beginning, CdcState, DeadLetter, Known, MemoryState, Progress, Standing},
+    state::{Beginning, CdcState, DeadLetter, Known, MemoryState, Progress, Shown, Standing},
 };
 #[cfg(feature = "cdc-postgres")]
 pub use self::{postgres::PostgresSource, state::PostgresState};

@@ -155,6 +155,11 @@ impl PostgresSource {
         Ok(is_new)
     }
 
+    async fn missing(&self) -> Result<Vec<String>, Error> {
+        let ask = "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NULL";
+        sqlx::query_scalar(ask).bind(&self.names).fetch_all(&self.pool).await.map_err(local)
+    }
+
     async fn read(&mut self, limit: usize) -> Result<Batch, Error> {
         let mut batch = Batch::default();
         let rows = sqlx::query(
@@ -187,6 +192,7 @@ impl PostgresSource {
             let operation = match op.as_str() {
                 "E" => {
                     batch.snapshot_complete = true;
+                    batch.missing = self.missing().await?;
                     break;
                 }
                 "D" => Operation::Delete,

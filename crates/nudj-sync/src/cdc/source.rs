@@ -23,6 +23,8 @@ pub struct Batch {
     pub position: Option<Position>,
     /// The snapshot ends behind these changes: every row that was there has been reported.
     pub snapshot_complete: bool,
+    /// With `snapshot_complete`: tables that were asked for and do not exist. None of their records is taken for gone.
+    pub missing: Vec<String>,
     /// Tables that were emptied as a whole (TRUNCATE) behind these changes and before `position`.
     pub emptied: Vec<String>,
     /// There are changes that are not or cannot be handed out yet; so an empty batch does not mean that all are.

@@ -111,6 +111,7 @@ impl SqliteSource {
             batch.position = Some(Position::new(seq.to_string()));
             if op == schema::SNAPSHOT_ENDS {
                 batch.snapshot_complete = true;
+                batch.missing = self.names.iter().filter(|name| !self.tables.contains_key(*name)).cloned().collect();
                 break;
             }
             let table: String = note.try_get("tbl").map_err(local)?;

@@ -138,7 +138,7 @@ impl Worker {
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
                 let error = with_causes(&error);
-                tracing::warn!(error, failures = self.failures, "the stream of changes broke off; it is opened again");
+                tracing::warn!(error, failures = self.failures, "the stream of changes stands still; tried again");
                 self.status.send_modify(|status| {
                     status.stream_failures += 1;
                     status.last_stream_error = Some(error);

@@ -79,6 +79,12 @@ impl Catalog {
         Ok(tables)
     }
 
+    /// Those that do not.
+    pub(super) fn missing(&self, tables: &Tables) -> Vec<String> {
+        let is_missing = |name: &&String| tables.values().all(|table| table.name != **name);
+        self.names.iter().filter(is_missing).cloned().collect()
+    }
+
     /// Makes the publication, or adds to it; true when something was missing.
     pub(super) async fn publish(&self, tables: &Tables) -> Result<bool, LogicalError> {
         let exists: bool = answer(

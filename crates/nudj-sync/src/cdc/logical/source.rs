@@ -219,8 +219,9 @@ impl LogicalSource {
         }
         match &mut self.stage {
             Stage::Snapshot(snapshot) => {
-                let (batch, end) = (snapshot.next(limit).await?, snapshot.end);
+                let (mut batch, end) = (snapshot.next(limit).await?, snapshot.end);
                 if batch.snapshot_complete {
+                    batch.missing = self.catalog.missing(&self.tables);
                     self.stage = Stage::Opening(end);
                 }
                 Ok(batch)

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Beginning, CdcState, DeadLetter, Known, Progress, Standing};
+use super::{Beginning, CdcState, DeadLetter, Known, Progress, Shown, Standing};
 use crate::{Error, cdc::RecordKey};
 
 /// State that ends with the process: for tests, and where a new snapshot at each start is right.
@@ -21,6 +21,7 @@ struct Held {
 struct Link {
     remote_id: Option<String>,
     seen: i64,
+    times: u32,
     hints: Vec<String>,
 }
 
@@ -43,6 +44,7 @@ impl CdcState for MemoryState {
             let begun = held.links.contains_key(record);
             let link = held.links.entry(record.clone()).or_default();
             link.seen = link.seen.max(generation);
+            link.times = link.times.saturating_add(1);
             if link.remote_id.is_some() {
                 link.hints.clear();
             } else if let Some(hint) = hint.as_ref().filter(|hint| !link.hints.contains(hint)) {
@@ -87,6 +89,20 @@ impl CdcState for MemoryState {
             .iter()
             .filter(|(record, link)| link.seen < generation && after.is_none_or(|after| *record > after));
         Ok(unseen.map(|(record, _)| record.clone()).take(limit).collect())
+    }
+
+    async fn shown(&self, generation: i64) -> Result<Vec<Shown>, Error> {
+        let mut tables = BTreeMap::<String, Shown>::new();
+        for (record, link) in &self.0.lock().links {
+            let is_unseen = link.seen < generation;
+            if link.remote_id.is_some() && (is_unseen || link.times > 1) {
+                let table = || Shown { table: record.table.clone(), unseen: 0, of: 0 };
+                let shown = tables.entry(record.table.clone()).or_insert_with(table);
+                shown.unseen += u64::from(is_unseen);
+                shown.of += 1;
+            }
+        }
+        Ok(tables.into_values().collect())
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {

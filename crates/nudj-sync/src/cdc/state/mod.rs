@@ -43,6 +43,17 @@ pub struct Known {
     pub buried: bool,
 }
 
+/// How much of a table a snapshot showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Which table.
+    pub table: String,
+    /// Records that are at Nudj and were not shown.
+    pub unseen: u64,
+    /// Of how many that were at Nudj before.
+    pub of: u64,
+}
+
 /// A record that is about to be worked on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beginning {
@@ -146,6 +157,13 @@ pub trait CdcState: Send + Sync {
     /// # Errors
     /// As [`standing`](Self::standing).
     async fn unseen(&self, generation: i64, after: Option<&RecordKey>, limit: usize) -> Result<Vec<RecordKey>, Error>;
+
+    /// Of each table, how many records with an id at Nudj are among the [`unseen`](Self::unseen), and of how many that had one before
+    /// this generation.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    async fn shown(&self, generation: i64) -> Result<Vec<Shown>, Error>;
 
     /// Dead letters, oldest first.
     ///

@@ -135,6 +135,25 @@ macro_rules! impl_state {
                 Ok(rows.into_iter().map(|(table, key)| $crate::cdc::RecordKey { table, key }).collect())
             }
 
+            async fn shown(&self, generation: i64) -> Result<Vec<$crate::cdc::Shown>, $crate::Error> {
+                // What was begun once and is seen is new.
+                let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+                    "SELECT tbl, count(CASE WHEN seen < $2 THEN 1 END), count(*) FROM nudj_cdc_links \
+                     WHERE stream = $1 AND remote_id IS NOT NULL AND (seen < $2 OR times > 1) GROUP BY tbl ORDER BY tbl",
+                )
+                .bind(&self.stream)
+                .bind(generation)
+                .fetch_all(&self.pool)
+                .await
+                .map_err($crate::cdc::state::failed)?;
+                let shown = rows.into_iter().map(|(table, unseen, of)| $crate::cdc::Shown {
+                    table,
+                    unseen: u64::try_from(unseen).unwrap_or_default(),
+                    of: u64::try_from(of).unwrap_or_default(),
+                });
+                Ok(shown.collect())
+            }
+
             async fn dead_letters(&self, limit: usize) -> Result<Vec<$crate::cdc::DeadLetter>, $crate::Error> {
                 self.letters("SELECT id, reason, attempts, died_at, change FROM nudj_cdc_dead_letters \
                               WHERE stream = $1 ORDER BY died_at, id LIMIT $2", limit).await

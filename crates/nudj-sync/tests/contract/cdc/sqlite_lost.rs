@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use nudj_mock::Fault;
-use nudj_sync::cdc::MemoryState;
+use nudj_sync::cdc::{CdcConfig, MemoryState, Pipeline};
 
 use super::{
-    fixture::{builder, caught_up, users},
+    fixture::{builder, caught_up, config, users},
     sqlite::{Database, mock, named},
 };
 
@@ -41,7 +41,8 @@ async fn change_table_that_was_lost_is_made_up_for_by_a_snapshot_that_also_delet
     // Nobody notes any of this.
     database.run("DELETE FROM users WHERE id <= 5; UPDATE users SET display_name = 'second' WHERE id = 6").await;
     database.user(11).await;
-    let pipeline = database.start(&mock).await;
+    let half = CdcConfig { max_gone_share: 0.5, ..config() };
+    let pipeline = builder(database.source().await, database.state().await, &mock).config(half).start().unwrap();
     caught_up(&pipeline).await;
     let found = users(&mock);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["10", "11", "6", "7", "8", "9"]);
@@ -68,4 +69,58 @@ async fn deletion_found_by_a_snapshot_is_made_though_the_process_dies_before_it_
     caught_up(&pipeline).await;
     assert_eq!(users(&mock), named(&[("1", "first 1")]));
     assert_eq!(pipeline.status().snapshots, 0, "it went on where the other died");
+}
+
+/// Twenty users, and then a pipeline with the same state and another database, in which `sql` was run.
+async fn moved_to(sql: &str, share: f64) -> (Database, nudj_mock::MockNudj, Database, Pipeline) {
+    let (database, mock, other) = (Database::new().await, mock().await, Database::new().await);
+    for id in 1..=20 {
+        database.user(id).await;
+    }
+    let pipeline = database.start(&mock).await;
+    caught_up(&pipeline).await;
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+    other.run(sql).await;
+    let config = CdcConfig { max_gone_share: share, ..config() };
+    let builder = builder(other.source().await, database.state().await, &mock).config(config);
+    (database, mock, other, builder.start().unwrap())
+}
+
+async fn stands_still(pipeline: &Pipeline, why: &str) {
+    let told = |error: &Option<String>| error.as_ref().is_some_and(|error| error.contains(why));
+    let wait = pipeline.wait_for(|status| status.stream_failures >= 3 && told(&status.last_stream_error));
+    assert_eq!(tokio::time::timeout(Duration::from_secs(60), wait).await, Ok(true), "{:?}", pipeline.status());
+    let status = pipeline.status();
+    assert!(!status.caught_up && status.snapshots == 1, "{status:?}");
+}
+
+#[tokio::test]
+async fn database_without_the_table_takes_no_user_along() {
+    let (database, mock, _other, pipeline) = moved_to("DROP TABLE users", 1.0).await;
+    stands_still(&pipeline, "there is no table users, and 20 of its records are at Nudj").await;
+    assert_eq!(users(&mock).len(), 20);
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+    let pipeline = database.start(&mock).await;
+    caught_up(&pipeline).await;
+    assert_eq!(users(&mock).len(), 20);
+}
+
+const OTHERS: &str = "WITH RECURSIVE ids (id) AS (SELECT 101 UNION ALL SELECT id + 1 FROM ids WHERE id < 200)
+    INSERT INTO users SELECT id, 'u' || id || '@example.org', 'other' FROM ids";
+
+/// However many rows of its own it has.
+#[tokio::test]
+async fn database_with_other_rows_takes_no_user_along() {
+    let (_database, mock, _other, pipeline) = moved_to(OTHERS, 0.25).await;
+    stands_still(&pipeline, "20 of 20 records are gone").await;
+    let there = users(&mock);
+    assert!((1..=20).all(|id: u64| there.contains_key(&id.to_string())));
+}
+
+#[tokio::test]
+async fn rows_of_another_database_are_all_there_is_where_somebody_has_said_so() {
+    let (_database, mock, _other, pipeline) = moved_to(OTHERS, 1.0).await;
+    caught_up(&pipeline).await;
+    let there = users(&mock);
+    assert_eq!((there.len(), there.contains_key("1")), (100, false));
 }

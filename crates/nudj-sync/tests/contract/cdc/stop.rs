@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use nudj_mock::MockNudj;
 use nudj_sync::{
     Error,
-    cdc::{Beginning, CdcConfig, CdcState, DeadLetter, Known, MemoryState, Operation, Progress, RecordKey, Standing},
+    cdc::{
+        Beginning, CdcConfig, CdcState, DeadLetter, Known, MemoryState, Operation, Progress, RecordKey, Shown, Standing,
+    },
 };
 use serde_json::json;
 use tokio::sync::{Mutex, Notify};
@@ -55,6 +57,10 @@ impl CdcState for OneConnection {
 
     async fn unseen(&self, generation: i64, after: Option<&RecordKey>, limit: usize) -> Result<Vec<RecordKey>, Error> {
         self.state.unseen(generation, after, limit).await
+    }
+
+    async fn shown(&self, generation: i64) -> Result<Vec<Shown>, Error> {
+        self.state.shown(generation).await
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
