@@ -30,18 +30,21 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// `json_array("a", "b")` of `NEW`, `OLD` or the table itself.
+    /// `json_array("a", "b")` of `NEW`, `OLD` or the table itself. It must not fail, which would be the application's own write failing:
+    /// JSON has no bytes, and a column of any type may hold some.
     fn key_of(&self, row: &str) -> String {
-        let columns: Vec<String> = self.key.iter().map(|column| format!("{row}{}", identifier(column))).collect();
-        format!("json_array({})", columns.join(", "))
+        let columns = self.key.iter().map(|column| {
+            let column = format!("{row}{}", identifier(column));
+            format!("CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE {column} END")
+        });
+        format!("json_array({})", columns.collect::<Vec<_>>().join(", "))
     }
 
     pub(super) fn select_one(&self) -> String {
-        let equal = self
-            .key
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("{} = json_extract(?1, '$[{at}]')", identifier(column)));
+        let equal = self.key.iter().enumerate().map(|(at, column)| {
+            let noted = format!("json_extract(?1, '$[{at}]')");
+            format!("{} IN ({noted}, unhex({noted}))", identifier(column))
+        });
         format!("SELECT * FROM {} WHERE {}", identifier(&self.name), equal.collect::<Vec<_>>().join(" AND "))
     }
 
@@ -127,7 +130,7 @@ pub(super) async fn note_all(connection: &mut SqliteConnection, tables: &BTreeMa
 }
 
 async fn describe(connection: &mut SqliteConnection, name: &str) -> Result<Option<Table>, Error> {
-    let columns = sqlx::query("SELECT name, type, pk FROM pragma_table_info(?) ORDER BY pk")
+    let columns = sqlx::query("SELECT name, pk FROM pragma_table_info(?) ORDER BY pk")
         .bind(name)
         .fetch_all(connection)
         .await
@@ -140,14 +143,7 @@ async fn describe(connection: &mut SqliteConnection, name: &str) -> Result<Optio
         if column.try_get::<i64, _>("pk").map_err(local)? == 0 {
             continue;
         }
-        let declared: String = column.try_get("type").map_err(local)?;
         let column: String = column.try_get("name").map_err(local)?;
-        if declared.to_uppercase().contains("BLOB") {
-            return Err(unusable(
-                name,
-                &format!("its key column {column} is a BLOB; give it a key of text or numbers"),
-            ));
-        }
         key.push(column);
     }
     if key.is_empty() {

@@ -14,6 +14,8 @@ mod replay;
 #[cfg(feature = "cdc-sqlite")]
 mod sqlite;
 #[cfg(feature = "cdc-sqlite")]
+mod sqlite_keys;
+#[cfg(feature = "cdc-sqlite")]
 mod sqlite_lost;
 mod stop;
 mod under_load;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nudj_mock::{Fault, MockNudj};
-use nudj_sync::cdc::{CdcState as _, ChangeSource as _, Pipeline, SqliteSource, SqliteState};
+use nudj_sync::cdc::{CdcState as _, ChangeSource as _, Pipeline, Position, SqliteSource, SqliteState};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use super::{
@@ -47,7 +47,7 @@ impl Database {
         .await;
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("app.db")
     }
 
@@ -68,7 +68,7 @@ impl Database {
     }
 }
 
-async fn source(path: &Path) -> SqliteSource {
+pub(super) async fn source(path: &Path) -> SqliteSource {
     SqliteSource::open(path, ["users", "challenges", "late"]).await.unwrap().poll_interval(Duration::from_millis(5))
 }
 
@@ -82,14 +82,13 @@ pub(super) fn named(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 /// Waits until something has been written after the moment at which this was called.
-async fn settled(database: &Database, pipeline: &Pipeline) {
+pub(super) async fn settled(database: &Database, pipeline: &Pipeline) {
     let last: i64 = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'nudj_changes'")
         .fetch_one(&database.pool)
         .await
         .unwrap();
-    let reached = pipeline.wait_for(|status| {
-        status.position.as_ref().and_then(|position| position.as_str().parse().ok()).is_some_and(|at: i64| at >= last)
-    });
+    let seq = |position: &Position| position.as_str().split(':').next().and_then(|seq| seq.parse::<i64>().ok());
+    let reached = pipeline.wait_for(|status| status.position.as_ref().and_then(seq) >= Some(last));
     let done = tokio::time::timeout(Duration::from_secs(60), reached).await;
     assert_eq!(done, Ok(true), "{:?}", pipeline.status());
 }
