@@ -71,6 +71,7 @@ mod config;
 mod ended;
 mod feed;
 mod ledger;
+mod lenient;
 #[cfg(feature = "cdc-logical")]
 mod logical;
 mod mapping;

@@ -19,6 +19,8 @@ pub use self::sqlite::SqliteState;
 #[cfg(doc)]
 use super::Mapping;
 use super::change::{Change, Position, RecordKey};
+#[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
+use super::{change::Operation, lenient};
 use crate::Error;
 
 /// Where a stream stands.
@@ -165,7 +167,7 @@ pub trait CdcState: Send + Sync {
     /// As [`standing`](Self::standing).
     async fn shown(&self, generation: i64) -> Result<Vec<Shown>, Error>;
 
-    /// Dead letters, oldest first.
+    /// Dead letters, oldest first. One that cannot be read says so in its reason, and its change only names the record.
     ///
     /// # Errors
     /// As [`standing`](Self::standing).
@@ -180,7 +182,7 @@ pub trait CdcState: Send + Sync {
     /// Asks the pipeline to try a dead letter again; it stays until it got through. False when there is none of this id.
     ///
     /// # Errors
-    /// As [`standing`](Self::standing).
+    /// As [`standing`](Self::standing); [`Error::Corrupt`] where it cannot be read.
     async fn replay(&self, id: &str) -> Result<bool, Error>;
 
     /// Drops a dead letter for good. False when there is none of this id.
@@ -189,7 +191,7 @@ pub trait CdcState: Send + Sync {
     /// As [`standing`](Self::standing).
     async fn discard(&self, id: &str) -> Result<bool, Error>;
 
-    /// Dead letters that are asked for, oldest first.
+    /// Dead letters that are asked for, oldest first, without those that cannot be read.
     ///
     /// # Errors
     /// As [`standing`](Self::standing).
@@ -199,6 +201,26 @@ pub trait CdcState: Send + Sync {
 #[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
 fn failed(error: impl Into<crate::BoxError>) -> Error {
     Error::store("CDC state", error)
+}
+
+/// Id, reason, attempts, when, table, key, change.
+#[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
+type LetterRow = (String, String, i64, i64, String, String, String);
+
+/// A dead letter as it was kept, and whether its change can be read. One that cannot only names its record: it can be looked at and
+/// discarded, and holds up no other.
+#[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
+fn read_letter((id, reason, attempts, died_at, table, key, change): LetterRow) -> (DeadLetter, bool) {
+    let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    match lenient::change(&change) {
+        Ok(change) => (DeadLetter { id, reason, attempts, died_at, change }, true),
+        Err(error) => {
+            let reason = format!("{reason}; its change cannot be read ({error}), discard it");
+            let record = RecordKey { table, key };
+            let change = Change { record, operation: Operation::Snapshot, old: None, new: None, position: None };
+            (DeadLetter { id, reason, attempts, died_at, change }, false)
+        }
+    }
 }
 
 /// Hints are kept one a line, each once.

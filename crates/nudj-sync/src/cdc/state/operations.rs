@@ -155,8 +155,9 @@ macro_rules! impl_state {
             }
 
             async fn dead_letters(&self, limit: usize) -> Result<Vec<$crate::cdc::DeadLetter>, $crate::Error> {
-                self.letters("SELECT id, reason, attempts, died_at, change FROM nudj_cdc_dead_letters \
-                              WHERE stream = $1 ORDER BY died_at, id LIMIT $2", limit).await
+                let letters = self.letters("SELECT id, reason, attempts, died_at, tbl, record_key, change FROM nudj_cdc_dead_letters \
+                              WHERE stream = $1 ORDER BY died_at, id LIMIT $2", limit).await?;
+                Ok(letters.into_iter().map(|(letter, _)| letter).collect())
             }
 
             async fn dead_letter_count(&self) -> Result<u64, $crate::Error> {
@@ -169,6 +170,16 @@ macro_rules! impl_state {
             }
 
             async fn replay(&self, id: &str) -> Result<bool, $crate::Error> {
+                let kept = "SELECT change FROM nudj_cdc_dead_letters WHERE stream = $1 AND id = $2";
+                let kept: Option<String> = sqlx::query_scalar(kept)
+                    .bind(&self.stream)
+                    .bind(id)
+                    .fetch_optional(&self.pool)
+                    .await
+                    .map_err($crate::cdc::state::failed)?;
+                if let Some(Err(error)) = kept.map(|change| $crate::cdc::lenient::change(&change)) {
+                    return Err($crate::Error::corrupt("CDC state", format!("dead letter {id}: {error}; discard it")));
+                }
                 let changed = sqlx::query("UPDATE nudj_cdc_dead_letters SET asked = 1 WHERE stream = $1 AND id = $2")
                     .bind(&self.stream)
                     .bind(id)
@@ -185,27 +196,25 @@ macro_rules! impl_state {
             }
 
             async fn asked_for(&self, limit: usize) -> Result<Vec<$crate::cdc::DeadLetter>, $crate::Error> {
-                self.letters("SELECT id, reason, attempts, died_at, change FROM nudj_cdc_dead_letters \
-                              WHERE stream = $1 AND asked = 1 ORDER BY died_at, id LIMIT $2", limit).await
+                let letters = self.letters("SELECT id, reason, attempts, died_at, tbl, record_key, change FROM nudj_cdc_dead_letters \
+                              WHERE stream = $1 AND asked = 1 ORDER BY died_at, id LIMIT $2", limit).await?;
+                Ok(letters.into_iter().filter_map(|(letter, is_readable)| is_readable.then_some(letter)).collect())
             }
         }
 
         impl $state {
-            async fn letters(&self, sql: &'static str, limit: usize) -> Result<Vec<$crate::cdc::DeadLetter>, $crate::Error> {
-                let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(sql)
+            async fn letters(
+                &self,
+                sql: &'static str,
+                limit: usize,
+            ) -> Result<Vec<($crate::cdc::DeadLetter, bool)>, $crate::Error> {
+                let rows: Vec<$crate::cdc::state::LetterRow> = sqlx::query_as(sql)
                     .bind(&self.stream)
                     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
                     .fetch_all(&self.pool)
                     .await
                     .map_err($crate::cdc::state::failed)?;
-                let letters = rows.into_iter().map(|(id, reason, attempts, died_at, change)| {
-                    let change = serde_json::from_str(&change).map_err(|error| {
-                        $crate::Error::corrupt("CDC state", format!("dead letter {id}: {error}; discard it"))
-                    })?;
-                    let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
-                    Ok($crate::cdc::DeadLetter { id, reason, attempts, died_at, change })
-                });
-                letters.collect()
+                Ok(rows.into_iter().map($crate::cdc::state::read_letter).collect())
             }
         }
 

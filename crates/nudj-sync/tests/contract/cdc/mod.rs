@@ -3,6 +3,8 @@
 mod again;
 mod child;
 mod fixture;
+#[cfg(feature = "cdc-sqlite")]
+mod letters;
 #[cfg(feature = "cdc-logical")]
 mod logical;
 mod mapping;
