@@ -84,6 +84,12 @@ impl Change {
     }
 }
 
+/// FNV-1a: what is kept must be the same in every version of this program.
+#[must_use]
+pub(super) fn stable_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// The text of a key made of `values`: alone as it is, several as a JSON array.
 #[must_use]
 pub(super) fn key_text(values: &[Value]) -> String {

@@ -63,6 +63,8 @@ pipeline.stop(Duration::from_secs(10)).await;
 //!   [`Lag::bytes`], and call `LogicalSource::remove` when the stream is not wanted any more.
 //! - `REPLACE` in SQLite without `PRAGMA recursive_triggers = ON`: rows that it removes because of a UNIQUE column are removed
 //!   unseen. The page of `SqliteSource` says more.
+//! - State and tables in one database, and that put back to an earlier day: what was sent since is forgotten with it, and stays at
+//!   Nudj. Put back alone, the tables are noticed, even when they have written on.
 //! - A window smaller than the number of records that may be stuck at once: the stream waits for them.
 
 mod apply;

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
 
 use super::{
-    change::{Change, Operation, Position, RecordKey, Row, key_text},
+    change::{Change, Operation, Position, RecordKey, Row, key_text, stable_hash},
+    lenient,
     source::{Batch, ChangeSource, Lag, Resumed},
 };
 use crate::{Error, until::from_now};
@@ -29,6 +30,8 @@ pub struct PostgresSource {
     pool: PgPool,
     names: Vec<String>,
     at: Cursor,
+    /// The change that is kept though it is at Nudj.
+    kept: i64,
     poll_interval: Duration,
 }
 
@@ -38,17 +41,23 @@ struct Cursor {
     from: u64,
     upto: u64,
     id: i64,
+    /// When the change `id` was made, in microseconds: one of this number that was made at another time belongs to another past of
+    /// the database. Positions of earlier versions lack it.
+    at: Option<i64>,
 }
 
 impl Cursor {
     fn position(self) -> Position {
-        Position::new(format!("{}:{}:{}", self.from, self.upto, self.id))
+        let Self { from, upto, id, at } = self;
+        let at = at.map(|at| format!(":{at}")).unwrap_or_default();
+        Position::new(format!("{from}:{upto}:{id}{at}"))
     }
 
     fn read(position: &Position) -> Option<Self> {
         let mut parts = position.as_str().split(':');
         let (from, upto, id) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        (parts.next().is_none() && from <= upto).then_some(Self { from, upto, id })
+        let at = parts.next().map(str::parse).transpose().ok()?;
+        (parts.next().is_none() && from <= upto).then_some(Self { from, upto, id, at })
     }
 }
 
@@ -108,7 +117,7 @@ impl PostgresSource {
     /// schema of the search path when the pipeline starts.
     pub fn with_pool(pool: PgPool, tables: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let names = tables.into_iter().map(Into::into).collect();
-        Self { pool, names, at: Cursor::default(), poll_interval: Duration::from_millis(200) }
+        Self { pool, names, at: Cursor::default(), kept: 0, poll_interval: Duration::from_millis(200) }
     }
 
     /// How long to wait between looks when there is nothing new. Default 200 ms.
@@ -163,8 +172,8 @@ impl PostgresSource {
     async fn read(&mut self, limit: usize) -> Result<Batch, Error> {
         let mut batch = Batch::default();
         let rows = sqlx::query(
-            "SELECT id, tbl, op, record_key::text, old::text, new::text FROM nudj_changes \
-             WHERE xid >= $1::text::xid8 AND xid < $2::text::xid8 AND id > $3 ORDER BY id LIMIT $4",
+            "SELECT id, tbl, op, record_key::text, old::text, new::text, (extract(epoch FROM at) * 1000000)::int8 AS micros \
+             FROM nudj_changes WHERE xid >= $1::text::xid8 AND xid < $2::text::xid8 AND id > $3 ORDER BY id LIMIT $4",
         )
         .bind(self.at.from.to_string())
         .bind(self.at.upto.to_string())
@@ -181,12 +190,13 @@ impl PostgresSource {
                 .await
                 .map_err(local)?;
             let upto = upto.parse::<u64>().map_err(|error| Error::Local(error.into()))?;
-            self.at = Cursor { from: self.at.upto, upto: upto.max(self.at.upto), id: 0 };
+            self.at = Cursor { from: self.at.upto, upto: upto.max(self.at.upto), id: 0, at: None };
             return Ok(batch);
         }
         let mut at = self.at;
         for row in rows {
             at.id = row.try_get("id").map_err(local)?;
+            at.at = Some(row.try_get("micros").map_err(local)?);
             batch.position = Some(at.position());
             let op: String = row.try_get("op").map_err(local)?;
             let operation = match op.as_str() {
@@ -202,10 +212,10 @@ impl PostgresSource {
             };
             let table = row.try_get("tbl").map_err(local)?;
             let key: String = row.try_get("record_key").map_err(local)?;
-            let key: Vec<serde_json::Value> = parse(at.id, &key)?;
+            let key = lenient::key(&key).map_err(|error| unreadable(at.id, &error))?;
             let side = |name: &str| -> Result<Option<Row>, Error> {
                 let text: Option<String> = row.try_get(name).map_err(local)?;
-                text.map(|text| parse(at.id, &text)).transpose()
+                text.map(|text| lenient::row(&text).map_err(|error| unreadable(at.id, &error))).transpose()
             };
             let (old, new) = (side("old")?, side("new")?);
             batch.changes.push(Change {
@@ -229,15 +239,23 @@ impl ChangeSource for PostgresSource {
         if self.install(&mut transaction).await? {
             return Ok(Resumed::Lost);
         }
-        // A database that was put back to an earlier day has not come so far.
-        let is_ahead: bool = sqlx::query_scalar("SELECT $1::text::xid8 > pg_snapshot_xmax(pg_current_snapshot())")
-            .bind(at.upto.to_string())
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(local)?;
+        // A database that was put back to an earlier day has not come so far, or by another way.
+        let is_of_another_past: bool = sqlx::query_scalar(
+            "SELECT $1::text::xid8 > pg_snapshot_xmax(pg_current_snapshot()) OR $3 IS NOT NULL AND NOT EXISTS ( \
+                SELECT FROM nudj_changes WHERE id = $2 AND (extract(epoch FROM at) * 1000000)::int8 = $3)",
+        )
+        .bind(at.upto.to_string())
+        .bind(at.id)
+        .bind(at.at)
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(local)?;
         transaction.commit().await.map_err(local)?;
         self.at = at;
-        Ok(if is_ahead { Resumed::Lost } else { Resumed::Yes })
+        if self.kept == 0 {
+            self.kept = at.id;
+        }
+        Ok(if is_of_another_past { Resumed::Lost } else { Resumed::Yes })
     }
 
     async fn begin_snapshot(&mut self) -> Result<(), Error> {
@@ -258,7 +276,7 @@ impl ChangeSource for PostgresSource {
         let end = "INSERT INTO nudj_changes (tbl, op, record_key) VALUES ('', 'E', '[]')";
         sqlx::raw_sql(end).execute(&mut *transaction).await.map_err(local)?;
         transaction.commit().await.map_err(local)?;
-        self.at = Cursor::default();
+        (self.at, self.kept) = (Cursor::default(), 0);
         Ok(())
     }
 
@@ -288,20 +306,26 @@ impl ChangeSource for PostgresSource {
 
     async fn acknowledge(&mut self, upto: &Position) -> Result<(), Error> {
         let Some(at) = Cursor::read(upto) else { return Ok(()) };
-        sqlx::query("DELETE FROM nudj_changes WHERE xid < $1::text::xid8 OR (xid < $2::text::xid8 AND id <= $3)")
+        // All but the last, by which the position is known again.
+        let delete = "DELETE FROM nudj_changes \
+                      WHERE (xid < $1::text::xid8 OR (xid < $2::text::xid8 AND id <= $3)) AND id <> $3";
+        sqlx::query(delete)
             .bind(at.from.to_string())
             .bind(at.upto.to_string())
             .bind(at.id)
             .execute(&self.pool)
             .await
-            .map(drop)
-            .map_err(local)
+            .map_err(local)?;
+        self.kept = at.id;
+        Ok(())
     }
 
     async fn lag(&mut self) -> Result<Lag, Error> {
         let row = sqlx::query(
-            "SELECT count(*) AS waiting, extract(epoch FROM clock_timestamp() - min(at))::float8 AS age FROM nudj_changes",
+            "SELECT count(*) AS waiting, extract(epoch FROM clock_timestamp() - min(at))::float8 AS age \
+             FROM nudj_changes WHERE id <> $1",
         )
+        .bind(self.kept)
         .fetch_one(&self.pool)
         .await
         .map_err(local)?;
@@ -366,13 +390,8 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// FNV-1a: a trigger's name must be the same in every version of this program.
-fn stable_hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-fn parse<T: serde::de::DeserializeOwned>(id: i64, text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| Error::corrupt("change table", format!("note {id}: {error}")))
+fn unreadable(id: i64, error: &serde_json::Error) -> Error {
+    Error::corrupt("change table", format!("note {id}: {error}"))
 }
 
 fn local(error: sqlx::Error) -> Error {
@@ -387,8 +406,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn position_reads_back(from: u64, more in 0_u64..1000, id: i64) {
-            let cursor = Cursor { from, upto: from.saturating_add(more), id };
+        fn position_reads_back(from: u64, more in 0_u64..1000, id: i64, at: Option<i64>) {
+            let cursor = Cursor { from, upto: from.saturating_add(more), id, at };
             prop_assert_eq!(Cursor::read(&cursor.position()), Some(cursor));
         }
 

@@ -1,5 +1,6 @@
 //! SQLite: triggers note the key of each changed row in a table; the row is read when its change is handed out.
 
+mod place;
 mod rows;
 mod schema;
 
@@ -11,9 +12,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePool},
 };
 
-use self::schema::Table;
+use self::{place::Place, schema::Table};
 use super::{
     change::{Change, Operation, Position, RecordKey, Row, key_text},
+    lenient,
     source::{Batch, ChangeSource, Lag, Resumed},
 };
 use crate::{Error, until::from_now};
@@ -35,7 +37,7 @@ use crate::{Error, until::from_now};
 /// REPLACE over a row of the same key is a deletion and an insertion at Nudj too, so that its user is erased and made anew. Better
 /// is `INSERT .. ON CONFLICT .. DO UPDATE`, which needs neither, and a DELETE for the row that is in the way.
 ///
-/// Keys must be text or numbers; a table without a primary key, and one whose key is a BLOB, is refused.
+/// A table without a primary key is refused. Bytes in a key become text in hex, as in every column.
 #[derive(Debug)]
 pub struct SqliteSource {
     pool: SqlitePool,
@@ -43,6 +45,8 @@ pub struct SqliteSource {
     tables: BTreeMap<String, Table>,
     schema_version: Option<i64>,
     handed_out: i64,
+    /// The note that is kept though its change is at Nudj, as all before it are.
+    kept: i64,
     poll_interval: Duration,
 }
 
@@ -68,6 +72,7 @@ impl SqliteSource {
             tables: BTreeMap::new(),
             schema_version: None,
             handed_out: 0,
+            kept: 0,
             poll_interval: Duration::from_millis(200),
         }
     }
@@ -98,17 +103,19 @@ impl SqliteSource {
         self.keep_up().await?;
         // One transaction: notes and rows are of the same moment.
         let mut transaction = self.pool.begin().await.map_err(local)?;
-        let notes = sqlx::query("SELECT seq, tbl, op, record_key FROM nudj_changes WHERE seq > ? ORDER BY seq LIMIT ?")
-            .bind(self.handed_out)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(local)?;
-        let mut batch = Batch::default();
+        let notes =
+            sqlx::query("SELECT seq, tbl, op, record_key, at FROM nudj_changes WHERE seq > ? ORDER BY seq LIMIT ?")
+                .bind(self.handed_out)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .fetch_all(&mut *transaction)
+                .await
+                .map_err(local)?;
+        let (mut batch, mut handed_out) = (Batch::default(), self.handed_out);
         for note in notes {
-            let seq: i64 = note.try_get("seq").map_err(local)?;
+            let place = Place::of(&note)?;
             let op: String = note.try_get("op").map_err(local)?;
-            batch.position = Some(Position::new(seq.to_string()));
+            handed_out = place.seq;
+            batch.position = Some(place.position());
             if op == schema::SNAPSHOT_ENDS {
                 batch.snapshot_complete = true;
                 batch.missing = self.names.iter().filter(|name| !self.tables.contains_key(*name)).cloned().collect();
@@ -116,12 +123,10 @@ impl SqliteSource {
             }
             let table: String = note.try_get("tbl").map_err(local)?;
             let key: String = note.try_get("record_key").map_err(local)?;
-            batch.changes.extend(self.change(&mut transaction, table, &op, &key, seq).await?);
+            batch.changes.extend(self.change(&mut transaction, table, &op, &key, place).await?);
         }
         transaction.commit().await.map_err(local)?;
-        if let Some(seq) = batch.position.as_ref().and_then(read_position) {
-            self.handed_out = seq;
-        }
+        self.handed_out = handed_out;
         Ok(batch)
     }
 
@@ -132,13 +137,13 @@ impl SqliteSource {
         table: String,
         op: &str,
         key: &str,
-        seq: i64,
+        place: Place,
     ) -> Result<Option<Change>, Error> {
         let Some(known) = self.tables.get(&table) else { return Ok(None) };
-        let values: Vec<serde_json::Value> = serde_json::from_str(key)
-            .map_err(|error| Error::corrupt("change table", format!("note {seq}: {error}")))?;
+        let values = lenient::key(key)
+            .map_err(|error| Error::corrupt("change table", format!("note {}: {error}", place.seq)))?;
         let record = RecordKey { table, key: key_text(&values) };
-        let position = Some(Position::new(seq.to_string()));
+        let position = Some(place.position());
         let operation = match op {
             schema::DELETED => {
                 let old: Row = known.key.iter().cloned().zip(values).collect();
@@ -165,23 +170,18 @@ impl SqliteSource {
 impl ChangeSource for SqliteSource {
     async fn resume(&mut self, after: &Position) -> Result<Resumed, Error> {
         self.schema_version = None;
-        let Some(seq) = read_position(after) else { return Ok(Resumed::Lost) };
+        let Some(place) = Place::read(after) else { return Ok(Resumed::Lost) };
         let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'nudj_changes'")
             .fetch_one(&self.pool)
             .await
             .map_err(local)?;
-        if tables == 0 {
+        if tables == 0 || !place.is_in(&self.pool).await? {
             return Ok(Resumed::Lost);
         }
-        // Numbers are never given twice, so a farther one than was ever given means another file.
-        let last: Option<i64> = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'nudj_changes'")
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(local)?;
-        if last.unwrap_or_default() < seq {
-            return Ok(Resumed::Lost);
+        self.handed_out = place.seq;
+        if self.kept == 0 {
+            self.kept = place.seq;
         }
-        self.handed_out = seq;
         Ok(Resumed::Yes)
     }
 
@@ -191,7 +191,7 @@ impl ChangeSource for SqliteSource {
         self.tables = schema::install(&mut transaction, &self.names).await?;
         schema::note_all(&mut transaction, &self.tables).await?;
         transaction.commit().await.map_err(local)?;
-        self.handed_out = 0;
+        (self.handed_out, self.kept) = (0, 0);
         Ok(())
     }
 
@@ -206,16 +206,20 @@ impl ChangeSource for SqliteSource {
     }
 
     async fn acknowledge(&mut self, upto: &Position) -> Result<(), Error> {
-        let Some(seq) = read_position(upto) else { return Ok(()) };
-        let delete = sqlx::query("DELETE FROM nudj_changes WHERE seq <= ?").bind(seq);
-        delete.execute(&self.pool).await.map(drop).map_err(local)
+        let Some(Place { seq, .. }) = Place::read(upto) else { return Ok(()) };
+        // All but the last, by which the position is known again.
+        sqlx::query("DELETE FROM nudj_changes WHERE seq < ?").bind(seq).execute(&self.pool).await.map_err(local)?;
+        self.kept = seq;
+        Ok(())
     }
 
     async fn lag(&mut self) -> Result<Lag, Error> {
         self.keep_up().await?;
         let row = sqlx::query(
-            "SELECT count(*) AS waiting, (julianday('now') - julianday(min(at))) * 86400.0 AS age FROM nudj_changes",
+            "SELECT count(*) AS waiting, (julianday('now') - julianday(min(at))) * 86400.0 AS age \
+             FROM nudj_changes WHERE seq > ?",
         )
+        .bind(self.kept)
         .fetch_one(&self.pool)
         .await
         .map_err(local)?;
@@ -223,10 +227,6 @@ impl ChangeSource for SqliteSource {
         let age: Option<f64> = row.try_get("age").map_err(local)?;
         Ok(Lag { changes: u64::try_from(waiting).ok(), bytes: None, seconds: Some(age.unwrap_or_default().max(0.0)) })
     }
-}
-
-fn read_position(position: &Position) -> Option<i64> {
-    position.as_str().parse().ok()
 }
 
 fn local(error: sqlx::Error) -> Error {

@@ -11,6 +11,8 @@ mod mapping;
 mod outage;
 #[cfg(feature = "cdc-postgres")]
 mod postgres;
+#[cfg(feature = "cdc-postgres")]
+mod postgres_lost;
 #[cfg(feature = "cdc-sqlite")]
 mod replay;
 #[cfg(feature = "cdc-sqlite")]

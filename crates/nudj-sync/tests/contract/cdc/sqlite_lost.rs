@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use nudj_mock::Fault;
-use nudj_sync::cdc::{CdcConfig, MemoryState, Pipeline};
+use nudj_sync::cdc::{CdcConfig, ChangeSource as _, MemoryState, Pipeline, Position, Resumed};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use super::{
     fixture::{builder, caught_up, config, users},
-    sqlite::{Database, mock, named},
+    sqlite::{Database, mock, named, settled, source},
 };
 
 #[tokio::test]
@@ -123,4 +124,58 @@ async fn rows_of_another_database_are_all_there_is_where_somebody_has_said_so() 
     caught_up(&pipeline).await;
     let there = users(&mock);
     assert_eq!((there.len(), there.contains_key("1")), (100, false));
+}
+
+/// It has come as far as before, by another way.
+#[tokio::test]
+async fn database_that_was_put_back_and_has_written_on_is_noticed() {
+    let (database, mock, folder) = (Database::new().await, mock().await, tempfile::tempdir().unwrap());
+    for id in 1..=20 {
+        database.user(id).await;
+    }
+    let pipeline = database.start(&mock).await;
+    caught_up(&pipeline).await;
+    let backup = folder.path().join("backup.db");
+    database.run(format!("VACUUM INTO '{}'", backup.display())).await;
+    for id in 21..=23 {
+        database.user(id).await;
+    }
+    settled(&database, &pipeline).await;
+    assert!(pipeline.stop(Duration::from_secs(5)).await);
+
+    let restored = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&backup)).await.unwrap();
+    for id in 101..=110 {
+        let insert = format!("INSERT INTO users VALUES ({id}, 'u{id}@example.org', 'later')");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&restored).await.unwrap();
+    }
+    let pipeline = builder(source(&backup).await, database.state().await, &mock).start().unwrap();
+    caught_up(&pipeline).await;
+    let expected: Vec<u64> = (1..=20).chain(101..=110).collect();
+    let mut there: Vec<u64> = users(&mock).keys().map(|id| id.parse().unwrap()).collect();
+    there.sort_unstable();
+    assert_eq!((there, pipeline.status().snapshots), (expected, 1));
+}
+
+#[tokio::test]
+async fn place_is_known_again_by_its_note_and_one_of_an_earlier_version_by_its_number() {
+    let database = Database::new().await;
+    database.user(1).await;
+    let mut first = database.source().await;
+    first.begin_snapshot().await.unwrap();
+    let position = first.next(10).await.unwrap().position.unwrap();
+    first.acknowledge(&position).await.unwrap();
+    assert_eq!(first.lag().await.unwrap().changes, Some(0));
+    let (number, note) = position.as_str().split_once(':').unwrap();
+    let wanted = [
+        (position.as_str(), Resumed::Yes),
+        (number, Resumed::Yes),
+        (&format!("{number}:{}", note.chars().rev().collect::<String>()), Resumed::Lost),
+        (&format!("1:{note}"), Resumed::Lost),
+        ("77", Resumed::Lost),
+    ];
+    for (text, resumed) in wanted {
+        let mut source = database.source().await;
+        assert_eq!(source.resume(&Position::new(text)).await.unwrap(), resumed, "{text}");
+        assert_eq!(source.lag().await.unwrap().changes.filter(|_| resumed == Resumed::Yes).unwrap_or(0), 0, "{text}");
+    }
 }
