@@ -1,12 +1,21 @@
 //! PostgreSQL without replication rights: triggers, a change table, and a cursor that no running transaction can slip behind.
 
+mod cursor;
+mod schema;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
+use sqlx::{PgPool, Row as _};
 
+#[cfg(feature = "cdc-logical")]
+pub(super) use self::schema::{identifier, literal};
+use self::{
+    cursor::Cursor,
+    schema::{install, key_of, lock, note_all},
+};
 use super::{
-    change::{Change, Operation, Position, RecordKey, Row, key_text, stable_hash},
+    change::{Change, Operation, Position, RecordKey, Row, key_text},
     lenient,
     source::{Batch, ChangeSource, Lag, Resumed},
 };
@@ -35,71 +44,6 @@ pub struct PostgresSource {
     poll_interval: Duration,
 }
 
-/// Everything below `from` was handed out, and of `from..upto` the changes up to `id`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Cursor {
-    from: u64,
-    upto: u64,
-    id: i64,
-    /// When the change `id` was made, in microseconds: one of this number that was made at another time belongs to another past of
-    /// the database. Positions of earlier versions lack it.
-    at: Option<i64>,
-}
-
-impl Cursor {
-    fn position(self) -> Position {
-        let Self { from, upto, id, at } = self;
-        let at = at.map(|at| format!(":{at}")).unwrap_or_default();
-        Position::new(format!("{from}:{upto}:{id}{at}"))
-    }
-
-    fn read(position: &Position) -> Option<Self> {
-        let mut parts = position.as_str().split(':');
-        let (from, upto, id) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        let at = parts.next().map(str::parse).transpose().ok()?;
-        (parts.next().is_none() && from <= upto).then_some(Self { from, upto, id, at })
-    }
-}
-
-/// One function serves all tables: its arguments are the columns of the key.
-const SETUP: &str = "SELECT pg_advisory_xact_lock(4815162342108151);
-CREATE TABLE IF NOT EXISTS nudj_changes (
-    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    tbl TEXT NOT NULL,
-    op TEXT NOT NULL,
-    record_key JSONB NOT NULL,
-    old JSONB,
-    new JSONB,
-    at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
-);
-CREATE INDEX IF NOT EXISTS nudj_changes_xid ON nudj_changes (xid, id);
-CREATE INDEX IF NOT EXISTS nudj_changes_record ON nudj_changes (tbl, record_key, id);
-CREATE OR REPLACE FUNCTION nudj_cdc_note() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path FROM CURRENT AS $body$
-DECLARE
-    was JSONB; is_now JSONB; was_key JSONB; now_key JSONB;
-BEGIN
-    IF TG_OP <> 'INSERT' THEN
-        was := to_jsonb(OLD);
-        was_key := (SELECT jsonb_agg(was -> k ORDER BY n) FROM unnest(TG_ARGV[1:]) WITH ORDINALITY AS a (k, n));
-    END IF;
-    IF TG_OP <> 'DELETE' THEN
-        is_now := to_jsonb(NEW);
-        now_key := (SELECT jsonb_agg(is_now -> k ORDER BY n) FROM unnest(TG_ARGV[1:]) WITH ORDINALITY AS a (k, n));
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO nudj_changes (tbl, op, record_key, old) VALUES (TG_ARGV[0], 'D', was_key, was);
-    ELSIF TG_OP = 'UPDATE' AND was_key <> now_key THEN
-        INSERT INTO nudj_changes (tbl, op, record_key, old) VALUES (TG_ARGV[0], 'D', was_key, was);
-        INSERT INTO nudj_changes (tbl, op, record_key, new) VALUES (TG_ARGV[0], 'I', now_key, is_now);
-    ELSE
-        INSERT INTO nudj_changes (tbl, op, record_key, old, new)
-        VALUES (TG_ARGV[0], left(TG_OP, 1), now_key, was, is_now);
-    END IF;
-    RETURN NULL;
-END $body$";
-
 /// Where a stretch from `$1` may end: not above a running transaction, and not between two changes of one record that were made in
 /// the other order than their transactions began.
 const STRETCH: &str = "WITH RECURSIVE bound (upto, step) AS (
@@ -125,43 +69,6 @@ impl PostgresSource {
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;
         self
-    }
-
-    /// Makes what is missing; true when the change table was not there.
-    async fn install(&self, connection: &mut PgConnection) -> Result<bool, Error> {
-        let is_new: bool = sqlx::query_scalar("SELECT to_regclass('nudj_changes') IS NULL")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(local)?;
-        if is_new {
-            sqlx::raw_sql(SETUP).execute(&mut *connection).await.map_err(local)?;
-        }
-        for name in &self.names {
-            let Some(key) = key_of(connection, name).await? else { continue };
-            let arguments: Vec<String> = std::iter::once(name).chain(&key).map(|text| literal(text)).collect();
-            let arguments = arguments.join(", ");
-            let trigger = format!("nudj_cdc_{:016x}", stable_hash(&arguments));
-            let there: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass($1) AND tgname = $2)",
-            )
-            .bind(name)
-            .bind(&trigger)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(local)?;
-            if there {
-                continue;
-            }
-            lock(connection, name).await?;
-            let create = format!(
-                "CREATE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW \
-                 EXECUTE FUNCTION nudj_cdc_note({arguments})",
-                identifier(name)
-            );
-            sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *connection).await.map_err(local)?;
-            note_all(connection, name, &key).await?;
-        }
-        Ok(is_new)
     }
 
     async fn missing(&self) -> Result<Vec<String>, Error> {
@@ -236,7 +143,7 @@ impl ChangeSource for PostgresSource {
     async fn resume(&mut self, after: &Position) -> Result<Resumed, Error> {
         let Some(at) = Cursor::read(after) else { return Ok(Resumed::Lost) };
         let mut transaction = self.pool.begin().await.map_err(local)?;
-        if self.install(&mut transaction).await? {
+        if install(&mut transaction, &self.names).await? {
             return Ok(Resumed::Lost);
         }
         // A database that was put back to an earlier day has not come so far, or by another way.
@@ -268,7 +175,7 @@ impl ChangeSource for PostgresSource {
                 tables.push((name, key));
             }
         }
-        self.install(&mut transaction).await?;
+        install(&mut transaction, &self.names).await?;
         sqlx::raw_sql("DELETE FROM nudj_changes").execute(&mut *transaction).await.map_err(local)?;
         for (name, key) in tables {
             note_all(&mut transaction, name, &key).await?;
@@ -335,87 +242,10 @@ impl ChangeSource for PostgresSource {
     }
 }
 
-/// Writers of the table wait from here on. Ours is the side that gives up, long before the server would look for a deadlock and
-/// might pick a writer; the pipeline tries again.
-async fn lock(connection: &mut PgConnection, name: &str) -> Result<(), Error> {
-    let lock = format!("SET LOCAL lock_timeout = '100ms'; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", identifier(name));
-    sqlx::raw_sql(AssertSqlSafe(lock)).execute(connection).await.map(drop).map_err(local)
-}
-
-/// The columns of the primary key in their order; `None` where there is no such table.
-async fn key_of(connection: &mut PgConnection, name: &str) -> Result<Option<Vec<String>>, Error> {
-    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(name)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(local)?;
-    if !there {
-        return Ok(None);
-    }
-    let key: Vec<String> = sqlx::query_scalar(
-        "SELECT a.attname::text FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, n) \
-         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
-         WHERE i.indrelid = to_regclass($1) AND i.indisprimary ORDER BY k.n",
-    )
-    .bind(name)
-    .fetch_all(connection)
-    .await
-    .map_err(local)?;
-    if key.is_empty() {
-        return Err(Error::Local(
-            format!("table {name} cannot be captured: it has no primary key; declare one").into(),
-        ));
-    }
-    Ok(Some(key))
-}
-
-async fn note_all(connection: &mut PgConnection, name: &str, key: &[String]) -> Result<(), Error> {
-    let columns: Vec<String> = key.iter().map(|column| format!("to_jsonb(t) -> {}", literal(column))).collect();
-    let note = format!(
-        "INSERT INTO nudj_changes (tbl, op, record_key, new) SELECT {}, 'S', jsonb_build_array({}), to_jsonb(t) FROM {} t",
-        literal(name),
-        columns.join(", "),
-        identifier(name)
-    );
-    sqlx::raw_sql(AssertSqlSafe(note)).execute(connection).await.map(drop).map_err(local)
-}
-
-/// `schema.table` is two names.
-pub(super) fn identifier(name: &str) -> String {
-    let parts = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
-    parts.collect::<Vec<_>>().join(".")
-}
-
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 fn unreadable(id: i64, error: &serde_json::Error) -> Error {
     Error::corrupt("change table", format!("note {id}: {error}"))
 }
 
 fn local(error: sqlx::Error) -> Error {
     Error::Local(error.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn position_reads_back(from: u64, more in 0_u64..1000, id: i64, at: Option<i64>) {
-            let cursor = Cursor { from, upto: from.saturating_add(more), id, at };
-            prop_assert_eq!(Cursor::read(&cursor.position()), Some(cursor));
-        }
-
-        #[test]
-        fn no_text_is_taken_for_more_than_it_is(text in ".{0,40}") {
-            if let Some(cursor) = Cursor::read(&Position::new(text)) {
-                prop_assert!(cursor.from <= cursor.upto);
-            }
-        }
-    }
 }
