@@ -30,8 +30,8 @@ pub struct CdcConfig {
     #[serde(with = "humantime_serde")]
     pub give_up_after: Duration,
     /// Of a hundred records of a table, how many are deleted at Nudj because a snapshot did not show them, as a share; one always
-    /// is. Beyond it none is, and the stream stands still with [`Error::TooManyGone`]: another database under the same state would
-    /// else take everything along. Deletions that the source reports are not counted. More than 0, and 1 for no bound. Default 0.25.
+    /// is. Beyond it none is, and the stream stands still and the status says why: another database under the same state would else
+    /// take everything along. Deletions that the source reports are not counted. More than 0, and 1 for no bound. Default 0.25.
     pub max_gone_share: f64,
     /// The first wait after a failure; doubled each time, 50 to 100 % of it. More than 0. Default 200 ms.
     #[serde(with = "humantime_serde")]

@@ -202,7 +202,7 @@ impl Feed {
             }
             if *unseen > config.most_gone(*of) {
                 let [gone, of] = [*unseen, *of].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-                return Err(Error::TooManyGone { gone, of });
+                return Err(Error::Local(format!("table {table}: {}", Error::TooManyGone { gone, of }).into()));
             }
         }
         Ok(())

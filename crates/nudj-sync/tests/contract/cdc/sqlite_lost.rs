@@ -113,7 +113,7 @@ const OTHERS: &str = "WITH RECURSIVE ids (id) AS (SELECT 101 UNION ALL SELECT id
 #[tokio::test]
 async fn database_with_other_rows_takes_no_user_along() {
     let (_database, mock, _other, pipeline) = moved_to(OTHERS, 0.25).await;
-    stands_still(&pipeline, "20 of 20 records are gone").await;
+    stands_still(&pipeline, "table users: 20 of 20 records are gone").await;
     let there = users(&mock);
     assert!((1..=20).all(|id: u64| there.contains_key(&id.to_string())));
 }
