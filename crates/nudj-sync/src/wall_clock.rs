@@ -20,7 +20,7 @@ impl WallClock for SystemClock {
 }
 
 /// Its time in milliseconds since 1970, and 0 for what was before.
-#[cfg(any(feature = "bidirectional", feature = "event"))]
+#[cfg(any(feature = "bidirectional", feature = "event", feature = "cdc-sqlite", feature = "cdc-postgres"))]
 pub(crate) fn millis(clock: &dyn WallClock) -> i64 {
     let since = clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -1,11 +1,8 @@
 //! One change, until it got through, is a dead letter, or the pipeline stops.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::UNIX_EPOCH,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use parking_lot::Mutex;
@@ -19,7 +16,7 @@ use super::{
     state::{CdcState, DeadLetter},
     verdict::{Blame, Tries, Verdict, verdict},
 };
-use crate::{Error, Remote, RemoteError, RemoteErrorKind, WallClock};
+use crate::{Error, Remote, RemoteError, RemoteErrorKind, WallClock, wall_clock::millis};
 
 pub(super) struct Shared {
     pub(super) remote: Arc<dyn Remote>,
@@ -117,12 +114,11 @@ impl Shared {
         let change = item.change.clone();
         tracing::warn!(record = %change.record, %error, attempts, "a change is put aside; it can be replayed");
         self.ledger.bury(&change.record);
-        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Outcome::Buried(DeadLetter {
             id: change.record.to_string(),
             reason: error.to_string(),
             attempts,
-            died_at: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            died_at: millis(&*self.clock),
             change,
         })
     }

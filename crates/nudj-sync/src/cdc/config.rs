@@ -64,24 +64,20 @@ impl CdcConfig {
     /// # Errors
     /// [`Error::Config`] names the field.
     pub fn validate(&self) -> Result<(), Error> {
-        let checks = [
-            ("cdc.concurrency", (1..=1000).contains(&self.concurrency), "must be 1 to 1000"),
-            ("cdc.window", (1..=1_000_000).contains(&self.window), "must be 1 to 1000000"),
-            ("cdc.batch", (1..=10_000).contains(&self.batch), "must be 1 to 10000"),
-            ("cdc.look_every", !self.look_every.is_zero(), "must be more than 0"),
-            ("cdc.max_attempts", self.max_attempts >= 1, "must be 1 or more"),
+        Error::first_wrong(&[
+            ((1..=1000).contains(&self.concurrency), "cdc.concurrency", "must be 1 to 1000"),
+            ((1..=1_000_000).contains(&self.window), "cdc.window", "must be 1 to 1000000"),
+            ((1..=10_000).contains(&self.batch), "cdc.batch", "must be 1 to 10000"),
+            (!self.look_every.is_zero(), "cdc.look_every", "must be more than 0"),
+            (self.max_attempts >= 1, "cdc.max_attempts", "must be 1 or more"),
             (
-                "cdc.max_gone_share",
                 self.max_gone_share > 0.0 && self.max_gone_share <= 1.0,
+                "cdc.max_gone_share",
                 "must be more than 0 and at most 1",
             ),
-            ("cdc.base_delay", !self.base_delay.is_zero(), "must be more than 0"),
-            ("cdc.max_delay", self.max_delay >= self.base_delay, "must be base_delay or more"),
-        ];
-        match checks.into_iter().find(|(_, good, _)| !good) {
-            Some((field, _, problem)) => Err(Error::config(field, problem)),
-            None => Ok(()),
-        }
+            (!self.base_delay.is_zero(), "cdc.base_delay", "must be more than 0"),
+            (self.max_delay >= self.base_delay, "cdc.max_delay", "must be base_delay or more"),
+        ])
     }
 
     /// How many of so many records may be deleted in one go.
