@@ -4,7 +4,7 @@ use config::{Environment, File, FileFormat};
 use nudj_tower::round_robin::OutlierConfig;
 use serde_json::Value;
 
-use super::Config;
+use super::{Config, without_password};
 use crate::Error;
 
 /// A configuration and what was odd about where it came from.
@@ -92,9 +92,9 @@ fn read(builder: config::ConfigBuilder<config::builder::DefaultState>) -> Result
     let value: Value = builder
         .build()
         .and_then(config::Config::try_deserialize)
-        .map_err(|error| Error::config("config", error.to_string().trim().to_owned()))?;
+        .map_err(|error| Error::config("config", without_passwords(error.to_string().trim())))?;
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let (path, problem) = (error.path().to_string(), error.inner().to_string());
+        let (path, problem) = (error.path().to_string(), without_passwords(&error.inner().to_string()));
         // serde names an unknown field in its text and the table around it in the path.
         let unknown = problem.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
         let field = match (path.as_str(), unknown) {
@@ -104,6 +104,12 @@ fn read(builder: config::ConfigBuilder<config::builder::DefaultState>) -> Result
         };
         Error::config(field, problem)
     })
+}
+
+/// What is wrong with a file may be told by quoting it.
+fn without_passwords(text: &str) -> String {
+    let lines = text.lines().map(|line| if line.contains("://") { without_password(line) } else { line.to_owned() });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The field that a variable would be for, as it stands in [`field_names`].

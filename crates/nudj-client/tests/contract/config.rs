@@ -105,6 +105,10 @@ fn a_password_in_an_endpoint_is_printed_nowhere() {
         let printed = format!("{:?}", Client::builder().endpoint(endpoint));
         assert!(!printed.contains("ter2") && printed.contains("[REDACTED]@"), "{printed}");
     }
+    for text in ["endpoints = 'https://user:hunter2@a.example'", "endpoints = [\n 'https://user:hunter2@a.example"] {
+        let error = Config::from_toml(text).unwrap_err().to_string();
+        assert!(!error.contains("hunter2") && error.contains("[REDACTED]@a.example"), "{error}");
+    }
     let config = Config::with_endpoints(["https://a.example"]);
     assert!(format!("{config:?}").contains("endpoints: [\"https://a.example\"], auth: AuthConfig"), "{config:?}");
 }
