@@ -2,11 +2,14 @@
 
 /// The error with its causes, each once: many repeat their source in their own text. Eight at most, as a chain may be endless.
 pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source()).take(7);
-    causes.fold(error.to_string(), |text, cause| {
+    let mut text = String::new();
+    for cause in std::iter::successors(Some(error), |error| error.source()).take(8) {
         let cause = cause.to_string();
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-    })
+        if !text.contains(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    text
 }
 
 #[cfg(test)]

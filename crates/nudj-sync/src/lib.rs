@@ -35,7 +35,7 @@ pub mod request_response;
     feature = "cdc-postgres"
 ))]
 mod backoff;
-#[cfg(any(feature = "cdc-sqlite", feature = "cdc-postgres"))]
+#[cfg(any(feature = "event", feature = "cdc-sqlite", feature = "cdc-postgres"))]
 mod causes;
 mod error;
 pub mod remote;

@@ -65,6 +65,21 @@ impl Cleaning {
         let due = writes % CLEAN_EVERY == CLEAN_EVERY - 1 && !self.0.running.swap(true, Ordering::AcqRel);
         due.then(|| Cleaner(Arc::clone(&self.0)))
     }
+
+    /// Counts a write or a delete, and cleans in the background every few hundred of them.
+    fn spawn_if_due<F>(&self, clean: impl FnOnce() -> F)
+    where
+        F: Future<Output = Result<(), sqlx::Error>> + Send + 'static,
+    {
+        if let Some(turn) = self.due() {
+            let cleaning = clean();
+            tokio::spawn(async move {
+                // Its failure is seen by the next operation; the rows wait for the next cleaning.
+                let _ = cleaning.await;
+                drop(turn);
+            });
+        }
+    }
 }
 
 impl Drop for Cleaner {

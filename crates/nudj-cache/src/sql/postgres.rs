@@ -183,16 +183,11 @@ impl PostgresLevel {
         transaction.commit().await
     }
 
-    /// In the background, every few hundred writes and deletes.
     fn clean_if_due(&self) {
-        if let Some(turn) = self.cleaning.due() {
+        self.cleaning.spawn_if_due(|| {
             let level = self.clone();
-            tokio::spawn(async move {
-                // Its failure is seen by the next operation; the rows wait for the next cleaning.
-                let _ = level.clean().await;
-                drop(turn);
-            });
-        }
+            async move { level.clean().await }
+        });
     }
 
     async fn clean(&self) -> Result<(), sqlx::Error> {

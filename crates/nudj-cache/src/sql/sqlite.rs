@@ -146,16 +146,11 @@ impl SqliteLevel {
         Ok(())
     }
 
-    /// In the background, every few hundred writes and deletes.
     fn clean_if_due(&self) {
-        if let Some(turn) = self.cleaning.due() {
+        self.cleaning.spawn_if_due(|| {
             let level = self.clone();
-            tokio::spawn(async move {
-                // Its failure is seen by the next operation; the rows wait for the next cleaning.
-                let _ = level.clean().await;
-                drop(turn);
-            });
-        }
+            async move { level.clean().await }
+        });
     }
 
     /// Removes what has expired and what is too much.

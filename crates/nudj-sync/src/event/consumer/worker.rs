@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::counters::Counters;
+use crate::causes::with_causes;
 use crate::event::handler::{Handlers, Subscription};
 use crate::event::schedule::{is_one_too_many, pause};
 use crate::event::{
@@ -250,14 +251,7 @@ fn checked(follow_ups: Vec<Event>) -> Result<Vec<Event>, Failure> {
 fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     const LONGEST: usize = 2000;
 
-    let mut text = String::new();
-    for cause in std::iter::successors(Some(error), |error| error.source()).take(8) {
-        let cause = cause.to_string();
-        // Many errors repeat their source in their own text.
-        if !text.contains(&cause) {
-            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
-        }
-    }
+    let mut text = with_causes(error);
     let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     text.truncate(end);
     // PostgreSQL has no text with this character.
