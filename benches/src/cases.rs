@@ -19,7 +19,7 @@ use nudj_tower::{
 };
 use tower::{Layer, Service, ServiceBuilder};
 
-use crate::{Body, Fused, Immediate, Watch, request};
+use crate::{Body, Fused, Immediate, Watch, request, ten_layers};
 
 /// Who measures: is shown every case once, with its service built.
 pub trait Cases {
@@ -106,6 +106,7 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
     let client = Client::builder().config(config.clone()).token("token").build_over(Immediate)?;
     cases.case("the whole stack", &plain, client.service());
     cases.case("the same, fused by hand", &plain, Fused::new(Immediate)?);
+    cases.case("the same, fused, through ten layers", &plain, Fused::new(ten_layers(Immediate))?);
     type Start = fn() -> Result<Watch, BoxError>;
     let watches: [(_, Start); 3] = [
         ("the whole stack, an observer without a recorder", || Ok(Watch::no_recorder())),

@@ -5,11 +5,13 @@ mod cases;
 pub mod count;
 mod fused;
 mod immediate;
+mod layered;
 mod watched;
 
 pub use self::{
     cases::{Cases, each, free_quota},
     fused::Fused,
     immediate::{Body, Immediate, request},
+    layered::ten_layers,
     watched::Watch,
 };

@@ -54,12 +54,12 @@ impl Watch {
         Self { observer: None, subscriber: Some(Dispatch::new(tracing_subscriber::registry())), kept: None }
     }
 
-    /// Metrics, and the spans of this share of the traces, to the collector at `origin`.
+    /// Metrics and spans to the collector at `origin`, else as configured.
     ///
     /// # Errors
     /// Outside of a runtime.
-    pub fn otlp(origin: String, sample: f64) -> Result<Self, BoxError> {
-        let otlp = Otlp::start(OtlpConfig { endpoint: origin, sample, ..OtlpConfig::default() })?;
+    pub fn otlp(origin: String, config: OtlpConfig) -> Result<Self, BoxError> {
+        let otlp = Otlp::start(OtlpConfig { endpoint: origin, ..config })?;
         let observer = otlp.observer().clone();
         Ok(Self { observer: Some(observer), subscriber: None, kept: Some(Kept::Otlp(Box::new(otlp))) })
     }

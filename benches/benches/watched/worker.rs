@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use http_body_util::BodyExt;
 use nudj_benches::{Watch, free_quota, request};
 use nudj_client::{Client, Config};
+use nudj_observe::otlp::OtlpConfig;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{runtime::Builder, task::JoinSet, time::Instant};
 use tower::Service;
@@ -28,7 +29,7 @@ pub(crate) enum Who {
     NoRecorder,
     Prometheus,
     Otlp,
-    OtlpTenth,
+    OtlpAll,
     SpansKept,
 }
 
@@ -39,7 +40,7 @@ impl Who {
         Self::NoRecorder,
         Self::Prometheus,
         Self::Otlp,
-        Self::OtlpTenth,
+        Self::OtlpAll,
         Self::SpansKept,
     ];
 
@@ -49,8 +50,8 @@ impl Who {
             Self::Nobody | Self::NobodyAgain => return Ok(None),
             Self::NoRecorder => Watch::no_recorder(),
             Self::Prometheus => Watch::prometheus()?,
-            Self::Otlp => Watch::otlp(origin, 1.0)?,
-            Self::OtlpTenth => Watch::otlp(origin, 0.1)?,
+            Self::Otlp => Watch::otlp(origin, OtlpConfig::default())?,
+            Self::OtlpAll => Watch::otlp(origin, OtlpConfig { spans_per_second: 0, ..OtlpConfig::default() })?,
             Self::SpansKept => Watch::spans(),
         }))
     }
@@ -63,8 +64,8 @@ impl fmt::Display for Who {
             Self::NobodyAgain => "nobody again",
             Self::NoRecorder => "an observer, no recorder",
             Self::Prometheus => "metrics for Prometheus",
-            Self::Otlp => "metrics and all spans by OTLP",
-            Self::OtlpTenth => "metrics and a tenth of spans by OTLP",
+            Self::Otlp => "metrics and spans by OTLP",
+            Self::OtlpAll => "metrics and all spans by OTLP, however many",
             Self::SpansKept => "spans kept by tracing-subscriber",
         })
     }

@@ -8,7 +8,7 @@ use hyper_util::{
     client::legacy::{Client as Legacy, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use nudj_benches::{Body, Fused, free_quota, request};
+use nudj_benches::{Body, Fused, free_quota, request, ten_layers};
 use nudj_client::{Client, Config, transport::Hyper};
 use tower::{Service, ServiceBuilder, ServiceExt, retry::Policy};
 
@@ -58,6 +58,7 @@ pub(crate) fn contenders(protocol: Protocol, address: SocketAddr) -> Result<Vec<
         of("raw, with the stack's headers", raw_with_headers(protocol, address)?),
         of("our transport alone", transport(protocol, address)?),
         of("the stack's work, fused by hand", fused(protocol, address, "pool")?),
+        of("the same, through ten layers", fused_below_layers(protocol, address)?),
         of("the whole stack", ours(protocol, address, "pool")?),
         of("the stack's work fused, legacy transport", fused(protocol, address, "legacy")?),
         of("the whole stack, legacy transport", ours(protocol, address, "legacy")?),
@@ -116,6 +117,12 @@ fn transport(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> 
 fn fused(protocol: Protocol, address: SocketAddr, transport: &str) -> Result<Call, BoxError> {
     let service = Fused::new(Hyper::new(&configured(protocol, address, transport)?.http)?)?;
     Ok(through(service, absolute(address)?))
+}
+
+/// The same, and what it takes a call to pass through as many layers as the stack has.
+fn fused_below_layers(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
+    let transport = Hyper::new(&configured(protocol, address, "pool")?.http)?;
+    Ok(through(Fused::new(ten_layers(transport))?, absolute(address)?))
 }
 
 /// A call to a service that is always ready, and whose clone is cheap.

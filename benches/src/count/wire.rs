@@ -24,12 +24,13 @@ use nudj_client::{
     config::{HttpConfig, Transport},
     transport::Hyper,
 };
+use nudj_observe::otlp::OtlpConfig;
 use nudj_tower::BoxError;
 use tokio::net::TcpListener;
 use tower::Service;
 
 use super::floor::{Bare, BareShared};
-use crate::{Body, Cases, Fused, Watch, free_quota, request};
+use crate::{Body, Cases, Fused, Watch, free_quota, request, ten_layers};
 
 /// The answer: 200 bytes.
 const ANSWER: [u8; 200] = [b'x'; 200];
@@ -121,6 +122,8 @@ pub(super) fn each(cases: &mut impl Cases, address: SocketAddr) -> Result<(), Bo
     cases.case("wire: connections in a bare Vec", &absolute, Bare::new(address));
     cases.case("wire: our transport alone", &absolute, Hyper::new(&http_config("auto")?)?);
     cases.case("wire: the stack's work, fused by hand", &absolute, Fused::new(Hyper::new(&http_config("auto")?)?)?);
+    let below = ten_layers(Hyper::new(&http_config("auto")?)?);
+    cases.case("wire: the stack's work, fused, through ten layers", &absolute, Fused::new(below)?);
 
     let raw = Legacy::builder(TokioExecutor::new()).http2_only(true).build(connector);
     cases.case("wire, HTTP/2: raw hyper-util", &absolute, Raw(raw));
@@ -144,7 +147,9 @@ pub(super) fn each(cases: &mut impl Cases, address: SocketAddr) -> Result<(), Bo
 
     let watched = "wire: the whole stack, metrics and spans sent";
     if cases.wants(watched) {
-        let watch = Watch::otlp(format!("http://{address}"), 1.0)?;
+        // The costliest there is: a share of the spans would be another one in each run.
+        let all = OtlpConfig { spans_per_second: 0, ..OtlpConfig::default() };
+        let watch = Watch::otlp(format!("http://{address}"), all)?;
         let mut config = Config::with_endpoints([format!("http://{address}")]);
         config.rate_limit = free_quota();
         let client = watch.client().config(config).token("token").build()?;

@@ -1,6 +1,9 @@
 use std::{fmt, sync::Arc};
 
-use nudj_tower::observe::{Event, Observer};
+use nudj_tower::{
+    CallContext,
+    observe::{Event, Observer},
+};
 
 /// Tells several observers: a client takes one.
 ///
@@ -36,8 +39,8 @@ impl Observer for Fanout {
         self.0.iter().any(|observer| observer.is_on())
     }
 
-    fn traces(&self) -> bool {
-        self.0.iter().any(|observer| observer.traces())
+    fn traces(&self, call: &CallContext) -> bool {
+        self.0.iter().any(|observer| observer.traces(call))
     }
 }
 
@@ -63,7 +66,7 @@ mod tests {
             self.is_on
         }
 
-        fn traces(&self) -> bool {
+        fn traces(&self, _: &CallContext) -> bool {
             self.traces
         }
     }
@@ -73,7 +76,7 @@ mod tests {
         let of = |pairs: [(bool, bool); 2]| {
             let fanout =
                 Fanout::new(pairs.map(|(is_on, traces)| Arc::new(Says { is_on, traces }) as Arc<dyn Observer>));
-            (fanout.is_on(), fanout.traces())
+            (fanout.is_on(), fanout.traces(&CallContext::new()))
         };
         assert_eq!(of([(false, false), (false, false)]), (false, false));
         assert_eq!(of([(false, true), (true, false)]), (true, true));

@@ -59,7 +59,8 @@ pub mod timeout;
 pub use self::{
     config::ConfigError,
     context::{
-        Call, CallContext, CallFacts, CallSpan, HttpRequest, InvalidTraceparent, Route, SpanId, TraceContext, TraceId,
+        Attempts, Call, CallContext, CallFacts, CallSpan, HttpRequest, InvalidTraceparent, Route, SpanId, TraceContext,
+        TraceId,
     },
     endpoint::{Availability, Available, Refused, TryCall},
     exponential::{Exponential, Jitter},

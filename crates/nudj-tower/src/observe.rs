@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::Method;
 use tokio::time::Instant;
 
-use crate::{CallContext, SpanId, classify::Outcome};
+use crate::{Attempts, CallContext, SpanId, classify::Outcome};
 
 /// Receives what the layers report. Called on the call's own path: count, and return; do not block.
 pub trait Observer: Send + Sync + 'static {
@@ -19,8 +19,9 @@ pub trait Observer: Send + Sync + 'static {
         true
     }
 
-    /// Whether it wants [`Event::SpanEnded`]: without anybody who does, no times and ids of attempts are kept. Asked once an attempt.
-    fn traces(&self) -> bool {
+    /// Whether it wants to know of this call's attempts what a trace shows: without anybody who does, no times and ids are kept. The metrics
+    /// layer asks when the call begins, by when the correlation layer around it has settled its trace; without one, each attempt asks.
+    fn traces(&self, _call: &CallContext) -> bool {
         false
     }
 }
@@ -48,6 +49,10 @@ pub enum Event<'a> {
         error: Option<&'a str>,
         /// From start to end, waits and backoff included.
         duration: Duration,
+        /// When it ended.
+        at: Instant,
+        /// Its attempts that have ended; `None` where nobody [`traces`](Observer::traces) it.
+        attempts: Option<&'a Attempts>,
     },
     /// One try at an endpoint ended.
     AttemptEnded {
@@ -115,36 +120,46 @@ pub enum Event<'a> {
         /// How long the new one is valid.
         valid_for: Option<Duration>,
     },
-    /// A call or an attempt ended, as a trace shows it. Only told where somebody [`traces`](Observer::traces).
-    SpanEnded(EndedSpan<'a>),
+    /// An attempt ended of which no call's end will tell: there is no metrics layer around it, or the call has ended before. Only told
+    /// where somebody [`traces`](Observer::traces).
+    AttemptTraced {
+        /// The call.
+        context: &'a CallContext,
+        /// The attempt.
+        attempt: &'a TracedAttempt,
+    },
 }
 
-/// A call or an attempt that has ended, with its place in the trace that the call's context names.
+/// An attempt that has ended, with its place in the trace that the call's context names.
 #[derive(Clone, Debug)]
-pub struct EndedSpan<'a> {
-    /// The call.
-    pub context: &'a CallContext,
-    /// Which attempt of the call it is; `None` for the call itself, whose ids its context knows.
-    pub attempt: Option<AttemptId>,
+pub struct TracedAttempt {
+    /// The span id that its request carried in `traceparent`.
+    pub id: SpanId,
+    /// How often the request had been sent before.
+    pub resends: u32,
     /// As in [`Event::CallEnded`].
-    pub method: Option<&'static str>,
+    pub method: &'static str,
     /// The status of the answer, where there was one.
     pub status: Option<u16>,
-    /// The kind of failure in OpenTelemetry's `error.type` manner; `cancelled` for what was dropped.
-    pub error: Option<&'a str>,
+    /// The kind of failure where there was no answer, in OpenTelemetry's `error.type` manner; `cancelled` for what was dropped.
+    pub error: Option<&'static str>,
+    /// Where it went.
+    pub went: Went,
     /// When it began.
     pub start: Instant,
     /// When it ended.
     pub end: Instant,
 }
 
-/// Tells an attempt from the others of its call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttemptId {
-    /// The span id that its request carried in `traceparent`.
-    pub id: SpanId,
-    /// How often the request had been sent before.
-    pub resends: u32,
+/// Where an attempt went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Went {
+    /// To no endpoint: it was refused before.
+    Nowhere,
+    /// Where the call was last.
+    Last,
+    /// To the endpoint of this name, and the call has been elsewhere since.
+    To(Arc<str>),
 }
 
 /// An optional observer, cheap to clone and free to call when there is none.
@@ -169,10 +184,16 @@ impl Observers {
         self.0.as_ref().is_some_and(|observer| observer.is_on())
     }
 
-    /// Whether anybody wants to know of spans.
+    /// Tells this observer from others; 0 where there is none.
+    #[cfg(any(feature = "attempt", feature = "metrics"))]
+    pub(crate) fn id(&self) -> usize {
+        self.0.as_ref().map_or(0, |observer| Arc::as_ptr(observer).addr())
+    }
+
+    /// Whether anybody wants to know of this call's attempts.
     #[must_use]
-    pub fn traces(&self) -> bool {
-        self.0.as_ref().is_some_and(|observer| observer.traces())
+    pub fn traces(&self, call: &CallContext) -> bool {
+        self.0.as_ref().is_some_and(|observer| observer.traces(call))
     }
 
     /// Tells the observer, if there is one; `event` is only made then.
@@ -205,16 +226,16 @@ pub(crate) const UNKNOWN_METHOD: &str = "_OTHER";
 /// The method, or [`UNKNOWN_METHOD`].
 #[cfg(any(feature = "attempt", feature = "correlation", feature = "metrics"))]
 pub(crate) fn method_name(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "HEAD" => "HEAD",
-        "OPTIONS" => "OPTIONS",
-        "TRACE" => "TRACE",
-        "CONNECT" => "CONNECT",
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
         _ => UNKNOWN_METHOD,
     }
 }

@@ -220,7 +220,7 @@ impl Observer for Collector {
     fn observe(&self, event: &Event<'_>) {
         let now = Instant::now;
         match *event {
-            Event::CallEnded { context, method, outcome, status, error, duration } => {
+            Event::CallEnded { context, method, outcome, status, error, duration, .. } => {
                 self.call_ended(&CallEnd { context, method, outcome, status, error, duration });
             }
             Event::AttemptEnded { endpoint, outcome } => {

@@ -70,7 +70,10 @@ mod watched;
 #[cfg(any(feature = "prometheus", feature = "otlp"))]
 pub(crate) use self::breakers::STATES;
 #[cfg(feature = "otlp")]
-pub(crate) use self::{calls::Server, observer::WeakObserver};
+pub(crate) use self::{
+    calls::Server,
+    observer::{TracedCall, Tracer, WeakObserver},
+};
 pub use self::{
     catalogue::{ALL, BUCKETS, Kind, Metric},
     observer::MetricsObserver,

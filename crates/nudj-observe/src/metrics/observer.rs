@@ -11,11 +11,12 @@ use std::{
 
 use metrics::{Counter, Gauge, Histogram, Label, Recorder};
 use nudj_tower::{
-    CallFacts,
+    Attempts, CallContext, CallFacts,
     classify::{ERROR_KINDS, Outcome},
-    observe::{Event, Observer, Observers},
+    observe::{Event, Observer, TracedAttempt},
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{
     amplification::Amplification,
@@ -40,12 +41,37 @@ pub(super) struct Inner {
     pub(super) endpoints: Endpoints,
     pub(super) sources: Sources,
     calls: Calls,
-    /// Who writes spans, if anybody.
-    spans: Observers,
+    /// Who writes traces, if anybody.
+    tracer: Option<Arc<dyn Tracer>>,
     /// There from when a recorder is.
     plain: OnceLock<Plain>,
     totals: Totals,
     amplification: Mutex<Amplification>,
+}
+
+/// Who writes traces.
+pub(crate) trait Tracer: Send + Sync {
+    /// Whether the call's trace is to be written.
+    fn wants(&self, facts: &CallFacts<'_>) -> bool;
+
+    /// A call ended.
+    fn call_ended(&self, facts: &CallFacts<'_>, call: &TracedCall<'_>);
+
+    /// An attempt ended of which no call's end tells.
+    fn attempt_ended(&self, facts: &CallFacts<'_>, attempt: &TracedAttempt);
+}
+
+/// A call that has ended, as a trace shows it.
+#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "nobody else writes spans"))]
+pub(crate) struct TracedCall<'a> {
+    pub(crate) method: Option<&'static str>,
+    pub(crate) status: Option<u16>,
+    /// Where there was no answer.
+    pub(crate) error: Option<&'a str>,
+    pub(crate) duration: Duration,
+    pub(crate) end: Instant,
+    /// Such as had ended by then.
+    pub(crate) attempts: &'a Attempts,
 }
 
 /// What has no names of its own.
@@ -75,29 +101,29 @@ impl MetricsObserver {
     /// the first call after that finds it.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(Meter::new(None), Observers::default())
+        Self::with(Meter::new(None), None)
     }
 
     /// Counts into `recorder` alone.
     #[must_use]
     pub fn over(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
-        Self::with(Meter::new(Some(recorder)), Observers::default())
+        Self::with(Meter::new(Some(recorder)), None)
     }
 
-    /// Counts into `recorder`, and tells `spans` of what has ended.
+    /// Counts into `recorder`, and tells `tracer` of what has ended.
     #[cfg(feature = "otlp")]
-    pub(crate) fn tracing(recorder: Arc<dyn Recorder + Send + Sync>, spans: Arc<dyn Observer>) -> Self {
-        Self::with(Meter::new(Some(recorder)), Observers::shared(spans))
+    pub(crate) fn tracing(recorder: Arc<dyn Recorder + Send + Sync>, tracer: Arc<dyn Tracer>) -> Self {
+        Self::with(Meter::new(Some(recorder)), Some(tracer))
     }
 
-    fn with(meter: Meter, spans: Observers) -> Self {
+    fn with(meter: Meter, tracer: Option<Arc<dyn Tracer>>) -> Self {
         let observer = Self(Arc::new(Inner {
             meter,
             breakers: Breakers::default(),
             endpoints: Endpoints::default(),
             sources: Sources::default(),
             calls: Calls::default(),
-            spans,
+            tracer,
             plain: OnceLock::new(),
             totals: Totals::default(),
             amplification: Mutex::default(),
@@ -184,7 +210,6 @@ impl Inner {
                 let labels = vec![Label::new("provider", provider), Label::new("result", result)];
                 meter.counter(&REFRESHES, labels).increment(1);
             }
-            Event::SpanEnded(ref ended) => self.spans.tell(|| Event::SpanEnded(ended.clone())),
             _ => {}
         }
     }
@@ -234,20 +259,32 @@ impl Observer for MetricsObserver {
         self.0.plain().is_some()
     }
 
-    fn traces(&self) -> bool {
-        self.0.spans.traces()
+    fn traces(&self, call: &CallContext) -> bool {
+        self.0.tracer.as_ref().is_some_and(|tracer| call.with_facts(|facts| tracer.wants(facts)))
     }
 
     fn observe(&self, event: &Event<'_>) {
         let (inner, plain) = (&*self.0, self.0.plain());
         match *event {
             Event::CallStarted { .. } => _ = inner.totals.started.fetch_add(1, Relaxed),
-            Event::CallEnded { context, method, outcome, status, error, duration } => context.with_facts(|facts| {
-                inner.totals.ended(facts.tries);
-                if plain.is_some() {
-                    inner.call_ended(facts, method, how_it_ended(outcome, status, error), duration);
+            Event::CallEnded { context, method, outcome, status, error, duration, at: end, attempts } => {
+                context.with_facts(|facts| {
+                    inner.totals.ended(facts.tries);
+                    if plain.is_some() {
+                        inner.call_ended(facts, method, how_it_ended(outcome, status, error), duration);
+                    }
+                    if let (Some(tracer), Some(attempts)) = (&inner.tracer, attempts) {
+                        let error = if outcome.is_none() { Some("cancelled") } else { error };
+                        let error = error.filter(|_| status.is_none());
+                        tracer.call_ended(facts, &TracedCall { method, status, error, duration, end, attempts });
+                    }
+                });
+            }
+            Event::AttemptTraced { context, attempt } => {
+                if let Some(tracer) = &inner.tracer {
+                    context.with_facts(|facts| tracer.attempt_ended(facts, attempt));
                 }
-            }),
+            }
             ref event => {
                 if let Some(plain) = plain {
                     inner.count(event, plain);
@@ -281,7 +318,6 @@ impl fmt::Debug for Inner {
 #[cfg(all(test, feature = "prometheus"))]
 mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
-    use nudj_tower::CallContext;
 
     use super::*;
 
@@ -295,8 +331,10 @@ mod tests {
             status: Some(200),
             error: None,
             duration: Duration::ZERO,
+            at: Instant::now(),
+            attempts: None,
         };
-        assert!(!observer.is_on() && !observer.traces());
+        assert!(!observer.is_on() && !observer.traces(&context));
         (0..3).for_each(|_| observer.observe(&Event::CallStarted { context: &context }));
         observer.observe(&end());
         observer.refresh();

@@ -25,11 +25,14 @@ pub struct OtlpConfig {
     /// The longest one export may take, and the last one at shutdown. Default 10 s; not 0.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// How many ended spans may wait for their export; more are dropped. Default 2048; not 0.
+    /// How many ended spans may wait for their export; more are dropped. Default 2048; at least 2, for a call and its attempt.
     pub queue: usize,
     /// The share of traces to export of those that begin here, 0 to 1, decided by the trace's id. One that began elsewhere is exported
     /// when its `traceparent` says it is sampled. Default 1: all.
     pub sample: f64,
+    /// About how many spans a second are exported of the traces that begin here: while there would be more, a smaller share of them is. Those
+    /// that began elsewhere are not counted. Default 2000; 0 for any number.
+    pub spans_per_second: u32,
 }
 
 /// Headers whose values nobody sees.
@@ -69,6 +72,7 @@ impl Default for OtlpConfig {
             timeout: Duration::from_secs(10),
             queue: 2048,
             sample: 1.0,
+            spans_per_second: 2000,
         }
     }
 }
@@ -84,12 +88,13 @@ impl OtlpConfig {
             let problem = "plain http would show the headers to the network; use https, or set allow_http = true";
             return Err(ConfigError::new("endpoint", problem));
         }
-        for (field, is_zero) in
-            [("interval", self.interval.is_zero()), ("timeout", self.timeout.is_zero()), ("queue", self.queue == 0)]
-        {
+        for (field, is_zero) in [("interval", self.interval.is_zero()), ("timeout", self.timeout.is_zero())] {
             if is_zero {
                 return Err(ConfigError::new(field, "must be more than 0"));
             }
+        }
+        if self.queue < 2 {
+            return Err(ConfigError::new("queue", "must be at least 2"));
         }
         if !(0.0..=1.0).contains(&self.sample) {
             return Err(ConfigError::new("sample", "must be 0 to 1"));

@@ -3,6 +3,8 @@
 //! Field numbers: <https://github.com/open-telemetry/opentelemetry-proto>, `trace.proto` and `common.proto`. The tests read it with the
 //! published messages.
 
+use std::ops::Range;
+
 /// The facts of a span that every span has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts<'a> {
@@ -21,6 +23,7 @@ pub(super) struct Facts<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    Internal = 1,
     Server = 2,
     Client = 3,
 }
@@ -149,45 +152,88 @@ pub(super) struct Ids {
     pub(super) end: u64,
 }
 
-/// Where a parent would begin.
-const UP_TO_PARENT: usize = 18 + 10 + 9 + 9;
+/// How many bytes a span's own fields take, but for the parent.
+const OWN: usize = 18 + 10 + 9 + 9;
+const PARENT: usize = 10;
+const CORRELATION_ID: &str = "correlation_id";
 
-impl Ids {
-    /// The fields in one piece, and how much of it there is.
-    fn written(&self) -> ([u8; UP_TO_PARENT + 10], usize) {
-        let mut head = [0; UP_TO_PARENT + 10];
-        head[..2].copy_from_slice(&[1 << 3 | BYTES, 16]);
-        head[2..18].copy_from_slice(&self.trace_id.to_be_bytes());
-        head[18..20].copy_from_slice(&[2 << 3 | BYTES, 8]);
-        head[20..28].copy_from_slice(&self.id.to_be_bytes());
-        head[28] = 7 << 3 | FIXED64;
-        head[29..37].copy_from_slice(&self.start.to_le_bytes());
-        head[37] = 8 << 3 | FIXED64;
-        head[38..46].copy_from_slice(&self.end.to_le_bytes());
-        let Some(parent) = self.parent else { return (head, UP_TO_PARENT) };
-        head[46..48].copy_from_slice(&[4 << 3 | BYTES, 8]);
-        head[48..].copy_from_slice(&parent.to_be_bytes());
-        (head, UP_TO_PARENT + 10)
+/// Spans of an export with all that such spans have in common. What each has of its own stands at places that are known, and is filled in
+/// once they have been copied.
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    /// Each with its tag and length.
+    written: Vec<u8>,
+    spans: Vec<Place>,
+    /// Where the correlation id stands.
+    id: Option<Range<usize>>,
+}
+
+/// Where the own fields of a span are.
+#[derive(Debug)]
+struct Place {
+    own: usize,
+    has_parent: bool,
+}
+
+impl Form {
+    /// Adds a span with these `fields`, and a correlation id of so many bytes if there is one; no more than one span has one.
+    pub(super) fn span(&mut self, has_parent: bool, fields: &[u8], id_length: Option<usize>) {
+        let mut rest = Vec::from(fields);
+        if let Some(length) = id_length {
+            Out(&mut rest).text(CORRELATION_ID, &"-".repeat(length));
+        }
+        let length = if has_parent { OWN + PARENT } else { OWN };
+        Out(&mut self.written).length(2, length + rest.len());
+        self.spans.push(Place { own: self.written.len(), has_parent });
+        self.written.extend_from_slice(&[0; OWN + PARENT][..length]);
+        self.written.extend_from_slice(&rest);
+        if let Some(length) = id_length {
+            let end = self.written.len();
+            self.id = Some(end - length..end);
+        }
+    }
+
+    /// Appends the spans. Parents and id must be there, or not, as they are in the form.
+    pub(super) fn append(&self, bytes: &mut Vec<u8>, ids: &[Ids], correlation_id: Option<&[u8]>) {
+        let start = bytes.len();
+        bytes.extend_from_slice(&self.written);
+        let Some(written) = bytes.get_mut(start..) else { return };
+        for (place, ids) in self.spans.iter().zip(ids) {
+            let Some((own, rest)) = written.get_mut(place.own..).and_then(<[u8]>::split_first_chunk_mut) else {
+                continue;
+            };
+            *own = ids.written();
+            if let Some((parent, _)) = rest.split_first_chunk_mut().filter(|_| place.has_parent) {
+                *parent = written_parent(ids.parent.unwrap_or_default());
+            }
+        }
+        if let (Some(place), Some(id)) = (&self.id, correlation_id)
+            && let Some(place) = written.get_mut(place.clone()).filter(|place| place.len() == id.len())
+        {
+            place.copy_from_slice(id);
+        }
     }
 }
 
-const CORRELATION_ID: &str = "correlation_id";
-
-/// Appends a span of an export: its own fields, those of its shape, and the correlation id if it has one.
-pub(super) fn span_of_shape(bytes: &mut Vec<u8>, ids: &Ids, shape: &[u8], correlation_id: Option<&str>) {
-    let (head, length) = ids.written();
-    let attribute = |id: &str| {
-        let any = 1 + varint_len(id.len() as u64) + id.len();
-        let key_value = 1 + 1 + CORRELATION_ID.len() + 1 + varint_len(any as u64) + any;
-        1 + varint_len(key_value as u64) + key_value
-    };
-    let mut out = Out(bytes);
-    out.length(2, length + shape.len() + correlation_id.map_or(0, attribute));
-    out.0.extend_from_slice(&head[..length]);
-    out.0.extend_from_slice(shape);
-    if let Some(id) = correlation_id {
-        out.text(CORRELATION_ID, id);
+impl Ids {
+    fn written(&self) -> [u8; OWN] {
+        let mut own = [0; OWN];
+        own[..2].copy_from_slice(&[1 << 3 | BYTES, 16]);
+        own[2..18].copy_from_slice(&self.trace_id.to_be_bytes());
+        own[18..20].copy_from_slice(&[2 << 3 | BYTES, 8]);
+        own[20..28].copy_from_slice(&self.id.to_be_bytes());
+        own[28] = 7 << 3 | FIXED64;
+        own[29..37].copy_from_slice(&self.start.to_le_bytes());
+        own[37] = 8 << 3 | FIXED64;
+        own[38..].copy_from_slice(&self.end.to_le_bytes());
+        own
     }
+}
+
+fn written_parent(id: u64) -> [u8; PARENT] {
+    let mut parent = [4 << 3 | BYTES, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    parent[2..].copy_from_slice(&id.to_be_bytes());
+    parent
 }
 
 fn varint_len(value: u64) -> usize {
@@ -272,24 +318,30 @@ mod tests {
     }
 
     #[test]
-    fn a_span_of_a_shape_has_its_own_fields_those_of_the_shape_and_its_correlation_id() {
-        let mut shape = Vec::new();
-        Out(&mut shape).name("GET", None);
-        for (parent, id) in [(None, None), (Some(9), Some("id-1")), (Some(9), Some(&*"x".repeat(128)))] {
-            let ids = Ids { trace_id: 7, id: 8, parent, start: 1, end: 2 };
-            let mut spans = Vec::new();
-            span_of_shape(&mut spans, &ids, &shape, id);
-            span_of_shape(&mut spans, &ids, &shape, None);
+    fn a_span_of_a_form_has_its_own_fields_those_of_the_form_and_its_correlation_id() {
+        let mut name = Vec::new();
+        Out(&mut name).name("GET", None);
+        for (parent, id) in
+            [(None, None), (None, Some("")), (Some(9), Some("id-1")), (Some(9), Some(&*"x".repeat(128)))]
+        {
+            let (mut form, mut spans) = (Form::default(), Vec::new());
+            form.span(false, &name, None);
+            form.span(parent.is_some(), &name, id.map(str::len));
+            for number in [7, 9] {
+                let first = Ids { trace_id: 1 << 64, id: number, parent: None, start: 1, end: 2 };
+                form.append(&mut spans, &[first, Ids { id: number + 1, parent, ..first }], id.map(str::as_bytes));
+            }
             let request = ExportTraceServiceRequest::decode(&export(&[], &[], &spans)[..]).unwrap();
-            let [span, second] = &request.resource_spans[0].scope_spans[0].spans[..] else {
-                panic!("two: {request:?}")
-            };
-            assert_eq!(
-                (span.trace_id[15], span.span_id[7], span.parent_span_id.len()),
-                (7, 8, if parent.is_some() { 8 } else { 0 })
-            );
-            assert_eq!((span.start_time_unix_nano, span.end_time_unix_nano, span.name.as_str()), (1, 2, "GET"));
-            assert_eq!((span.attributes.len(), second.attributes.len()), (usize::from(id.is_some()), 0));
+            let spans = &request.resource_spans[0].scope_spans[0].spans;
+            assert_eq!(spans.len(), 4, "{request:?}");
+            for (span, number) in spans.iter().zip([7, 8, 9, 10]) {
+                let (parent, id) = if number % 2 == 0 { (parent, id) } else { (None, None) };
+                assert_eq!((span.trace_id[7], span.span_id[7]), (1, number));
+                assert_eq!(span.parent_span_id, parent.map_or(Vec::new(), |id: u64| id.to_be_bytes().into()));
+                assert_eq!((span.start_time_unix_nano, span.end_time_unix_nano, span.name.as_str()), (1, 2, "GET"));
+                let found = span.attributes.first().map(|found| found.value.clone().unwrap().value.unwrap());
+                assert_eq!(found, id.map(|id| Value::StringValue(id.to_owned())));
+            }
         }
     }
 

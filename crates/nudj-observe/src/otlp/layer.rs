@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 use super::{
     encode::{Facts, Kind, Out},
-    traces::Sampling,
+    sampling::Sampling,
     waiting::Waiting,
 };
 
@@ -25,7 +25,7 @@ use super::{
 #[derive(Clone)]
 pub struct SpanLayer {
     waiting: Arc<Waiting>,
-    sampling: Sampling,
+    sampling: Arc<Sampling>,
 }
 
 /// What is known of a span that has not ended.
@@ -47,7 +47,7 @@ struct Fields {
 }
 
 impl SpanLayer {
-    pub(super) fn new(waiting: Arc<Waiting>, sampling: Sampling) -> Self {
+    pub(super) fn new(waiting: Arc<Waiting>, sampling: Arc<Sampling>) -> Self {
         Self { waiting, sampling }
     }
 }
@@ -91,7 +91,8 @@ where
             end: clock.unix_nanos(end),
             error: fields.error.as_deref(),
         };
-        self.waiting.push(facts, |out| out.0.extend_from_slice(&fields.attributes));
+        let attributes = |out: &mut Out<'_>| out.0.extend_from_slice(&fields.attributes);
+        self.waiting.push(facts, attributes, fields.parent.is_none());
     }
 }
 

@@ -21,8 +21,9 @@
 //! # What is sent
 //!
 //! All metrics of [`metrics`](crate::metrics): OpenTelemetry's by its own names (`http.client.request.duration`), ours without
-//! `_seconds` and `_total`, which Prometheus wants and a collector adds again (`nudj_api_requests`). A span for each call, one below it for each
-//! attempt, whose id is the one in the request's `traceparent`, and with [`Otlp::layer`] one for each call that came in, so that a trace
+//! `_seconds` and `_total`, which Prometheus wants and a collector adds again (`nudj_api_requests`). A span for each call, an internal one by
+//! the conventions, so that nobody counts it as a request; one below it for each attempt, whose id is the one in the request's
+//! `traceparent`; and with [`Otlp::layer`] one for each call that came in, so that a trace
 //! goes on at both sides. Calls and attempts come from the observer, without `tracing`: what they cost does not depend on a
 //! subscriber. Other spans are left to other layers.
 //!
@@ -36,6 +37,11 @@
 //! its `traceparent` says that it is sampled. All of a trace is, or nothing. What goes over the wire does not change by it: a trace
 //! that begins here is sent as sampled, so that the other side decides for itself.
 //!
+//! There is a bound as well, [`OtlpConfig::spans_per_second`], since a client that makes a hundred thousand calls a second would write thirty
+//! megabytes of spans in each. While there would be more, a smaller share of the traces that begin here is exported; it is found anew with each
+//! export, a few seconds apart at most while the collector answers, and [`Otlp::share`] tells it. Only of a trace that is under way at that
+//! moment a part may be missing.
+//!
 //! # Bounds
 //!
 //! Spans that have ended wait in a queue of [`OtlpConfig::queue`], and are sent every 5 s or when half of it is full, at the latest at
@@ -46,8 +52,8 @@
 //!
 //! # Cost
 //!
-//! A span is written in its final form into the queue's memory, some 250 bytes, which is sent as it is. What metrics and all spans take
-//! of a client's calls per second is measured on the benchmarks' page. A thread for the exports was tried: on two cores that a client and
+//! A call and its attempts are written in their final form into the queue's memory, some 310 bytes for the two, which is sent as it is. What
+//! metrics and spans take of a client's calls per second is measured on the benchmarks' page. A thread for the exports was tried: on two cores that a client and
 //! its server shared, it took one call in a hundred more.
 //!
 //! # Mistakes to avoid
@@ -64,6 +70,7 @@ mod message;
 mod pipeline;
 mod recorder;
 mod rejected;
+mod sampling;
 mod shapes;
 mod traces;
 mod transport;

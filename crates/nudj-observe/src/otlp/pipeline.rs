@@ -19,7 +19,8 @@ use super::{
     message::{self, ExportMetrics, ResourceMetrics, ScopeMetrics},
     recorder::Totals,
     rejected::Rejected,
-    traces::{Sampling, Traces},
+    sampling::{Pace, Sampling},
+    traces::Traces,
     transport::Sender,
     waiting::{Waiting, unix_nanos, wall_clock},
 };
@@ -32,7 +33,7 @@ const SPANS_EVERY: Duration = Duration::from_secs(5);
 pub struct Otlp {
     observer: MetricsObserver,
     waiting: Arc<Waiting>,
-    sampling: Sampling,
+    sampling: Arc<Sampling>,
     /// Dropped, it ends the exports after a last one.
     stop: watch::Sender<()>,
     ended: oneshot::Receiver<Result<(), ExportError>>,
@@ -51,9 +52,11 @@ impl Otlp {
             (message::resource(&config.service_name).encode_to_vec(), message::scope().encode_to_vec());
         let room = encode::longest_head(&resource, &scope);
         let waiting = Arc::new(Waiting::new(config.queue, room));
-        let sampling = Sampling::of(config.sample);
+        let sampling = Arc::new(Sampling::of(config.sample));
+        let limit = Some(u64::from(config.spans_per_second)).filter(|limit| *limit > 0);
+        let pace = limit.map(|limit| Pace::new(Arc::clone(&sampling), limit));
         let totals = Arc::new(Totals::new(unix_nanos(wall_clock())));
-        let traces = Traces::new(Arc::clone(&waiting), sampling);
+        let traces = Traces::new(Arc::clone(&waiting), Arc::clone(&sampling));
         let observer = MetricsObserver::tracing(totals.clone(), Arc::new(traces));
         let metrics = Metrics {
             sender: Sender::new(&config, "/v1/metrics")?,
@@ -64,7 +67,7 @@ impl Otlp {
         };
         let sender = Sender::new(&config, "/v1/traces")?;
         let (used, rejected) = (Vec::new(), Rejected::default());
-        let spans = Spans { sender, waiting: Arc::clone(&waiting), resource, scope, room, used, rejected };
+        let spans = Spans { sender, waiting: Arc::clone(&waiting), pace, resource, scope, room, used, rejected };
         let (stop, stopped) = watch::channel(());
         let (tell, ended) = oneshot::channel();
         let exports = run(metrics, spans, stopped, config.timeout);
@@ -84,13 +87,19 @@ impl Otlp {
     /// [`CorrelationServerLayer`](nudj_tower::correlation::CorrelationServerLayer) have any.
     #[must_use]
     pub fn layer(&self) -> SpanLayer {
-        SpanLayer::new(Arc::clone(&self.waiting), self.sampling)
+        SpanLayer::new(Arc::clone(&self.waiting), Arc::clone(&self.sampling))
     }
 
     /// How many spans were lost so far: they found no room in the queue, or the collector did not take them.
     #[must_use]
     pub fn lost_spans(&self) -> u64 {
         self.waiting.lost_so_far()
+    }
+
+    /// The share of the traces that begin here which is exported now: [`OtlpConfig::sample`], or less while there are too many spans.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.sampling.share()
     }
 
     /// Sends what has not been sent, and ends the exports. Dropping an [`Otlp`] instead, or this future, leaves that to the runtime,
@@ -172,6 +181,8 @@ impl Metrics {
 struct Spans {
     sender: Sender,
     waiting: Arc<Waiting>,
+    /// Where the spans of a second are bounded.
+    pace: Option<Pace>,
     resource: Vec<u8>,
     scope: Vec<u8>,
     /// So much is free before the spans of a batch.
@@ -201,6 +212,9 @@ impl Spans {
 
     async fn export(&mut self) -> Result<(), ExportError> {
         let mut batch = self.waiting.take(std::mem::take(&mut self.used));
+        if let Some(pace) = &mut self.pace {
+            pace.note(batch.own);
+        }
         let mut sent = Ok(());
         if batch.count > 0 {
             // The head goes right before the spans, which are not copied.
@@ -211,7 +225,7 @@ impl Spans {
             }
             let whole = Bytes::from(batch.bytes);
             let answer = self.sender.send(&whole.slice(start..)).await;
-            sent = answer.map(|answer| self.waiting.lost(self.rejected.note(&answer, batch.count, "spans")));
+            sent = answer.map(|answer| self.waiting.lost(self.rejected.note(&answer, batch.count, "spans") as u64));
             // Its memory is used again, unless somebody holds on to it.
             let mut used = whole.try_into_mut().unwrap_or_default();
             used.clear();
@@ -220,7 +234,7 @@ impl Spans {
             self.used = batch.bytes;
         }
         if let Err(error) = &sent {
-            self.waiting.lost(batch.count);
+            self.waiting.lost(batch.count as u64);
             tracing::warn!(%error, lost = batch.count, "spans could not be exported");
         }
         if batch.dropped > 0 {

@@ -22,6 +22,7 @@ use nudj_tower::{
     classify::{ERROR_KINDS, Outcome},
     observe::{Event, Observer},
 };
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::client;
@@ -162,6 +163,8 @@ async fn a_million_users_and_a_hostile_server_make_few_series() {
             status: Some(status),
             error: None,
             duration: Duration::from_millis(3),
+            at: Instant::now(),
+            attempts: None,
         });
     };
     (0..1_000_000).for_each(|_| call("https://acme.nudj.cx", 200));
@@ -189,8 +192,17 @@ async fn a_success_is_no_failure_when_it_finds_no_room_nor_when_it_has_no_status
     let call = |route: Route, outcome, status, error| {
         let context = CallContext::new();
         context.set_route(route);
-        let (context, outcome, duration) = (&context, Some(outcome), Duration::ZERO);
-        prometheus.observer().observe(&Event::CallEnded { context, method: None, outcome, status, error, duration });
+        let (context, outcome, duration, at) = (&context, Some(outcome), Duration::ZERO, Instant::now());
+        prometheus.observer().observe(&Event::CallEnded {
+            context,
+            method: None,
+            outcome,
+            status,
+            error,
+            duration,
+            at,
+            attempts: None,
+        });
     };
     const RPC: Route = Route { operation: "rpc", template: "/rpc" };
     call(RPC, Outcome::Success, None, None);
@@ -248,8 +260,17 @@ async fn kinds_of_error_have_their_names_and_free_text_has_none() {
     let (prometheus, context) = (Prometheus::new().unwrap(), CallContext::new());
     for error in ERROR_KINDS.into_iter().chain(["any words"]) {
         let (context, outcome, error) = (&context, Some(Outcome::Failure), Some(error));
-        let (method, status, duration) = (Some("GET"), None, Duration::ZERO);
-        prometheus.observer().observe(&Event::CallEnded { context, method, outcome, status, error, duration });
+        let (method, status, duration, at) = (Some("GET"), None, Duration::ZERO, Instant::now());
+        prometheus.observer().observe(&Event::CallEnded {
+            context,
+            method,
+            outcome,
+            status,
+            error,
+            duration,
+            at,
+            attempts: None,
+        });
     }
     let text = prometheus.render();
     for kind in ERROR_KINDS.into_iter().chain(["_OTHER"]) {

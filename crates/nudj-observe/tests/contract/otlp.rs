@@ -22,9 +22,10 @@ use nudj_observe::{
     otlp::{ExportError, Headers, Otlp, OtlpConfig, OtlpError},
 };
 use nudj_tower::{
-    CallContext, CallSpan, SpanId, TraceContext,
+    Attempts, CallContext, CallSpan, SpanId, TraceContext,
+    classify::Outcome,
     correlation::CorrelationServerLayer,
-    observe::{EndedSpan, Event, Observer},
+    observe::{Event, Observer},
 };
 use opentelemetry_proto::tonic::{
     collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -186,7 +187,7 @@ async fn a_trace_has_the_ids_that_went_over_the_wire() {
     let spans = collector.spans();
     assert_eq!(spans.len(), 3, "{spans:?}");
     let call = spans.iter().find(|span| span.parent_span_id.is_empty()).unwrap();
-    assert_eq!(call.name, "GET /api/v2/integration/me");
+    assert_eq!((call.name.as_str(), call.kind), ("GET /api/v2/integration/me", 1));
     let sent: Vec<_> =
         mock.requests().iter().map(|request| request.header("traceparent").unwrap().to_owned()).collect();
     assert_eq!(sent.len(), 2);
@@ -253,7 +254,7 @@ async fn a_trace_goes_on_from_who_calls_through_the_handler_to_the_attempt() {
     assert_eq!((labels["http.request.method"].as_str(), labels["http.response.status_code"].as_str()), ("GET", "200"));
     assert!(!labels.contains_key("sampled") && !labels.contains_key("trace_id"), "{labels:?}");
     let call = below(&request.span_id);
-    assert_eq!((call.name.as_str(), call.kind), ("GET /api/v2/integration/me", 3));
+    assert_eq!((call.name.as_str(), call.kind), ("GET /api/v2/integration/me", 1), "its attempts are a client's");
     let attempt = below(&call.span_id);
     let id: String = attempt.span_id.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(sent, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{id}-01"));
@@ -330,11 +331,12 @@ pub(crate) fn observe_spans(otlp: &Otlp, count: usize) {
     let (context, now) = (CallContext::new(), tokio::time::Instant::now());
     context.set_ids("id".parse().unwrap(), TraceContext::start(&mut fastrand::Rng::new()));
     context.set_span(CallSpan { id: SpanId::new(1).unwrap(), parent: None, begins_here: true });
-    let (attempt, method, status, error) = (None, Some("GET"), Some(200), None);
+    let (context, method, outcome, status) = (&context, Some("GET"), Some(Outcome::Success), Some(200));
+    let attempts = Attempts::default();
     for _ in 0..count {
-        let context = &context;
-        let span = EndedSpan { context, attempt, method, status, error, start: now, end: now };
-        otlp.observer().observe(&Event::SpanEnded(span));
+        let (error, duration, at, attempts) = (None, Duration::from_millis(1), now, Some(&attempts));
+        let ended = Event::CallEnded { context, method, outcome, status, error, duration, at, attempts };
+        otlp.observer().observe(&ended);
     }
 }
 
@@ -352,6 +354,21 @@ async fn dropped_without_a_shutdown_it_sends_what_is_left_batch_after_batch() {
     drop(otlp);
     collector.arrived.notified().await;
     assert_eq!(points(&collector.metrics()["nudj_retry_budget_exhausted"])[0].1, 1.0);
+}
+
+#[tokio::test]
+async fn more_than_so_many_a_second_lessen_the_share_that_is_exported() {
+    let collector = Collector::default();
+    let otlp = Otlp::start(OtlpConfig { spans_per_second: 8, ..collector.start().await }).unwrap();
+    assert_eq!(otlp.share(), 1.0);
+    observe_spans(&otlp, 512);
+    collector.arrived.notified().await;
+    assert!(otlp.share() < 1.0, "{}", otlp.share());
+    otlp.shutdown().await.unwrap();
+    let any = Otlp::start(OtlpConfig { spans_per_second: 0, ..collector.start().await }).unwrap();
+    observe_spans(&any, 512);
+    collector.arrived.notified().await;
+    assert_eq!(any.share(), 1.0);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(with(|config| config.endpoint = "collector:4318".into()), "endpoint");
     assert_eq!(with(|config| config.interval = Duration::ZERO), "interval");
     assert_eq!(with(|config| config.timeout = Duration::ZERO), "timeout");
-    assert_eq!(with(|config| config.queue = 0), "queue");
+    assert_eq!(with(|config| config.queue = 1), "queue");
     assert_eq!(with(|config| config.sample = 1.1), "sample");
     assert_eq!(with(|config| config.sample = f64::NAN), "sample");
     assert_eq!(with(|config| config.headers = Headers::new([("a b".to_owned(), "x".into())])), "headers.a b");

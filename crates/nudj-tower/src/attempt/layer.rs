@@ -23,7 +23,7 @@ impl AttemptLayer {
         Self { randomness: Randomness::seeded(seed), observers: Observers::default() }
     }
 
-    /// Tells `observers` of each attempt's span, where one of them wants to know.
+    /// Has `observers` learn of each attempt, where one of them [`traces`](crate::observe::Observer::traces) its call.
     #[must_use]
     pub fn observers(mut self, observers: Observers) -> Self {
         self.observers = observers;

@@ -39,8 +39,8 @@
 //! `http_attempt` at level `INFO`, named and attributed by the OpenTelemetry HTTP client conventions: `otel.name`, `otel.kind`,
 //! `http.request.method`, `url.template`, `server.address` and `server.port` (written when the endpoint is known),
 //! `http.request.resend_count`, `http.response.status_code`, `error.type`, and `span_id`, as sent. An attempt that is dropped has
-//! the `error.type` `cancelled`. An observer that [`traces`](crate::observe::Observer::traces) is told of it without `tracing`:
-//! [`AttemptLayer::observers`].
+//! the `error.type` `cancelled`. An observer that [`traces`](crate::observe::Observer::traces) the call learns of it without `tracing`, see
+//! [`AttemptLayer::observers`]: from the call's end where there is a [metrics layer](crate::metrics), else from the attempt.
 //!
 //! # Place in the stack
 //! Right below retry. Above it there would be one span and one span id for all attempts. Below the credentials layer, a replay

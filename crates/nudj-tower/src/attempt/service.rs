@@ -65,7 +65,9 @@ impl<S> Attempt<S> {
         };
         let resends = context.resends();
         let id = headers::write(headers, &context, resends, || self.randomness.rng());
-        let traced = id.filter(|_| self.observers.traces()).map(|id| (id, context.into_owned()));
+        let is_traced = context.keeps_attempts()
+            || (!context.is_untraced_by(self.observers.id()) && self.observers.traces(&context));
+        let traced = id.filter(|_| is_traced).map(|id| (id, context.into_owned()));
         let traced = traced.map(|(id, context)| Traced::begin(request, context, id, resends, &self.observers));
         AttemptSpan::begin(request, resends, traced)
     }

@@ -7,7 +7,7 @@ use tracing::{Span, field::Empty};
 use super::headers;
 use crate::{
     CallContext, HttpRequest, SpanId,
-    observe::{AttemptId, EndedSpan, Event, Observers, method_name},
+    observe::{Event, Observers, TracedAttempt, Went, method_name},
     semconv::{self, Side},
 };
 
@@ -20,13 +20,17 @@ pub(super) struct AttemptSpan {
     traced: Option<Box<Traced>>,
 }
 
-/// What an observer of traces will be told.
+/// What is kept for who traces.
 #[derive(Debug)]
 pub(super) struct Traced {
-    observers: Observers,
     context: CallContext,
-    attempt: AttemptId,
+    /// Told where no call's end is.
+    observers: Observers,
+    id: SpanId,
+    resends: u32,
     method: &'static str,
+    /// How many tries there were at the beginning.
+    tries: u32,
     start: Instant,
 }
 
@@ -53,12 +57,8 @@ impl AttemptSpan {
         self.span = Span::none();
         if let Some(traced) = self.traced.take() {
             match result {
-                Ok(answer) => {
-                    let status = answer.status();
-                    let failed = status.is_client_error() || status.is_server_error();
-                    traced.tell(Some(status), failed.then_some(status.as_str()));
-                }
-                Err(error) => traced.tell(None, Some(semconv::kind(error))),
+                Ok(answer) => traced.end(Some(answer.status()), None),
+                Err(error) => traced.end(None, Some(semconv::kind(error))),
             }
         }
     }
@@ -66,9 +66,12 @@ impl AttemptSpan {
 
 impl Drop for AttemptSpan {
     fn drop(&mut self) {
+        if self.is_none() {
+            return;
+        }
         self.span.record("error.type", "cancelled");
-        if let Some(traced) = &self.traced {
-            traced.tell(None, Some("cancelled"));
+        if let Some(traced) = self.traced.take() {
+            traced.end(None, Some("cancelled"));
         }
     }
 }
@@ -81,22 +84,17 @@ impl Traced {
         resends: u32,
         observers: &Observers,
     ) -> Box<Self> {
-        let (observers, method) = (observers.clone(), method_name(request.method()));
-        Box::new(Self { observers, context, attempt: AttemptId { id, resends }, method, start: Instant::now() })
+        let (observers, method, tries) = (observers.clone(), method_name(request.method()), context.tries());
+        Box::new(Self { context, observers, id, resends, method, tries, start: Instant::now() })
     }
 
-    fn tell(&self, status: Option<StatusCode>, error: Option<&str>) {
-        self.observers.tell(|| {
-            Event::SpanEnded(EndedSpan {
-                context: &self.context,
-                attempt: Some(self.attempt),
-                method: Some(self.method),
-                status: status.map(|status| status.as_u16()),
-                error,
-                start: self.start,
-                end: Instant::now(),
-            })
-        });
+    fn end(self, status: Option<StatusCode>, error: Option<&'static str>) {
+        let Self { context, observers, id, resends, method, tries, start } = self;
+        let (status, went, end) = (status.map(|status| status.as_u16()), Went::Nowhere, Instant::now());
+        let attempt = TracedAttempt { id, resends, method, status, error, went, start, end };
+        if let Err(attempt) = context.keep_attempt(attempt, tries) {
+            observers.tell(|| Event::AttemptTraced { context: &context, attempt: &attempt });
+        }
     }
 }
 

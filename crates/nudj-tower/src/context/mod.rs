@@ -14,6 +14,7 @@
 //! assert_eq!(CallContext::find(copy.extensions()), Some(&context));
 //! ```
 
+mod attempts;
 mod carrier;
 mod facts;
 mod mark;
@@ -24,7 +25,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -35,6 +36,7 @@ use tokio::time::Instant;
 pub(crate) use self::mark::Mark;
 use self::tried::Tried;
 pub use self::{
+    attempts::Attempts,
     carrier::{Call, HttpRequest},
     facts::{CallFacts, CallSpan, Route},
     trace::{InvalidTraceparent, SpanId, TraceContext, TraceId},
@@ -60,6 +62,12 @@ struct Inner {
     last_status: AtomicU16,
     /// 0 is none.
     first_attempt: AtomicU64,
+    /// Whether a call's end will tell of the attempts.
+    #[cfg_attr(not(any(feature = "attempt", feature = "metrics")), expect(dead_code, reason = "nobody keeps any"))]
+    keeps_attempts: AtomicBool,
+    /// Who was asked and does not want to know of the attempts; 0 is nobody.
+    #[cfg_attr(not(any(feature = "attempt", feature = "metrics")), expect(dead_code, reason = "nobody asks"))]
+    untraced_by: AtomicUsize,
     rest: Mutex<Rest>,
 }
 
@@ -74,6 +82,8 @@ impl Default for Inner {
             untried: AtomicU32::new(0),
             last_status: AtomicU16::new(0),
             first_attempt: AtomicU64::new(0),
+            keeps_attempts: AtomicBool::new(false),
+            untraced_by: AtomicUsize::new(0),
             rest: Mutex::default(),
         }
     }
@@ -87,6 +97,7 @@ struct Rest {
     trace: Option<TraceContext>,
     span: Option<CallSpan>,
     route: Option<Route>,
+    attempts: Attempts,
 }
 
 impl Default for CallContext {
@@ -174,8 +185,10 @@ impl CallContext {
     /// been to and that would take it.
     pub fn record_try(&self, id: u64, endpoint: &Arc<str>, untried: u32) {
         let mut rest = self.0.rest.lock();
-        if rest.endpoint.as_ref().is_none_or(|known| !Arc::ptr_eq(known, endpoint)) {
-            rest.endpoint = Some(Arc::clone(endpoint));
+        if rest.endpoint.as_ref().is_none_or(|known| !Arc::ptr_eq(known, endpoint))
+            && let Some(before) = rest.endpoint.replace(Arc::clone(endpoint))
+        {
+            rest.attempts.went_to(&before);
         }
         rest.tried.insert(id);
         self.0.untried.store(untried, Relaxed);

@@ -39,7 +39,9 @@
 //! Each call runs in a `tracing` span at level `INFO` with the fields of the OpenTelemetry HTTP client conventions:
 //! `otel.name` (`GET /users/{id}`), `otel.kind`, `http.request.method`, `url.template` (from
 //! [`Route`](crate::Route)), `server.address`, `http.response.status_code`, `error.type`, and `correlation_id`, `trace_id`. No
-//! path and no query is recorded: they name people. The server's span is the same with `otel.kind = "server"`.
+//! path and no query is recorded: they name people. Its kind is `internal`: by the conventions each request that is sent has a client's span,
+//! which is the [attempt](crate::attempt)'s, and what goes around them has none. The server's span is the same with
+//! `otel.kind = "server"`.
 //!
 //! # Place in the stack
 //!
@@ -53,6 +55,7 @@
 //! # Mistakes to avoid
 //!
 //! - `layer(RetryLayer).layer(CorrelationLayer)`: a new id per attempt. Put `CorrelationLayer` first.
+//! - No [attempt layer](crate::attempt) below, and an exporter that looks for a client's span: there is none then.
 //! - Trusting the inbound id to be secret or unique: a caller chooses it. It ties log lines together, no more.
 //!
 //! Sources: W3C Trace Context level 1, <https://www.w3.org/TR/trace-context/>; OpenTelemetry HTTP spans,

@@ -23,7 +23,7 @@ impl Call<'_> {
         tracing::info_span!(
             "http_call",
             otel.name = %self.name(),
-            otel.kind = "client",
+            otel.kind = "internal",
             http.request.method = semconv::method_name(self.method),
             url.template = self.template(),
             server.address = self.uri.host(),

@@ -56,6 +56,7 @@
 //! # Mistakes to avoid
 //!
 //! - An observer that blocks or locks for long: it runs on the call's own path. Count, and return.
+//! - The correlation layer below this one, and an observer that traces: when it is asked, the call has no trace yet.
 //! - A raw path as [`Route::template`](crate::Route): one series per user.
 //!
 //! Sources: OpenTelemetry HTTP client metrics, <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>.

@@ -9,7 +9,7 @@ use tracing::{Level, debug, enabled, info};
 use crate::{
     CallContext,
     classify::{Cause, Outcome, error_kind},
-    observe::{EndedSpan, Event, Observers, method_name},
+    observe::{Event, Observers, method_name},
 };
 
 /// Whether anybody wants to know; nothing is recorded and no clock is read otherwise.
@@ -25,6 +25,8 @@ pub(super) struct Record {
     start: Instant,
     /// Whether the observer was on at the start: only then does it learn of the end.
     told: bool,
+    /// Whether it wants to know of the attempts.
+    traced: bool,
 }
 
 /// How a call ended.
@@ -58,9 +60,15 @@ impl<'a> End<'a> {
 
 impl Record {
     pub(super) fn begin(observers: &Observers, context: CallContext, method: Option<&Method>) -> Self {
-        let (method, told) = (method.map(method_name), observers.is_on());
+        let (method, told, mut traced) = (method.map(method_name), observers.is_on(), false);
         if told {
             observers.tell(|| Event::CallStarted { context: &context });
+            traced = observers.traces(&context);
+            if traced {
+                context.keep_attempts();
+            } else {
+                context.set_untraced_by(observers.id());
+            }
         }
         if enabled!(Level::DEBUG) {
             let route = context.route();
@@ -72,13 +80,15 @@ impl Record {
                 "call started"
             );
         }
-        Self { context, method, start: Instant::now(), told }
+        Self { context, method, start: Instant::now(), told, traced }
     }
 
     pub(super) fn end(&self, observers: &Observers, end: &End<'_>) {
         let (context, now) = (&self.context, Instant::now());
         let duration = now.saturating_duration_since(self.start);
         if self.told {
+            let attempts = self.traced.then(|| context.take_attempts());
+            context.set_untraced_by(0);
             observers.tell(|| Event::CallEnded {
                 context,
                 method: self.method,
@@ -86,28 +96,13 @@ impl Record {
                 status: end.status.map(|status| status.as_u16()),
                 error: end.kind,
                 duration,
+                at: now,
+                attempts: attempts.as_ref(),
             });
-            if observers.traces() {
-                self.trace(observers, end, now);
-            }
         }
         if enabled!(Level::INFO) {
             self.log(end, duration);
         }
-    }
-
-    fn trace(&self, observers: &Observers, end: &End<'_>, now: Instant) {
-        observers.tell(|| {
-            Event::SpanEnded(EndedSpan {
-                context: &self.context,
-                attempt: None,
-                method: self.method,
-                status: end.status.map(|status| status.as_u16()),
-                error: if end.outcome.is_none() { Some("cancelled") } else { end.kind },
-                start: self.start,
-                end: now,
-            })
-        });
     }
 
     fn log(&self, end: &End<'_>, duration: Duration) {

@@ -1,14 +1,9 @@
-use std::{
-    future::{pending, ready},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use nudj_tower::{
     BoxError, CallContext, Rejection, Route, SpanId, TraceContext,
     attempt::{AttemptLayer, RETRY_ATTEMPT},
-    observe::{Event, Observer, Observers},
 };
 use parking_lot::Mutex;
 use tokio_test::{assert_pending, task};
@@ -223,86 +218,4 @@ async fn nothing_needs_clone_or_to_be_an_error_and_send_and_sync_are_kept() {
     let call = service.call(Request::new(NoClone));
     check(&call);
     assert!(call.await.is_ok());
-}
-
-/// Keeps what it is told of spans: id, repeats, method, status, error, milliseconds.
-type Told = Arc<Mutex<Vec<(SpanId, u32, Option<&'static str>, Option<u16>, Option<String>, u128)>>>;
-
-struct Tracer {
-    told: Told,
-    is_on: bool,
-}
-
-impl Observer for Tracer {
-    fn observe(&self, event: &Event<'_>) {
-        let Event::SpanEnded(ended) = event else { return };
-        let attempt = ended.attempt.unwrap();
-        let took = (ended.end - ended.start).as_millis();
-        let error = ended.error.map(ToOwned::to_owned);
-        self.told.lock().push((attempt.id, attempt.resends, ended.method, ended.status, error, took));
-    }
-
-    fn traces(&self) -> bool {
-        self.is_on
-    }
-}
-
-fn traces(is_on: bool) -> (AttemptLayer, Told) {
-    let told = Told::default();
-    (AttemptLayer::new().observers(Observers::new(Tracer { told: Arc::clone(&told), is_on })), told)
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_traces_is_told_of_each_attempt_with_the_id_that_was_sent() {
-    let (layer, told) = traces(true);
-    let ids: Arc<Mutex<Vec<SpanId>>> = Arc::default();
-    let seen = Arc::clone(&ids);
-    let service = layer.layer(service_fn(move |request: Request<()>| {
-        let sent = TraceContext::parse(request.headers()["traceparent"].as_bytes()).unwrap();
-        seen.lock().push(sent.parent);
-        let answers: [Result<u16, BoxError>; 3] = [Ok(503), Err(Rejection::NoEndpoint.into()), Ok(200)];
-        let answer = answers.into_iter().nth(seen.lock().len() - 1).unwrap();
-        async move {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            answer.map(|status| Response::builder().status(status).body(()).unwrap())
-        }
-    }));
-    let (mut request, context) = traced(None);
-    *request.method_mut() = "BREW".parse().unwrap();
-    request.headers_mut().insert("traceparent", HeaderValue::from_static(PARENT));
-    context.set_first_attempt(TraceContext::parse(PARENT.as_bytes()).unwrap().parent);
-    for _ in 0..3 {
-        let _ = service.clone().oneshot(request.clone()).await;
-        context.count_resend();
-    }
-    let ids = ids.lock();
-    assert_eq!(ids[0], TraceContext::parse(PARENT.as_bytes()).unwrap().parent, "the prepared one");
-    let method = Some("_OTHER");
-    let expected = [
-        (ids[0], 0, method, Some(503), Some("503".to_owned()), 20),
-        (ids[1], 1, method, None, Some("no_endpoint".to_owned()), 20),
-        (ids[2], 2, method, Some(200), None, 20),
-    ];
-    assert_eq!(*told.lock(), expected);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dropped_attempt_is_told_once_as_cancelled() {
-    let (layer, told) = traces(true);
-    let mut service = layer.layer(service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>()));
-    let mut attempt = task::spawn(service.call(traced(None).0));
-    assert_pending!(attempt.poll());
-    drop(attempt);
-    let told = told.lock();
-    assert_eq!((told.len(), told[0].3, told[0].4.as_deref()), (1, None, Some("cancelled")));
-}
-
-#[tokio::test]
-async fn nothing_is_told_without_a_trace_or_to_who_does_not_want_it() {
-    let answer = |_: Request<()>| ready(Ok::<_, BoxError>(Response::new(())));
-    let (layer, told) = traces(true);
-    layer.layer(service_fn(answer)).oneshot(Request::new(())).await.unwrap();
-    let (layer, untold) = traces(false);
-    layer.layer(service_fn(answer)).oneshot(traced(None).0).await.unwrap();
-    assert!(told.lock().is_empty() && untold.lock().is_empty());
 }

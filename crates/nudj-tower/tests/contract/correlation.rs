@@ -220,7 +220,7 @@ fn the_span_follows_the_conventions_and_names_nobody() {
     for line in [
         "span=http_call",
         "otel.name=GET /users/{id}",
-        "otel.kind=\"client\"",
+        "otel.kind=\"internal\"",
         "http.request.method=\"GET\"",
         "url.template=\"/users/{id}\"",
         "server.address=\"acme.nudj.cx\"",

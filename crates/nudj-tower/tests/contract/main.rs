@@ -32,3 +32,5 @@ mod retry;
 mod round_robin;
 #[cfg(feature = "timeout")]
 mod timeout;
+#[cfg(feature = "full")]
+mod tracing;

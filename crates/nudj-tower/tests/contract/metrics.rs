@@ -262,7 +262,7 @@ async fn a_panic_below_is_told_as_a_dropped_call() {
     assert!(matches!(&told.lock()[1], Told::Ended { outcome: None, .. }));
 }
 
-/// Told of calls or not, and of spans.
+/// Told of calls or not.
 struct Switched {
     is_on: Arc<std::sync::atomic::AtomicBool>,
     told: Arc<Mutex<Vec<String>>>,
@@ -272,10 +272,8 @@ impl Observer for Switched {
     fn observe(&self, event: &Event<'_>) {
         let line = match event {
             Event::CallStarted { .. } => "started".to_owned(),
-            Event::CallEnded { .. } => "ended".to_owned(),
-            Event::SpanEnded(ended) => {
-                let took = (ended.end - ended.start).as_millis();
-                format!("span {:?} {:?} {:?} {took}", ended.attempt, ended.status, ended.error)
+            Event::CallEnded { status, error, duration, .. } => {
+                format!("ended {status:?} {error:?} {}", duration.as_millis())
             }
             other => format!("{other:?}"),
         };
@@ -284,10 +282,6 @@ impl Observer for Switched {
 
     fn is_on(&self) -> bool {
         self.is_on.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    fn traces(&self) -> bool {
-        true
     }
 }
 
@@ -307,11 +301,11 @@ async fn an_observer_that_is_off_at_the_start_of_a_call_is_not_told_of_its_end()
     service.clone().oneshot(request_with_ids()).await.unwrap();
     assert!(told.lock().is_empty(), "it came in the midst of the call: {told:?}");
     service.clone().oneshot(request_with_ids()).await.unwrap();
-    assert_eq!(*told.lock(), ["started", "ended", "span None Some(404) Some(\"404\") 30"]);
+    assert_eq!(*told.lock(), ["started", "ended Some(404) Some(\"404\") 30"]);
     told.lock().clear();
     let mut service = service;
     let mut call = task::spawn(service.call(request_with_ids()));
     assert!(call.poll().is_pending());
     drop(call);
-    assert_eq!(*told.lock(), ["started", "ended", "span None None Some(\"cancelled\") 0"]);
+    assert_eq!(*told.lock(), ["started", "ended None None 0"]);
 }

@@ -23,7 +23,8 @@ fn ended(
     let mut rng = fastrand::Rng::with_seed(1);
     context.set_ids(HeaderValue::from_static("id-1"), TraceContext::start(&mut rng));
     context.set_route(Route { operation: "getUser", template: "/users/{id}" });
-    collector.observe(&Event::CallEnded { context: &context, method: Some("GET"), outcome, status, error, duration });
+    let (context, method, at, attempts) = (&context, Some("GET"), Instant::now(), None);
+    collector.observe(&Event::CallEnded { context, method, outcome, status, error, duration, at, attempts });
 }
 
 fn succeeded(collector: &Collector, duration: Duration) {

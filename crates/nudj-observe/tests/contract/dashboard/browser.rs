@@ -14,7 +14,11 @@ use nudj_mock::{Fault, MockNudj};
 use nudj_observe::dashboard::{Dashboard, DashboardConfig};
 use nudj_tower::{CallContext, Route, TraceContext, classify::Outcome, observe::Event, round_robin::Endpoint};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, process::Command, time::sleep};
+use tokio::{
+    net::TcpListener,
+    process::Command,
+    time::{Instant, sleep},
+};
 use tower::{ServiceExt, service_fn};
 
 use crate::needs;
@@ -94,6 +98,8 @@ fn hostile() -> Dashboard {
         status: None,
         error: Some(HOSTILE),
         duration: Duration::from_millis(3),
+        at: Instant::now(),
+        attempts: None,
     });
     observer.observe(&Event::BreakerChanged { name: HOSTILE, from: "closed", to: "open", retry_after: None });
     dashboard
@@ -130,6 +136,8 @@ fn many() -> Dashboard {
             status: Some(if failed { 503 } else { 200 }),
             error: failed.then_some("503"),
             duration: Duration::from_millis(4 + (call * 37 % 90) as u64),
+            at: Instant::now(),
+            attempts: None,
         });
     }
     dashboard
@@ -146,6 +154,8 @@ fn failed(dashboard: &Dashboard, operation: &'static str) {
         status: Some(503),
         error: Some("503"),
         duration: Duration::from_millis(3),
+        at: Instant::now(),
+        attempts: None,
     });
 }
 

@@ -1,0 +1,147 @@
+//! The attempts of a call that have ended, for who traces.
+
+use std::sync::Arc;
+#[cfg(any(feature = "attempt", feature = "metrics"))]
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::CallContext;
+use crate::observe::{TracedAttempt, Went};
+
+/// As many are kept of a call; further ones are told alone.
+#[cfg(feature = "attempt")]
+const MOST: usize = 64;
+
+/// The attempts of a call that have ended, in that order; the first in place, since most calls have no other.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    first: Option<TracedAttempt>,
+    more: Vec<TracedAttempt>,
+}
+
+impl Attempts {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &TracedAttempt> {
+        self.first.iter().chain(&self.more)
+    }
+
+    /// The one there is, if there is only one.
+    #[must_use]
+    pub fn only(&self) -> Option<&TracedAttempt> {
+        self.first.as_ref().filter(|_| self.more.is_empty())
+    }
+
+    fn push(&mut self, attempt: TracedAttempt) {
+        if self.first.is_none() {
+            self.first = Some(attempt);
+        } else {
+            self.more.push(attempt);
+        }
+    }
+
+    /// The call goes elsewhere now: those that went where it was went to `endpoint`.
+    pub(super) fn went_to(&mut self, endpoint: &Arc<str>) {
+        for attempt in self.first.iter_mut().chain(&mut self.more) {
+            if let Went::Last = attempt.went {
+                attempt.went = Went::To(Arc::clone(endpoint));
+            }
+        }
+    }
+}
+
+impl FromIterator<TracedAttempt> for Attempts {
+    fn from_iter<I: IntoIterator<Item = TracedAttempt>>(attempts: I) -> Self {
+        let mut all = Self::default();
+        attempts.into_iter().for_each(|attempt| all.push(attempt));
+        all
+    }
+}
+
+impl CallContext {
+    /// Says that the end of this call will tell of its attempts.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn keep_attempts(&self) {
+        self.0.keeps_attempts.store(true, Relaxed);
+    }
+
+    /// The attempts there are, for the call's end to tell of: one that ends later tells of itself.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn take_attempts(&self) -> Attempts {
+        let mut rest = self.0.rest.lock();
+        self.0.keeps_attempts.store(false, Relaxed);
+        std::mem::take(&mut rest.attempts)
+    }
+
+    /// Notes that this one does not want to know of this call's attempts, or 0 that the call has ended.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn set_untraced_by(&self, observer: usize) {
+        self.0.untraced_by.store(observer, Relaxed);
+    }
+
+    /// Whether this one has said already that it does not want to know.
+    #[cfg(feature = "attempt")]
+    pub(crate) fn is_untraced_by(&self, observer: usize) -> bool {
+        self.0.untraced_by.load(Relaxed) == observer
+    }
+
+    /// Whether a call's end will tell of attempts, as it seems now.
+    #[cfg(feature = "attempt")]
+    pub(crate) fn keeps_attempts(&self) -> bool {
+        self.0.keeps_attempts.load(Relaxed)
+    }
+
+    /// Keeps an attempt for the call's end to tell of; gives it back when that will not be. `tries` were there when it began.
+    #[cfg(feature = "attempt")]
+    pub(crate) fn keep_attempt(&self, mut attempt: TracedAttempt, tries: u32) -> Result<(), TracedAttempt> {
+        let mut rest = self.0.rest.lock();
+        attempt.went = if self.tries() == tries { Went::Nowhere } else { Went::Last };
+        // Asked under the lock, under which they are taken as well.
+        if !self.keeps_attempts() || rest.attempts.more.len() + 1 >= MOST {
+            return Err(attempt);
+        }
+        rest.attempts.push(attempt);
+        Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "attempt", feature = "metrics"))]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::SpanId;
+
+    fn attempt(resends: u32) -> TracedAttempt {
+        let (id, start) = (SpanId::random(&mut fastrand::Rng::new()), Instant::now());
+        let (method, status, error, went) = ("GET", Some(200), None, Went::Nowhere);
+        TracedAttempt { id, resends, method, status, error, went, start, end: start }
+    }
+
+    #[test]
+    fn an_attempt_went_to_where_the_call_was_when_it_ended_or_nowhere() {
+        let (context, endpoints) = (CallContext::new(), ["a", "b"].map(Arc::<str>::from));
+        context.keep_attempts();
+        for endpoint in [None, Some(0), Some(0), None, Some(1), None] {
+            let tries = context.tries();
+            if let Some(endpoint) = endpoint {
+                context.record_try(7, &endpoints[endpoint], 0);
+            }
+            context.keep_attempt(attempt(0), tries).unwrap();
+        }
+        let attempts = context.take_attempts();
+        assert!(attempts.only().is_none());
+        let went: Vec<_> = attempts.iter().map(|attempt| format!("{:?}", attempt.went)).collect();
+        assert_eq!(went, ["Nowhere", "To(\"a\")", "To(\"a\")", "Nowhere", "Last", "Nowhere"]);
+    }
+
+    #[test]
+    fn of_very_many_the_last_tell_of_themselves_and_none_is_kept_when_nobody_will_tell() {
+        let context = CallContext::new();
+        let kept = |number| context.keep_attempt(attempt(number), 0).is_ok();
+        assert!(!kept(0));
+        context.keep_attempts();
+        assert_eq!((0..1_000).filter(|number| kept(*number)).count(), MOST);
+        let taken: Vec<_> = context.take_attempts().iter().map(|attempt| attempt.resends).collect();
+        assert!(taken.into_iter().eq(0..MOST as u32));
+        assert!(!kept(0) && context.take_attempts().only().is_none());
+    }
+}
