@@ -59,8 +59,7 @@ pub mod timeout;
 pub use self::{
     config::ConfigError,
     context::{
-        Attempts, Call, CallContext, CallFacts, CallSpan, HttpRequest, InvalidTraceparent, Route, SpanId, TraceContext,
-        TraceId,
+        Call, CallContext, CallFacts, CallSpan, HttpRequest, InvalidTraceparent, Route, SpanId, TraceContext, TraceId,
     },
     endpoint::{Availability, Available, Refused, TryCall},
     exponential::{Exponential, Jitter},

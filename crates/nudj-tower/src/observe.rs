@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::Method;
 use tokio::time::Instant;
 
-use crate::{Attempts, CallContext, SpanId, classify::Outcome};
+use crate::{CallContext, SpanId, classify::Outcome};
 
 /// Receives what the layers report. Called on the call's own path: count, and return; do not block.
 pub trait Observer: Send + Sync + 'static {
@@ -51,8 +51,8 @@ pub enum Event<'a> {
         duration: Duration,
         /// When it ended.
         at: Instant,
-        /// Its attempts that have ended; `None` where nobody [`traces`](Observer::traces) it.
-        attempts: Option<&'a Attempts>,
+        /// Its attempts that have ended, in that order; `None` where nobody [`traces`](Observer::traces) it.
+        attempts: Option<&'a [TracedAttempt]>,
     },
     /// One try at an endpoint ended.
     AttemptEnded {

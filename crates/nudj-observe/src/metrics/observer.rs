@@ -11,7 +11,7 @@ use std::{
 
 use metrics::{Counter, Gauge, Histogram, Label, Recorder};
 use nudj_tower::{
-    Attempts, CallContext, CallFacts,
+    CallContext, CallFacts,
     classify::{ERROR_KINDS, Outcome},
     observe::{Event, Observer, TracedAttempt},
 };
@@ -71,7 +71,7 @@ pub(crate) struct TracedCall<'a> {
     pub(crate) duration: Duration,
     pub(crate) end: Instant,
     /// Such as had ended by then.
-    pub(crate) attempts: &'a Attempts,
+    pub(crate) attempts: &'a [TracedAttempt],
 }
 
 /// What has no names of its own.

@@ -51,7 +51,7 @@ impl Tracer for Traces {
         let id = facts.correlation_id.map(HeaderValue::as_bytes).filter(|id| id.len() <= LONGEST_ID && id.is_ascii());
         let (has_parent, id_length) = (call.parent.is_some(), id.map(<[u8]>::len));
         let both = Shape { of: Of::Both, method, template, endpoint, status, error, has_parent, id_length };
-        let is_as_the_call = |attempt: &&TracedAttempt| {
+        let is_as_the_call = |attempt: &TracedAttempt| {
             let TracedAttempt { resends, went, .. } = attempt;
             let end = (Some(attempt.method), attempt.status, attempt.error) == (method, status, error);
             end && *resends == 0 && *went == Went::Last
@@ -66,10 +66,12 @@ impl Tracer for Traces {
                 start: end.saturating_sub(nanos(duration)),
                 end,
             };
-            if let Some(attempt) = attempts.only().filter(is_as_the_call) {
+            if let [attempt] = attempts
+                && is_as_the_call(attempt)
+            {
                 return queue.push([ids(&clock, trace, call, attempt), own], both, id, call.begins_here);
             }
-            for attempt in attempts.iter() {
+            for attempt in attempts {
                 push_attempt(queue, trace, call, facts, attempt);
             }
             queue.push([own], Shape { of: Of::Call, endpoint: None, ..both }, id, call.begins_here);
@@ -166,11 +168,10 @@ mod tests {
         }
 
         /// The spans of a call with this end and attempts.
-        fn ended(&self, status: Option<u16>, error: Option<&str>, attempts: Vec<TracedAttempt>) -> Vec<Span> {
+        fn ended(&self, status: Option<u16>, error: Option<&str>, attempts: &[TracedAttempt]) -> Vec<Span> {
             let context = &self.context;
-            let attempts = attempts.into_iter().collect();
             let (method, duration, end) = (Some("GET"), 9 * MS, self.start + 9 * MS);
-            let call = TracedCall { method, status, error, duration, end, attempts: &attempts };
+            let call = TracedCall { method, status, error, duration, end, attempts };
             context.with_facts(|facts| self.traces.call_ended(facts, &call));
             self.spans()
         }
@@ -204,24 +205,24 @@ mod tests {
         let all = |spans: Vec<Span>| spans.iter().map(told).collect::<Vec<_>>();
         let usual = case.attempt(0, Some(200), None, Went::Last);
         assert_eq!(
-            all(case.ended(Some(200), None, vec![usual])),
+            all(case.ended(Some(200), None, &[usual])),
             [at(2, text("200").as_deref(), None, Some("b"), None), call(None)]
         );
         // One attempt that ended in another way than its call, each way.
         let failed = case.attempt(0, Some(503), None, Went::Last);
         let expected = [at(2, Some("503"), Some("503"), Some("b"), None), call(None)];
-        assert_eq!(all(case.ended(Some(200), None, vec![failed.clone()])), expected);
+        assert_eq!(all(case.ended(Some(200), None, std::slice::from_ref(&failed))), expected);
         let expected = [at(2, Some("503"), Some("503"), Some("b"), None), call(Some("timeout"))];
-        assert_eq!(all(case.ended(None, Some("timeout"), vec![failed])), expected);
+        assert_eq!(all(case.ended(None, Some("timeout"), &[failed])), expected);
         let lost = case.attempt(0, None, Some("connect"), Went::Last);
         let expected = [at(2, None, Some("connect"), Some("b"), None), call(Some("timeout"))];
-        assert_eq!(all(case.ended(None, Some("timeout"), vec![lost])), expected);
+        assert_eq!(all(case.ended(None, Some("timeout"), &[lost])), expected);
         let refused = case.attempt(0, None, Some("rate_limited"), Went::Nowhere);
         let expected = [at(2, None, Some("rate_limited"), None, None), call(Some("rate_limited"))];
-        assert_eq!(all(case.ended(None, Some("rate_limited"), vec![refused])), expected);
+        assert_eq!(all(case.ended(None, Some("rate_limited"), &[refused])), expected);
         let later = case.attempt(3, Some(200), None, Went::Last);
         let expected = [at(5, Some("200"), None, Some("b"), Some("3")), call(None)];
-        assert_eq!(all(case.ended(Some(200), None, vec![later])), expected);
+        assert_eq!(all(case.ended(Some(200), None, &[later])), expected);
         // Several, of which the first went elsewhere; and none.
         let first = case.attempt(0, Some(503), None, Went::To(Arc::from("http://a:1")));
         let second = case.attempt(1, Some(200), None, Went::Last);
@@ -230,8 +231,8 @@ mod tests {
             at(3, Some("200"), None, Some("b"), Some("1")),
             call(None),
         ];
-        assert_eq!(all(case.ended(Some(200), None, vec![first, second])), expected);
-        assert_eq!(all(case.ended(None, Some("rate_limited"), vec![])), [call(Some("rate_limited"))]);
+        assert_eq!(all(case.ended(Some(200), None, &[first, second])), expected);
+        assert_eq!(all(case.ended(None, Some("rate_limited"), &[])), [call(Some("rate_limited"))]);
     }
 
     #[tokio::test]
@@ -243,9 +244,9 @@ mod tests {
         assert_eq!((spans.len(), spans[0].parent_span_id[7], spans[0].name.as_str()), (1, 1, "GET /users/{id}"));
         let long = "x".repeat(LONGEST_ID + 1).parse().unwrap();
         case.context.set_ids(long, case.context.trace().unwrap());
-        assert_eq!(case.ended(Some(200), None, vec![])[0].attributes.len(), 0, "so long an id is left out");
+        assert_eq!(case.ended(Some(200), None, &[])[0].attributes.len(), 0, "so long an id is left out");
         case.context.set_ids("a".parse().unwrap(), TraceContext { flags: 0, ..case.context.trace().unwrap() });
-        assert!(case.ended(Some(200), None, vec![attempt.clone()]).is_empty());
+        assert!(case.ended(Some(200), None, std::slice::from_ref(&attempt)).is_empty());
         assert!(!case.context.with_facts(|facts| case.traces.wants(facts)));
         case.context.with_facts(|facts| case.traces.attempt_ended(facts, &attempt));
         assert!(case.spans().is_empty());

@@ -11,48 +11,12 @@ use crate::observe::{TracedAttempt, Went};
 #[cfg(feature = "attempt")]
 const MOST: usize = 64;
 
-/// The attempts of a call that have ended, in that order; the first in place, since most calls have no other.
-#[derive(Debug, Default)]
-pub struct Attempts {
-    first: Option<TracedAttempt>,
-    more: Vec<TracedAttempt>,
-}
-
-impl Attempts {
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &TracedAttempt> {
-        self.first.iter().chain(&self.more)
-    }
-
-    /// The one there is, if there is only one.
-    #[must_use]
-    pub fn only(&self) -> Option<&TracedAttempt> {
-        self.first.as_ref().filter(|_| self.more.is_empty())
-    }
-
-    fn push(&mut self, attempt: TracedAttempt) {
-        if self.first.is_none() {
-            self.first = Some(attempt);
-        } else {
-            self.more.push(attempt);
+/// The call goes elsewhere now: those that went where it was went to `endpoint`.
+pub(super) fn went_to(attempts: &mut [TracedAttempt], endpoint: &Arc<str>) {
+    for attempt in attempts {
+        if let Went::Last = attempt.went {
+            attempt.went = Went::To(Arc::clone(endpoint));
         }
-    }
-
-    /// The call goes elsewhere now: those that went where it was went to `endpoint`.
-    pub(super) fn went_to(&mut self, endpoint: &Arc<str>) {
-        for attempt in self.first.iter_mut().chain(&mut self.more) {
-            if let Went::Last = attempt.went {
-                attempt.went = Went::To(Arc::clone(endpoint));
-            }
-        }
-    }
-}
-
-impl FromIterator<TracedAttempt> for Attempts {
-    fn from_iter<I: IntoIterator<Item = TracedAttempt>>(attempts: I) -> Self {
-        let mut all = Self::default();
-        attempts.into_iter().for_each(|attempt| all.push(attempt));
-        all
     }
 }
 
@@ -65,7 +29,7 @@ impl CallContext {
 
     /// The attempts there are, for the call's end to tell of: one that ends later tells of itself.
     #[cfg(feature = "metrics")]
-    pub(crate) fn take_attempts(&self) -> Attempts {
+    pub(crate) fn take_attempts(&self) -> Vec<TracedAttempt> {
         let mut rest = self.0.rest.lock();
         self.0.keeps_attempts.store(false, Relaxed);
         std::mem::take(&mut rest.attempts)
@@ -95,8 +59,12 @@ impl CallContext {
         let mut rest = self.0.rest.lock();
         attempt.went = if self.tries() == tries { Went::Nowhere } else { Went::Last };
         // Asked under the lock, under which they are taken as well.
-        if !self.keeps_attempts() || rest.attempts.more.len() + 1 >= MOST {
+        if !self.keeps_attempts() || rest.attempts.len() >= MOST {
             return Err(attempt);
+        }
+        if rest.attempts.is_empty() {
+            // Most calls have no other.
+            rest.attempts.reserve_exact(1);
         }
         rest.attempts.push(attempt);
         Ok(())
@@ -128,7 +96,6 @@ mod tests {
             context.keep_attempt(attempt(0), tries).unwrap();
         }
         let attempts = context.take_attempts();
-        assert!(attempts.only().is_none());
         let went: Vec<_> = attempts.iter().map(|attempt| format!("{:?}", attempt.went)).collect();
         assert_eq!(went, ["Nowhere", "To(\"a\")", "To(\"a\")", "Nowhere", "Last", "Nowhere"]);
     }
@@ -142,6 +109,6 @@ mod tests {
         assert_eq!((0..1_000).filter(|number| kept(*number)).count(), MOST);
         let taken: Vec<_> = context.take_attempts().iter().map(|attempt| attempt.resends).collect();
         assert!(taken.into_iter().eq(0..MOST as u32));
-        assert!(!kept(0) && context.take_attempts().only().is_none());
+        assert!(!kept(0) && context.take_attempts().is_empty());
     }
 }

@@ -36,11 +36,11 @@ use tokio::time::Instant;
 pub(crate) use self::mark::Mark;
 use self::tried::Tried;
 pub use self::{
-    attempts::Attempts,
     carrier::{Call, HttpRequest},
     facts::{CallFacts, CallSpan, Route},
     trace::{InvalidTraceparent, SpanId, TraceContext, TraceId},
 };
+use crate::observe::TracedAttempt;
 
 /// The shared record of one logical call: its deadline, its attempts, its endpoints, its ids.
 ///
@@ -97,7 +97,7 @@ struct Rest {
     trace: Option<TraceContext>,
     span: Option<CallSpan>,
     route: Option<Route>,
-    attempts: Attempts,
+    attempts: Vec<TracedAttempt>,
 }
 
 impl Default for CallContext {
@@ -188,7 +188,7 @@ impl CallContext {
         if rest.endpoint.as_ref().is_none_or(|known| !Arc::ptr_eq(known, endpoint))
             && let Some(before) = rest.endpoint.replace(Arc::clone(endpoint))
         {
-            rest.attempts.went_to(&before);
+            attempts::went_to(&mut rest.attempts, &before);
         }
         rest.tried.insert(id);
         self.0.untried.store(untried, Relaxed);

@@ -97,7 +97,7 @@ impl Record {
                 error: end.kind,
                 duration,
                 at: now,
-                attempts: attempts.as_ref(),
+                attempts: attempts.as_deref(),
             });
         }
         if enabled!(Level::INFO) {
