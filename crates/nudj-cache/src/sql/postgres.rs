@@ -186,7 +186,10 @@ impl PostgresLevel {
     fn clean_if_due(&self) {
         self.cleaning.spawn_if_due(|| {
             let level = self.clone();
-            async move { level.clean().await }
+            move || {
+                let level = level.clone();
+                async move { level.clean().await }
+            }
         });
     }
 

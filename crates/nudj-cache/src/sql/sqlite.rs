@@ -149,7 +149,10 @@ impl SqliteLevel {
     fn clean_if_due(&self) {
         self.cleaning.spawn_if_due(|| {
             let level = self.clone();
-            async move { level.clean().await }
+            move || {
+                let level = level.clone();
+                async move { level.clean().await }
+            }
         });
     }
 
