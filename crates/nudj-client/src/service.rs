@@ -137,9 +137,10 @@ impl Service<Request<Full<Bytes>>> for NudjService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Full<Bytes>>) -> NudjFuture {
-        strip_framing(request.headers_mut());
-        self.dispatch(Call::new(request))
+    fn call(&mut self, request: Request<Full<Bytes>>) -> NudjFuture {
+        let mut call = Call::new(request);
+        strip_framing(call.headers_mut());
+        self.dispatch(call)
     }
 }
 

@@ -220,15 +220,12 @@ where
     <K::Service as Service<WholeCall>>::Future: Send,
 {
     let inner = keys.layer(inner);
-    let mut deadline = DeadlineLayer::new(DeadlineConfig { total: config.timeout.total })?.tries_counted();
-    match cache {
-        None => {
-            deadline = deadline.one_task();
-            Ok(per_call(deadline, observers, seed, inner))
-        }
+    let deadline = DeadlineLayer::new(DeadlineConfig { total: config.timeout.total })?.tries_counted();
+    Ok(match cache {
+        None => per_call(deadline.one_task(), observers, seed, inner),
         // Whoever wrote the cache may run calls in tasks of their own.
-        Some(cache) => Ok(per_call(deadline, observers, seed, cache(NudjService::over_calls(inner)).into_calls())),
-    }
+        Some(cache) => per_call(deadline, observers, seed, cache(NudjService::over_calls(inner)).into_calls()),
+    })
 }
 
 /// The layers that see a call once, however many attempts it takes.

@@ -22,13 +22,13 @@ use crate::service::WholeCall;
 /// whose URI is a path, as ours are, is sent as it is.
 #[derive(Clone, Debug)]
 pub(crate) struct BoundLayer {
-    origin: Option<Arc<Origin>>,
+    origin: Option<Origin>,
 }
 
 impl BoundLayer {
     /// Sends to the endpoint's origin. Requests to an endpoint without one stay as they are.
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
-        Self { origin: endpoint.origin().cloned().map(Arc::new) }
+        Self { origin: endpoint.origin().cloned() }
     }
 }
 
@@ -36,17 +36,20 @@ impl Layer<Hyper> for BoundLayer {
     type Service = Bound;
 
     fn layer(&self, transport: Hyper) -> Bound {
-        let bound = self.origin.as_deref().and_then(|origin| transport.bound_to(origin));
-        let located = bound.is_none() || self.origin.as_deref().is_some_and(Origin::has_prefix);
-        Bound { transport: bound.unwrap_or(transport), located, origin: self.origin.clone() }
+        let bound = self.origin.as_ref().and_then(|origin| transport.bound_to(origin));
+        let located = bound.is_none() || self.origin.as_ref().is_some_and(Origin::has_prefix);
+        Bound(Arc::new(Parts { transport: bound.unwrap_or(transport), located, origin: self.origin.clone() }))
     }
 }
 
-/// The transport, bound to one endpoint.
+/// The transport, bound to one endpoint. Cloned with each call, so it is one share of its parts.
 #[derive(Clone, Debug)]
-pub(crate) struct Bound {
+pub(crate) struct Bound(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     transport: Hyper,
-    origin: Option<Arc<Origin>>,
+    origin: Option<Origin>,
     /// Whether each URI has to be completed.
     located: bool,
 }
@@ -56,13 +59,15 @@ impl Service<WholeCall> for Bound {
     type Error = BoxError;
     type Future = HyperFuture;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.transport.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // The transport takes any number of calls.
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut call: WholeCall) -> Self::Future {
-        if let Some(origin) = &self.origin {
-            if self.located {
+        let Parts { transport, origin, located } = &*self.0;
+        if let Some(origin) = origin {
+            if *located {
                 if let Err(error) = locate(call.uri_mut(), origin) {
                     return HyperFuture::failed(TransportError::InvalidRequest(error.into()));
                 }
@@ -72,7 +77,7 @@ impl Service<WholeCall> for Bound {
             }
             origin.record_in_current_span();
         }
-        self.transport.send(call)
+        transport.send(call)
     }
 }
 

@@ -109,6 +109,7 @@ pub struct Call<B> {
 impl<B> Call<B> {
     /// A call in the context that the request carries, else in a new one.
     #[must_use]
+    #[inline]
     pub fn new(mut request: Request<B>) -> Self {
         // Most requests have no extensions, and are not searched.
         let carried = if request.extensions().is_empty() { None } else { request.extensions_mut().remove() };
@@ -117,6 +118,7 @@ impl<B> Call<B> {
 
     /// A call in this context.
     #[must_use]
+    #[inline]
     pub fn within(context: CallContext, request: Request<B>) -> Self {
         Self { request: Box::new(request), context }
     }

@@ -120,6 +120,11 @@ impl Lease {
         Self { endpoint, held: Held::Shared(connection, id), idle_for }
     }
 
+    /// Where the connection leads.
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
     /// The connection, from here on used.
     pub(super) fn begin(&mut self) -> &mut Held {
         if let Held::Unused(_) = &self.held

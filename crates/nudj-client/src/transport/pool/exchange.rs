@@ -36,17 +36,20 @@ const REPLAYS: u8 = 1;
 /// Sends `request`, whose URI is absolute or a path, and reads an answer of up to `limit` bytes.
 ///
 /// Over a connection that is at hand it is sent right here, so that it is moved once, into hyper, and not into a future first.
-pub(super) fn exchange(endpoint: Arc<Endpoint>, request: impl Outgoing, tries: Tries, limit: usize) -> WholeExchange {
-    match at_hand(&endpoint) {
-        Some(lease) => send(endpoint, lease, request, tries, limit),
-        None => Box::pin(async move {
-            let lease = loop {
-                if let Some(lease) = usable(endpoint.checkout().await.map_err(PoolError::into_transport)?) {
-                    break lease;
-                }
-            };
-            send(endpoint, lease, request, tries, limit).await
-        }),
+pub(super) fn exchange(endpoint: &Arc<Endpoint>, request: impl Outgoing, tries: Tries, limit: usize) -> WholeExchange {
+    match at_hand(endpoint) {
+        Some(lease) => send(lease, request, tries, limit),
+        None => {
+            let endpoint = Arc::clone(endpoint);
+            Box::pin(async move {
+                let lease = loop {
+                    if let Some(lease) = usable(endpoint.checkout().await.map_err(PoolError::into_transport)?) {
+                        break lease;
+                    }
+                };
+                send(lease, request, tries, limit).await
+            })
+        }
     }
 }
 
@@ -67,16 +70,10 @@ fn usable(lease: Lease) -> Option<Lease> {
     Some(lease)
 }
 
-fn send(
-    endpoint: Arc<Endpoint>,
-    mut lease: Lease,
-    mut request: impl Outgoing,
-    tries: Tries,
-    limit: usize,
-) -> WholeExchange {
+fn send(mut lease: Lease, mut request: impl Outgoing, tries: Tries, limit: usize) -> WholeExchange {
     if lease.is_shared() {
         let mut request = request.into_sent();
-        if let Err(error) = absolute_form(&mut request, &endpoint) {
+        if let Err(error) = absolute_form(&mut request, lease.endpoint()) {
             return Box::pin(ready(Err(error)));
         }
         let Held::Shared(connection, _) = lease.begin() else { return failed(PoolError::ClosedEarly) };
@@ -85,12 +82,12 @@ fn send(
         }
         let replay = Some(Box::new(copy(&request)));
         let answer = connection.sender.try_send_request(request);
-        return Box::pin(UnderWay::new(answer, Sent { endpoint, lease, replay, tries }, limit));
+        return Box::pin(UnderWay::new(answer, Sent { lease, replay, tries }, limit));
     }
-    origin_form(&mut request, &endpoint);
+    origin_form(&mut request, lease.endpoint());
     let Held::Used(kept) = lease.begin() else { return failed(PoolError::ClosedEarly) };
     let answer = kept.connection.sender.try_send_request(request.into_sent());
-    Box::pin(UnderWay::new(answer, Sent { endpoint, lease, replay: None, tries }, limit))
+    Box::pin(UnderWay::new(answer, Sent { lease, replay: None, tries }, limit))
 }
 
 fn failed(error: PoolError) -> WholeExchange {

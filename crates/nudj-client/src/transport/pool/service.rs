@@ -121,7 +121,7 @@ impl Bound {
         if request.method() == Method::CONNECT {
             return Box::pin(ready(Err(invalid("CONNECT opens a tunnel, which this transport does not do"))));
         }
-        exchange(Arc::clone(&self.0), request, Tries::default(), limit)
+        exchange(&self.0, request, Tries::default(), limit)
     }
 }
 

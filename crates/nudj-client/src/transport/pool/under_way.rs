@@ -17,7 +17,6 @@ use pin_project_lite::pin_project;
 use super::{
     body::PooledBody,
     connection::Lease,
-    endpoint::Endpoint,
     exchange::{Tries, again, exchange},
 };
 use crate::transport::{
@@ -47,7 +46,6 @@ pin_project! {
 
 /// What goes with a request that was sent.
 pub(super) struct Sent {
-    pub(super) endpoint: Arc<Endpoint>,
     pub(super) lease: Lease,
     /// What to send should the server say that it did not process it.
     pub(super) replay: Option<Box<Request<Full<Bytes>>>>,
@@ -94,9 +92,10 @@ where
                             }
                         }
                         Err(error) => {
-                            let Sent { endpoint, lease, replay, mut tries } = sent;
+                            let Sent { lease, replay, mut tries } = sent;
+                            let endpoint = Arc::clone(lease.endpoint());
                             let request = again(lease, replay, error, &mut tries)?;
-                            Stage::Other { rest: exchange(endpoint, *request, tries, limit) }
+                            Stage::Other { rest: exchange(&endpoint, *request, tries, limit) }
                         }
                     }
                 }
