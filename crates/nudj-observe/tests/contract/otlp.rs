@@ -25,7 +25,7 @@ use nudj_tower::{
     CallContext, CallSpan, SpanId, TraceContext,
     classify::Outcome,
     correlation::CorrelationServerLayer,
-    observe::{Event, Observer},
+    observe::{Event, Observer, TracedAttempt, Went},
 };
 use opentelemetry_proto::tonic::{
     collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -337,6 +337,22 @@ pub(crate) fn observe_spans(otlp: &Otlp, count: usize) {
         let ended = Event::CallEnded { context, method, outcome, status, error, duration, at, attempts };
         otlp.observer().observe(&ended);
     }
+}
+
+#[tokio::test]
+async fn an_attempt_that_tells_of_itself_is_exported_below_its_call() {
+    let collector = Collector::default();
+    let otlp = Otlp::start(collector.start().await).unwrap();
+    let context = CallContext::new();
+    context.set_ids("id".parse().unwrap(), TraceContext::start(&mut fastrand::Rng::new()));
+    context.set_span(CallSpan { id: SpanId::new(1).unwrap(), parent: None, begins_here: true });
+    let (id, start) = (SpanId::new(2).unwrap(), tokio::time::Instant::now());
+    let (resends, method, status, error, went) = (0, "GET", None, Some("cancelled"), Went::Nowhere);
+    let attempt = TracedAttempt { id, resends, method, status, error, went, start, end: start };
+    otlp.observer().observe(&Event::AttemptTraced { context: &context, attempt: &attempt });
+    otlp.shutdown().await.unwrap();
+    let spans = collector.spans();
+    assert_eq!((spans.len(), spans[0].span_id[7], spans[0].parent_span_id[7], spans[0].kind), (1, 2, 1, 3));
 }
 
 #[tokio::test]
