@@ -1,8 +1,7 @@
 //! The floor of layers: what a call takes to pass through ten of them that do nothing else.
 //!
 //! Five of them own a share in their layer, as those of the stack do that count, limit or judge: a future outlives the service that made it.
-//! They know of each poll whether it came back, so that a call which panics or is dropped could be told from one that ended. The other five
-//! only hand on, both ways.
+//! They know whether their call ended, and count one that panicked or was dropped. The other five only hand on, both ways.
 
 use std::{
     future::Future,

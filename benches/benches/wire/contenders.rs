@@ -58,7 +58,7 @@ pub(crate) fn contenders(protocol: Protocol, address: SocketAddr) -> Result<Vec<
         of("raw, with the stack's headers", raw_with_headers(protocol, address)?),
         of("our transport alone", transport(protocol, address)?),
         of("the stack's work, fused by hand", fused(protocol, address, "pool")?),
-        of("the same, through ten layers", fused_below_layers(protocol, address)?),
+        of("the same, through ten layers", fused_through_layers(protocol, address)?),
         of("the whole stack", ours(protocol, address, "pool")?),
         of("the stack's work fused, legacy transport", fused(protocol, address, "legacy")?),
         of("the whole stack, legacy transport", ours(protocol, address, "legacy")?),
@@ -120,7 +120,7 @@ fn fused(protocol: Protocol, address: SocketAddr, transport: &str) -> Result<Cal
 }
 
 /// The same, and what it takes a call to pass through as many layers as the stack has.
-fn fused_below_layers(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
+fn fused_through_layers(protocol: Protocol, address: SocketAddr) -> Result<Call, BoxError> {
     let transport = Hyper::new(&configured(protocol, address, "pool")?.http)?;
     Ok(through(Fused::new(ten_layers(transport))?, absolute(address)?))
 }

@@ -53,8 +53,8 @@
 //! # Cost
 //!
 //! A call and its attempts are written in their final form into the queue's memory, some 310 bytes for the two, which is sent as it is. What
-//! metrics and spans take of a client's calls per second is measured on the benchmarks' page. A thread for the exports was tried: on two cores that a client and
-//! its server shared, it took one call in a hundred more.
+//! metrics and spans take of a client's calls per second is measured on the benchmarks' page. A thread for the exports was tried: on two
+//! cores that a client and its server shared, it took one call in a hundred more.
 //!
 //! # Mistakes to avoid
 //!

@@ -185,8 +185,7 @@ pub(super) fn nanos(time: Duration) -> u64 {
 }
 
 pub(super) fn unix_nanos(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    nanos(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 #[expect(

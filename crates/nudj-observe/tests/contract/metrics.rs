@@ -49,6 +49,18 @@ async fn scrape(router: Router) -> String {
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
+/// The end of a call that took no time.
+fn ended<'a>(
+    context: &'a CallContext,
+    method: Option<&'static str>,
+    outcome: Outcome,
+    status: Option<u16>,
+    error: Option<&'a str>,
+) -> Event<'a> {
+    let (outcome, duration, at, attempts) = (Some(outcome), Duration::ZERO, Instant::now(), None);
+    Event::CallEnded { context, method, outcome, status, error, duration, at, attempts }
+}
+
 #[tokio::test]
 async fn calls_repeats_and_endpoints_are_counted() {
     let mock = MockNudj::start_many(2).await.unwrap();
@@ -156,16 +168,7 @@ async fn a_million_users_and_a_hostile_server_make_few_series() {
         let context = CallContext::new();
         context.set_route(ROUTE);
         context.record_try(1, &endpoint.into(), 0);
-        observer.observe(&Event::CallEnded {
-            context: &context,
-            method: Some("GET"),
-            outcome: Some(Outcome::Success),
-            status: Some(status),
-            error: None,
-            duration: Duration::from_millis(3),
-            at: Instant::now(),
-            attempts: None,
-        });
+        observer.observe(&ended(&context, Some("GET"), Outcome::Success, Some(status), None));
     };
     (0..1_000_000).for_each(|_| call("https://acme.nudj.cx", 200));
     let series = |text: &str| text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count();
@@ -192,17 +195,7 @@ async fn a_success_is_no_failure_when_it_finds_no_room_nor_when_it_has_no_status
     let call = |route: Route, outcome, status, error| {
         let context = CallContext::new();
         context.set_route(route);
-        let (context, outcome, duration, at) = (&context, Some(outcome), Duration::ZERO, Instant::now());
-        prometheus.observer().observe(&Event::CallEnded {
-            context,
-            method: None,
-            outcome,
-            status,
-            error,
-            duration,
-            at,
-            attempts: None,
-        });
+        prometheus.observer().observe(&ended(&context, None, outcome, status, error));
     };
     const RPC: Route = Route { operation: "rpc", template: "/rpc" };
     call(RPC, Outcome::Success, None, None);
@@ -259,18 +252,7 @@ async fn a_success_is_no_failure_when_it_finds_no_room_nor_when_it_has_no_status
 async fn kinds_of_error_have_their_names_and_free_text_has_none() {
     let (prometheus, context) = (Prometheus::new().unwrap(), CallContext::new());
     for error in ERROR_KINDS.into_iter().chain(["any words"]) {
-        let (context, outcome, error) = (&context, Some(Outcome::Failure), Some(error));
-        let (method, status, duration, at) = (Some("GET"), None, Duration::ZERO, Instant::now());
-        prometheus.observer().observe(&Event::CallEnded {
-            context,
-            method,
-            outcome,
-            status,
-            error,
-            duration,
-            at,
-            attempts: None,
-        });
+        prometheus.observer().observe(&ended(&context, Some("GET"), Outcome::Failure, None, Some(error)));
     }
     let text = prometheus.render();
     for kind in ERROR_KINDS.into_iter().chain(["_OTHER"]) {

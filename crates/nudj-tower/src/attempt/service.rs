@@ -65,8 +65,7 @@ impl<S> Attempt<S> {
         };
         let resends = context.resends();
         let id = headers::write(headers, &context, resends, || self.randomness.rng());
-        let is_traced = context.keeps_attempts()
-            || (!context.is_untraced_by(self.observers.id()) && self.observers.traces(&context));
+        let is_traced = context.wants_attempts(&self.observers);
         let traced = id.filter(|_| is_traced).map(|id| (id, context.into_owned()));
         let traced = traced.map(|(id, context)| Traced::begin(request, context, id, resends, &self.observers));
         AttemptSpan::begin(request, resends, traced)

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::CallContext;
+#[cfg(feature = "attempt")]
+use crate::observe::Observers;
 use crate::observe::{TracedAttempt, Went};
 
 /// As many are kept of a call; further ones are told alone.
@@ -41,15 +43,14 @@ impl CallContext {
         self.0.untraced_by.store(observer, Relaxed);
     }
 
-    /// Whether this one has said already that it does not want to know.
+    /// Whether an attempt that begins is wanted: by the call's end, or by these, who are asked unless they have said already that it is not.
     #[cfg(feature = "attempt")]
-    pub(crate) fn is_untraced_by(&self, observer: usize) -> bool {
-        self.0.untraced_by.load(Relaxed) == observer
+    pub(crate) fn wants_attempts(&self, observers: &Observers) -> bool {
+        self.keeps_attempts() || (self.0.untraced_by.load(Relaxed) != observers.id() && observers.traces(self))
     }
 
-    /// Whether a call's end will tell of attempts, as it seems now.
     #[cfg(feature = "attempt")]
-    pub(crate) fn keeps_attempts(&self) -> bool {
+    fn keeps_attempts(&self) -> bool {
         self.0.keeps_attempts.load(Relaxed)
     }
 

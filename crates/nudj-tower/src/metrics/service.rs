@@ -70,11 +70,11 @@ where
 
     fn call(&mut self, mut request: Req) -> Self::Future {
         if !is_heard(&self.shared.observers) {
-            return MetricsFuture { inner: self.inner.call(request), listener: None, request: PhantomData };
+            return MetricsFuture { inner: self.inner.call(request), listener: None };
         }
         let record = Some(self.begin(&mut request));
-        let listener = Listener { record, shared: Arc::clone(&self.shared) };
-        MetricsFuture { inner: self.inner.call(request), listener: Some(listener), request: PhantomData }
+        let listener = Listener { record, shared: Arc::clone(&self.shared), request: PhantomData };
+        MetricsFuture { inner: self.inner.call(request), listener: Some(listener) }
     }
 }
 
@@ -95,18 +95,18 @@ pin_project! {
     pub struct MetricsFuture<F, C, Req> {
         #[pin]
         inner: F,
-        listener: Option<Listener<C>>,
-        request: PhantomData<fn(Req)>,
+        listener: Option<Listener<C, Req>>,
     }
 }
 
 /// Dropped without an end, it reports that the caller gave up.
-struct Listener<C> {
+struct Listener<C, Req> {
     record: Option<Record>,
     shared: Arc<Shared<C>>,
+    request: PhantomData<fn(Req)>,
 }
 
-impl<C> Drop for Listener<C> {
+impl<C, Req> Drop for Listener<C, Req> {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
             record.end(&self.shared.observers, &End::dropped());
