@@ -38,6 +38,7 @@ enum Noted {
 }
 
 /// Runs `work` as a step, in which nothing has been read yet.
+#[inline]
 pub fn step<T>(work: impl FnOnce() -> T) -> T {
     let _ended = Ended(NOTED.replace(Noted::Nothing));
     work()
@@ -45,6 +46,7 @@ pub fn step<T>(work: impl FnOnce() -> T) -> T {
 
 /// Reads the clock, and notes the reading for the rest of the step.
 #[must_use]
+#[inline]
 pub fn read() -> Instant {
     let now = Instant::now();
     if !matches!(NOTED.get(), Noted::Nowhere) {
@@ -56,6 +58,7 @@ pub fn read() -> Instant {
 /// The reading that was noted last in this step. Where there is none, the clock is read, and nothing is noted: who only wants to know
 /// roughly vouches for nobody else.
 #[must_use]
+#[inline]
 pub fn recent() -> Instant {
     match NOTED.get() {
         Noted::At(reading) => reading,
@@ -67,6 +70,7 @@ pub fn recent() -> Instant {
 struct Ended(Noted);
 
 impl Drop for Ended {
+    #[inline]
     fn drop(&mut self) {
         NOTED.set(self.0);
     }

@@ -180,6 +180,7 @@ impl Observers {
 
     /// Whether anybody listens.
     #[must_use]
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.0.as_ref().is_some_and(|observer| observer.is_on())
     }
@@ -192,6 +193,7 @@ impl Observers {
 
     /// Whether anybody wants to know of this call's attempts.
     #[must_use]
+    #[inline]
     pub fn traces(&self, call: &CallContext) -> bool {
         self.0.as_ref().is_some_and(|observer| observer.traces(call))
     }

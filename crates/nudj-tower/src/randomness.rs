@@ -20,6 +20,7 @@ impl Randomness {
         Self::Seeded(Arc::new(AtomicU64::new(seed)))
     }
 
+    #[inline]
     pub(crate) fn rng(&self) -> fastrand::Rng {
         match self {
             Self::Thread => fastrand::Rng::new(),

@@ -39,6 +39,7 @@ pin_project! {
 
 impl LazyTimer {
     /// Ready once `at`, which is the same in all polls, has come.
+    #[inline]
     pub(crate) fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         let mut this = self.project();
         if this.sleep.is_none() {
@@ -60,6 +61,7 @@ impl LazyTimer {
 /// Polls something, and gives the earliest of our timers in it that wait when that is done and wake the same task, which will thus be
 /// polled again by then. What was spawned, has a waker of its own or was let go shows nothing here.
 #[cfg(feature = "deadline")]
+#[inline]
 pub(crate) fn polled<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> (T, Option<Instant>) {
     forget();
     let polled = poll(cx);
@@ -74,6 +76,7 @@ fn id(waker: &Waker) -> WakerId {
     (waker.data(), waker.vtable())
 }
 
+#[inline]
 fn forget() {
     let _ = WAITING.try_with(|waiting| waiting.set(None));
 }

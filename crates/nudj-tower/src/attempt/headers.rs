@@ -10,7 +10,24 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Writes the headers of the attempt that is `resends` repeats after the first, and gives the span id that its `traceparent` has.
+#[inline]
 pub(super) fn write(
+    headers: &mut HeaderMap,
+    context: &CallContext,
+    resends: u32,
+    rng: impl FnOnce() -> fastrand::Rng,
+) -> Option<SpanId> {
+    if resends == 0
+        && let Some(first) = context.take_first_attempt()
+    {
+        // The request carries it, and tracestate as well: whoever prepared it wrote them.
+        return Some(first);
+    }
+    write_next(headers, context, resends, rng)
+}
+
+#[cold]
+fn write_next(
     headers: &mut HeaderMap,
     context: &CallContext,
     resends: u32,
@@ -18,9 +35,6 @@ pub(super) fn write(
 ) -> Option<SpanId> {
     if resends > 0 {
         headers.insert(RETRY_ATTEMPT, HeaderValue::from(resends));
-    } else if let Some(first) = context.take_first_attempt() {
-        // The request carries it, and tracestate as well: whoever prepared it wrote them.
-        return Some(first);
     }
     let trace = context.trace()?;
     let id = SpanId::random(&mut rng());

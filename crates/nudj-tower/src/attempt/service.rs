@@ -47,19 +47,17 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let span = self.begin(&mut request);
-        if span.is_none() {
-            drop(span);
-            return AttemptFuture { inner: self.inner.call(request), span: AttemptSpan::none() };
-        }
+        let Some(span) = self.begin(&mut request) else {
+            return AttemptFuture { inner: self.inner.call(request), span: None };
+        };
         let inner = span.span().in_scope(|| self.inner.call(request));
-        AttemptFuture { inner, span }
+        AttemptFuture { inner, span: Some(span) }
     }
 }
 
 impl<S> Attempt<S> {
     /// Writes the attempt's headers, and opens its span.
-    fn begin(&self, request: &mut impl HttpRequest) -> AttemptSpan {
+    fn begin(&self, request: &mut impl HttpRequest) -> Option<Box<AttemptSpan>> {
         let (headers, Some(context)) = request.headers_in_context() else {
             return AttemptSpan::begin(request, 0, None);
         };
@@ -78,7 +76,7 @@ pin_project! {
     pub struct AttemptFuture<F> {
         #[pin]
         inner: F,
-        span: AttemptSpan,
+        span: Option<Box<AttemptSpan>>,
     }
 }
 
@@ -91,14 +89,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.span.is_none() {
-            return this.inner.poll(cx);
-        }
+        let Some(span) = this.span else { return this.inner.poll(cx) };
         let result = {
-            let _entered = this.span.span().enter();
+            let _entered = span.span().enter();
             ready!(this.inner.poll(cx))
         };
-        this.span.end(&result);
+        if let Some(span) = this.span.take() {
+            span.end(&result);
+        }
         Poll::Ready(result)
     }
 }

@@ -16,8 +16,7 @@ use crate::{
 pub(super) struct AttemptSpan {
     /// Disabled once the attempt has ended.
     span: Span,
-    /// On the heap, since most futures around it are moved while nobody collects traces.
-    traced: Option<Box<Traced>>,
+    traced: Option<Traced>,
 }
 
 /// What is kept for who traces.
@@ -35,24 +34,18 @@ pub(super) struct Traced {
 }
 
 impl AttemptSpan {
-    pub(super) fn begin(request: &impl HttpRequest, resends: u32, traced: Option<Box<Traced>>) -> Self {
-        Self { span: span(request, resends), traced }
-    }
-
-    /// Of an attempt that nobody watches.
-    pub(super) fn none() -> Self {
-        Self { span: Span::none(), traced: None }
-    }
-
-    pub(super) fn is_none(&self) -> bool {
-        self.span.is_disabled() && self.traced.is_none()
+    /// `None` where nobody watches. On the heap, since the futures around it are moved, and most attempts have none.
+    #[inline]
+    pub(super) fn begin(request: &impl HttpRequest, resends: u32, traced: Option<Traced>) -> Option<Box<Self>> {
+        let span = span(request, resends);
+        if span.is_disabled() && traced.is_none() { None } else { Some(Box::new(Self { span, traced })) }
     }
 
     pub(super) fn span(&self) -> &Span {
         &self.span
     }
 
-    pub(super) fn end<T, E: 'static>(&mut self, result: &Result<Response<T>, E>) {
+    pub(super) fn end<T, E: 'static>(mut self, result: &Result<Response<T>, E>) {
         semconv::record(&self.span, Side::Client, result);
         self.span = Span::none();
         if let Some(traced) = self.traced.take() {
@@ -66,9 +59,7 @@ impl AttemptSpan {
 
 impl Drop for AttemptSpan {
     fn drop(&mut self) {
-        if self.is_none() {
-            return;
-        }
+        // One that has ended has neither.
         self.span.record("error.type", "cancelled");
         if let Some(traced) = self.traced.take() {
             traced.end(None, Some("cancelled"));
@@ -83,9 +74,9 @@ impl Traced {
         id: SpanId,
         resends: u32,
         observers: &Observers,
-    ) -> Box<Self> {
+    ) -> Self {
         let (observers, method, tries) = (observers.clone(), method_name(request.method()), context.tries());
-        Box::new(Self { context, observers, id, resends, method, tries, start: Instant::now() })
+        Self { context, observers, id, resends, method, tries, start: Instant::now() }
     }
 
     fn end(self, status: Option<StatusCode>, error: Option<&'static str>) {

@@ -26,6 +26,7 @@ impl Surroundings {
         Arc::new(Self { name, observers, epoch: Instant::now() })
     }
 
+    #[inline]
     pub(super) fn tick(&self, at: Instant) -> Tick {
         Tick::default().after(at.saturating_duration_since(self.epoch))
     }
@@ -49,6 +50,7 @@ impl Shared {
         self.around.tick(at)
     }
 
+    #[inline]
     pub(super) fn now(&self) -> Tick {
         self.tick(Instant::now())
     }
@@ -85,6 +87,7 @@ impl Shared {
         view
     }
 
+    #[inline]
     pub(super) fn availability(&self) -> Availability {
         if self.breaker.passes() {
             return Availability::Available;

@@ -92,7 +92,12 @@ impl<R> Http<R> {
         self
     }
 
+    #[inline]
     fn status_verdict(&self, head: Head<'_>) -> Verdict {
+        if head.status.as_u16() < 400 { Verdict::success() } else { self.error_status_verdict(head) }
+    }
+
+    fn error_status_verdict(&self, head: Head<'_>) -> Verdict {
         let asked = || retry_after::find(head.headers, self.wall_clock);
         match head.status.as_u16() {
             408 => Verdict::failure(),

@@ -45,11 +45,13 @@ impl CallContext {
 
     /// Whether an attempt that begins is wanted: by the call's end, or by these, who are asked unless they have said already that it is not.
     #[cfg(feature = "attempt")]
+    #[inline]
     pub(crate) fn wants_attempts(&self, observers: &Observers) -> bool {
         self.keeps_attempts() || (self.0.untraced_by.load(Relaxed) != observers.id() && observers.traces(self))
     }
 
     #[cfg(feature = "attempt")]
+    #[inline]
     fn keeps_attempts(&self) -> bool {
         self.0.keeps_attempts.load(Relaxed)
     }

@@ -17,6 +17,7 @@ pub(crate) struct Mark(pub(super) u64);
 impl Mark {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
+    #[inline]
     pub(super) fn of(deadline: Instant) -> Self {
         let since = deadline.saturating_duration_since(*EPOCH);
         Self(since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into()))

@@ -109,6 +109,7 @@ impl Default for CallContext {
 impl CallContext {
     /// A context that knows nothing yet. One allocation.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         // By `default`, which makes it where it stays; `new` would make it first and then move 300 bytes there.
         Self(Arc::default())
@@ -131,6 +132,7 @@ impl CallContext {
         self.deadline_mark().time()
     }
 
+    #[inline]
     pub(crate) fn deadline_mark(&self) -> Mark {
         Mark(self.0.deadline.load(Relaxed))
     }
@@ -141,6 +143,7 @@ impl CallContext {
     }
 
     /// As [`limit_deadline`](Self::limit_deadline); whether it is `deadline` that holds.
+    #[inline]
     pub(crate) fn bring_forward(&self, deadline: Instant) -> bool {
         let Mark(ours) = Mark::of(deadline);
         self.0.deadline.fetch_min(ours, Relaxed) >= ours
@@ -148,6 +151,7 @@ impl CallContext {
 
     /// How often the request was sent again: 0 during the first attempt.
     #[must_use]
+    #[inline]
     pub fn resends(&self) -> u32 {
         self.0.resends.load(Relaxed)
     }
@@ -171,6 +175,7 @@ impl CallContext {
 
     /// How many times an endpoint was tried, failed connects included; 0 when the call was refused at once.
     #[must_use]
+    #[inline]
     pub fn tries(&self) -> u32 {
         self.0.tries.load(Relaxed)
     }
@@ -183,6 +188,7 @@ impl CallContext {
 
     /// Notes a try at the endpoint with the balancer's id `id` and the given name; `untried` endpoints are left that this call has not
     /// been to and that would take it.
+    #[inline]
     pub fn record_try(&self, id: u64, endpoint: &Arc<str>, untried: u32) {
         let mut rest = self.0.rest.lock();
         if rest.endpoint.as_ref().is_none_or(|known| !Arc::ptr_eq(known, endpoint))
@@ -265,6 +271,7 @@ impl CallContext {
 
     /// All that the correlation layer settles.
     #[cfg(feature = "correlation")]
+    #[inline]
     pub(crate) fn settle(
         &self,
         correlation_id: HeaderValue,
@@ -281,12 +288,14 @@ impl CallContext {
 
     /// Says that the request carries a `traceparent` already, with this span id, which is the first attempt's. Whoever writes the
     /// correlation id can cut both from one buffer, and so save the attempt layer an allocation and a header.
+    #[inline]
     pub fn set_first_attempt(&self, id: SpanId) {
         self.0.first_attempt.store(id.get(), Relaxed);
     }
 
     /// The span id that the first attempt's request carries already. Taken, not read: two requests of one call never share one.
     #[must_use]
+    #[inline]
     pub fn take_first_attempt(&self) -> Option<SpanId> {
         SpanId::new(self.0.first_attempt.swap(0, Relaxed))
     }
@@ -309,6 +318,7 @@ impl CallContext {
     }
 
     /// Notes the status of an answer.
+    #[inline]
     pub fn set_last_status(&self, status: http::StatusCode) {
         self.0.last_status.store(status.as_u16(), Relaxed);
     }

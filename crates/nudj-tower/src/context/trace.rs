@@ -42,6 +42,15 @@ impl TraceId {
         (value != 0).then_some(Self(value))
     }
 
+    #[inline]
+    fn random(rng: &mut fastrand::Rng) -> Self {
+        loop {
+            if let Some(id) = Self::new(rng.u128(..)) {
+                return id;
+            }
+        }
+    }
+
     /// The id as a number, most significant byte first on the wire.
     #[must_use]
     pub fn get(self) -> u128 {
@@ -58,8 +67,14 @@ impl SpanId {
 
     /// A random id.
     #[must_use]
+    #[inline]
     pub fn random(rng: &mut fastrand::Rng) -> Self {
-        Self(rng.u64(1..))
+        loop {
+            // Zero comes once in 2^64. A range would cost each id a multiplication.
+            if let Some(id) = Self::new(rng.u64(..)) {
+                return id;
+            }
+        }
     }
 
     /// The id as a number, most significant byte first on the wire.
@@ -72,8 +87,9 @@ impl SpanId {
 impl TraceContext {
     /// Starts a trace, sampled.
     #[must_use]
+    #[inline]
     pub fn start(rng: &mut fastrand::Rng) -> Self {
-        Self { trace_id: TraceId(rng.u128(1..)), parent: SpanId::random(rng), flags: 1, tracestate: None }
+        Self { trace_id: TraceId::random(rng), parent: SpanId::random(rng), flags: 1, tracestate: None }
     }
 
     /// Reads a `traceparent`. A version above 00 is read by its first 55 bytes, as the recommendation says; `ff` is refused.
@@ -100,6 +116,7 @@ impl TraceContext {
     /// Writes the `traceparent` of a request sent under `span`: version 00, and of the flags only the sampled bit, the one that
     /// version defines.
     #[must_use]
+    #[inline]
     pub fn traceparent(&self, span: SpanId) -> [u8; 55] {
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
         let trace = self.trace_id.0;

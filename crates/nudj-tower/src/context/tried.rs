@@ -10,10 +10,12 @@ pub(super) struct Tried {
 }
 
 impl Tried {
+    #[inline]
     pub(super) fn contains(&self, id: u64) -> bool {
         self.inline[..self.len].contains(&id) || self.spill.contains(&id)
     }
 
+    #[inline]
     pub(super) fn insert(&mut self, id: u64) {
         if self.contains(id) {
             return;

@@ -34,6 +34,7 @@ pub(super) struct Settled {
 /// Settles a call's ids: the request's own where they are good, else those of the call being served, else new ones.
 ///
 /// `millis` is the time of day since 1970, asked only for a new id.
+#[inline]
 pub(super) fn settle(
     headers: &HeaderMap,
     served: Option<&Served>,
@@ -86,6 +87,7 @@ struct Carried {
 }
 
 impl Carried {
+    #[inline]
     fn by(headers: &HeaderMap) -> Self {
         let mut carried = Self::default();
         for name in headers.keys() {
@@ -102,6 +104,7 @@ impl Carried {
 
 impl Settled {
     /// Makes a request that goes out carry what was settled, and nothing else of the kind.
+    #[inline]
     pub(super) fn send_in(&mut self, headers: &mut HeaderMap) {
         self.write_id(headers);
         if let Some(traceparent) = self.traceparent.take() {
@@ -126,6 +129,7 @@ impl Settled {
         }
     }
 
+    #[inline]
     fn write_id(&self, headers: &mut HeaderMap) {
         if !self.id_is_the_requests {
             headers.insert(CORRELATION_ID, self.correlation_id.clone());
@@ -134,12 +138,14 @@ impl Settled {
 }
 
 /// The time of day in the unit of a UUIDv7; a clock before 1970 reads as 1970.
+#[inline]
 pub(super) fn unix_millis() -> u64 {
     let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The call's trace, and whether it is the one that the headers name.
+#[inline]
 fn trace(
     headers: &HeaderMap,
     carried: Carried,
@@ -182,6 +188,7 @@ fn is_good(id: &[u8]) -> bool {
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
+#[inline]
 fn new_uuid(out: &mut [u8], millis: u64, rng: &mut fastrand::Rng) {
     let random = rng.u128(..).to_ne_bytes();
     let mut ten = [0; 10];
@@ -190,6 +197,7 @@ fn new_uuid(out: &mut [u8], millis: u64, rng: &mut fastrand::Rng) {
 }
 
 /// Only called with letters, digits and dashes, which every header takes.
+#[inline]
 fn header(bytes: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }

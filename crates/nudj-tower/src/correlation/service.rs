@@ -51,10 +51,10 @@ where
         let span = self.begin(&mut request);
         if span.is_disabled() {
             drop(span);
-            return CorrelationFuture { inner: self.inner.call(request), span: Span::none() };
+            return CorrelationFuture { inner: self.inner.call(request), span: None };
         }
         let inner = span.in_scope(|| self.inner.call(request));
-        CorrelationFuture { inner, span }
+        CorrelationFuture { inner, span: Some(Box::new(span)) }
     }
 }
 
@@ -93,7 +93,8 @@ pin_project! {
     pub struct CorrelationFuture<F> {
         #[pin]
         inner: F,
-        span: Span,
+        // On the heap, since it is large, and most calls have none.
+        span: Option<Box<Span>>,
     }
 }
 
@@ -106,13 +107,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.span.is_disabled() {
-            // The answer goes by in place. To look at it, it has to be moved.
-            return this.inner.poll(cx);
-        }
-        let _entered = this.span.enter();
+        // The answer goes by in place. To look at it, it has to be moved.
+        let Some(span) = this.span else { return this.inner.poll(cx) };
+        let _entered = span.enter();
         let result = ready!(this.inner.poll(cx));
-        semconv::record(this.span, Side::Client, &result);
+        semconv::record(span, Side::Client, &result);
         Poll::Ready(result)
     }
 }

@@ -29,12 +29,14 @@ pub(super) enum AfterRefusal {
 }
 
 impl Generation {
+    #[inline]
     pub(super) fn is_valid(&self, now: impl FnOnce() -> Instant) -> bool {
         self.expires.is_none_or(|expires| now() < expires)
     }
 }
 
 /// The credential that is there, unless it has expired. Reads the clock only for one that can.
+#[inline]
 pub(super) fn valid(current: &Option<Arc<Generation>>) -> Option<&Arc<Generation>> {
     current.as_ref().filter(|current| current.is_valid(clock::recent))
 }

@@ -156,15 +156,18 @@ impl Credentials {
         }
     }
 
+    #[inline]
     pub(super) fn header_name(&self) -> &HeaderName {
         self.0.scheme.header_name()
     }
 
+    #[inline]
     pub(super) fn renews(&self) -> bool {
         self.0.provider.renews()
     }
 
     /// One that was put in by a rotation, or outlived the runtime it came in, has nobody yet who renews it early.
+    #[inline]
     pub(super) fn keep_renewing(&self, generation: &Generation) {
         if generation.expires.is_some() {
             self.0.keep_renewing();
@@ -177,6 +180,7 @@ impl Credentials {
     }
 
     /// What there is to send with, for a look: cheaper than another share in it, but a thread has few of these.
+    #[inline]
     pub(super) fn current(&self) -> Guard<Option<Arc<Generation>>> {
         self.0.current.load()
     }

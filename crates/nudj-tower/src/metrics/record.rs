@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// Whether anybody wants to know; nothing is recorded and no clock is read otherwise.
+#[inline]
 pub(super) fn is_heard(observers: &Observers) -> bool {
     observers.is_on() || enabled!(Level::INFO)
 }

@@ -41,6 +41,7 @@ impl Settings {
         }
     }
 
+    #[inline]
     pub(super) fn now(&self) -> Nanos {
         self.nanos(clock::read())
     }
@@ -49,6 +50,7 @@ impl Settings {
         self.epoch.checked_add(Duration::from_nanos(at))
     }
 
+    #[inline]
     pub(super) fn nanos(&self, at: Instant) -> Nanos {
         nanos(at.saturating_duration_since(self.epoch))
     }
@@ -96,6 +98,7 @@ impl Gate {
         &self.settings
     }
 
+    #[inline]
     pub(super) fn take(&self, now: Nanos) -> Option<Grant> {
         self.limiter.lock().take(now)
     }

@@ -99,6 +99,7 @@ impl Limiter {
     }
 
     /// Lets a call through if nobody waits and there is quota. The path of nearly all calls.
+    #[inline]
     pub(super) fn take(&mut self, now: Nanos) -> Option<Grant> {
         let now = self.at(now);
         if self.waiting() > 0 || now < self.paused_until {

@@ -100,11 +100,13 @@ impl Member {
     }
 
     /// A call is on its way.
+    #[inline]
     pub(super) fn begin(&self) {
         self.started.fetch_add(1, Relaxed);
     }
 
     /// A call has ended; `None` when it was dropped. `failed` says whether that speaks against the endpoint.
+    #[inline]
     pub(super) fn end(&self, outcome: Option<Outcome>, failed: bool) {
         let ended = self.ended.fetch_add(1, Relaxed) + 1;
         if failed {

@@ -77,6 +77,7 @@ impl Registry {
         self.current.load()
     }
 
+    #[inline]
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }

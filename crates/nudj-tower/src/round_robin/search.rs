@@ -31,6 +31,7 @@ pub(super) struct Found {
 }
 
 impl Search {
+    #[inline]
     pub(super) fn new(context: Option<CallContext>) -> Self {
         let again = context.as_ref().is_some_and(|context| context.tries() > 0);
         Self { context, again, passed: Vec::new(), soonest: None, error: None }
@@ -38,6 +39,15 @@ impl Search {
 
     /// Takes the turn of the best endpoint, or says why there is none.
     pub(super) fn next<S: Available>(&mut self, list: &List<S>) -> Result<Found, BoxError> {
+        if let ([slot], [service]) = (&*list.set.slots, &*list.services)
+            && self.passed.is_empty()
+            && matches!(service.availability(), Availability::Available)
+            // Asked, and not only known: whoever asks after the time of an ejection takes the endpoint back.
+            && !slot.member.is_out(&mut Now::unread())
+        {
+            // Most clients have one endpoint: there is nothing to choose, and it is always its turn.
+            return Ok(Found { place: 0, untried: 0 });
+        }
         if list.services.len() <= u64::FEW { self.next_of::<u64, S>(list) } else { self.next_of::<Many, S>(list) }
     }
 
@@ -71,6 +81,7 @@ impl Search {
     }
 
     /// When dropping the call begins to speak against `member`; not asked for where nobody judges.
+    #[inline]
     pub(super) fn deadline(&self, member: &Member) -> Option<Instant> {
         member.common.outlier.as_ref().and(self.context.as_ref())?.deadline()
     }

@@ -46,6 +46,7 @@ impl Lease {
         Self(gate)
     }
 
+    #[inline]
     pub(super) fn gate(&self) -> &Gate {
         self.0.gate()
     }

@@ -41,6 +41,7 @@ impl Rate {
     }
 }
 
+#[inline]
 pub(super) fn nanos(duration: Duration) -> Nanos {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
@@ -57,6 +58,7 @@ impl Meter {
     }
 
     /// Takes quota for one call at `now`, if there is some.
+    #[inline]
     pub(super) fn take(&mut self, now: Nanos) -> Option<Grant> {
         match self {
             Self::Log(log) => log.take(now),

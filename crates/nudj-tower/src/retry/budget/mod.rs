@@ -74,6 +74,7 @@ impl RetryBudget {
     }
 
     /// Counts a call. Calls, not attempts: repeats earn nothing.
+    #[inline]
     pub fn count_call(&self) {
         let shard = SHARD.try_with(|shard| *shard).unwrap_or(0);
         let count = self.0.shards[shard].0.fetch_add(1, Relaxed).wrapping_add(1);

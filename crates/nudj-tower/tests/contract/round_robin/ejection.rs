@@ -1,6 +1,10 @@
 //! Endpoints that are taken out of the ring for a while.
 
-use std::{future::pending, panic::AssertUnwindSafe};
+use std::{
+    future::pending,
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use futures_util::FutureExt;
 use nudj_tower::{
@@ -206,6 +210,12 @@ async fn a_panic_is_a_failure_of_the_endpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn ejections_and_returns_are_told_once() {
+    for is_left_alone in [false, true] {
+        ejected_and_returned(is_left_alone).await;
+    }
+}
+
+async fn ejected_and_returned(is_left_alone: bool) {
     let told = Arc::new(Mutex::new(vec![]));
     let seen = Arc::clone(&told);
     let observers = Observers::new(move |event: &Event<'_>| {
@@ -213,20 +223,27 @@ async fn ejections_and_returns_are_told_once() {
             seen.lock().push((endpoint.to_string(), *until));
         }
     });
-    let failing = service_fn(|request: Request<()>| async move {
-        let status = if request.uri().host() == Some("a") { 503 } else { 200 };
-        Ok::<_, BoxError>(Response::builder().status(status).body("").unwrap())
+    let fails = Arc::new(AtomicBool::new(true));
+    let failing = Arc::clone(&fails);
+    let service = service_fn(move |request: Request<()>| {
+        let failed = request.uri().host() == Some("a") && failing.load(Relaxed);
+        ready(Ok::<_, BoxError>(Response::builder().status(if failed { 503 } else { 200 }).body("").unwrap()))
     });
     let endpoints = ["http://a", "http://b"].map(|text| Endpoint::at(Origin::parse(text).unwrap()));
     let layers = |endpoint: &Endpoint| (PlainLayer, OriginLayer::of(endpoint));
     let layer = RoundRobinLayer::new(&ejecting(OutlierConfig::default()), endpoints, layers).unwrap();
     let layer = layer.observers(observers);
-    let service = layer.layer(failing);
+    let service = layer.layer(service);
     calls(&service, 20).await;
+    fails.store(false, Relaxed);
+    if is_left_alone {
+        assert!(layer.handle().remove("http://b"));
+    }
     advance(30 * SECOND).await;
     calls(&service, 2).await;
-    assert_eq!(ejected(&layer.handle()), [None; 2]);
+    // By those calls: to look at the endpoints would take it back too.
     assert_eq!(*told.lock(), [("http://a".to_owned(), Some(30 * SECOND)), ("http://a".to_owned(), None)]);
+    assert!(ejected(&layer.handle()).iter().all(Option::is_none));
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,6 +112,18 @@ async fn a_sick_endpoint_does_not_get_every_calls_first_try() {
 }
 
 #[tokio::test]
+async fn a_lost_race_for_the_only_endpoint_is_a_refusal() {
+    let alone = [fake("a")];
+    let service = over(&alone);
+    alone[0].tell(|a| a.lost_race = Some(SECOND));
+    let (request, context) = request();
+    let error = service.clone().oneshot(request).await.unwrap_err();
+    let refused = Rejection::CircuitOpen { endpoint: None, retry_after: Some(SECOND) };
+    assert_eq!(Rejection::find(&*error), Some(&refused));
+    assert_eq!((alone[0].calls(), context.tries()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_lost_race_goes_to_the_next_endpoint_and_costs_nothing() {
     struct NoClone(u32);
     let fakes = [fake("a"), fake("b")];
