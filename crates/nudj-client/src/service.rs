@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use crossbeam_utils::atomic::AtomicCell;
 use http::{Request, Response};
 use http_body_util::Full;
 use nudj_tower::{BoxError, Call, CallContext, HttpRequest as _};
-use parking_lot::Mutex;
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -43,27 +43,13 @@ trait Dispatch: Send + Sync {
 struct Template<S> {
     service: S,
     /// An instance that nobody uses: taking it, and putting it back, costs less than a clone, whose layers each count theirs. In a box, so
-    /// that a pointer is moved and not the stack.
-    spare: Mutex<Option<Box<S>>>,
+    /// that a pointer is moved and not the stack, and each is one step of the processor.
+    spare: AtomicCell<Option<Box<S>>>,
 }
 
-impl<S: Clone> Template<S> {
+impl<S> Template<S> {
     fn new(service: S) -> Self {
-        Self { service, spare: Mutex::default() }
-    }
-
-    fn take(&self) -> Box<S> {
-        // Nobody waits for it: who finds it taken or being taken makes another.
-        let spare = self.spare.try_lock().and_then(|mut spare| spare.take());
-        spare.unwrap_or_else(|| Box::new(self.service.clone()))
-    }
-
-    fn put(&self, service: Box<S>) {
-        if let Some(mut spare) = self.spare.try_lock()
-            && spare.is_none()
-        {
-            *spare = Some(service);
-        }
+        Self { service, spare: AtomicCell::default() }
     }
 }
 
@@ -74,13 +60,13 @@ where
     S::Future: Send,
 {
     fn dispatch(&self, call: WholeCall) -> NudjFuture {
-        let mut service = self.take();
+        let mut service = self.spare.take().unwrap_or_else(|| Box::new(self.service.clone()));
         // A stack that is ready, as ours always is, is called right here: its future goes into the box as it is, and not by way of
         // one that waits for readiness first. Only such an instance goes back, and only if it was called without a panic.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
                 let future = Box::pin(service.call(call));
-                self.put(service);
+                self.spare.store(Some(service));
                 future
             }
             Poll::Ready(Err(error)) => Box::pin(ready(Err(error))),

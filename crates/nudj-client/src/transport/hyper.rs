@@ -48,6 +48,7 @@ impl Hyper {
     }
 
     /// Sends what has no framing headers of its own.
+    #[inline]
     pub(super) fn send(&self, mut request: impl Outgoing) -> HyperFuture {
         request.headers_mut().entry(ACCEPT_ENCODING).or_insert(GZIP);
         HyperFuture(self.wire.exchange(request, self.max_response_bytes))

@@ -12,6 +12,7 @@ pub(super) trait Outgoing: HttpRequest + Send + Sized + 'static {
     fn into_request(self) -> Request<Full<Bytes>>;
 
     /// Leaves path and query of the URI, and nothing of where they were to go.
+    #[inline]
     fn forget_origin(&mut self) {
         if self.uri().scheme().is_some() || self.uri().authority().is_some() {
             let parts = std::mem::take(self.uri_mut()).into_parts();
@@ -20,6 +21,7 @@ pub(super) trait Outgoing: HttpRequest + Send + Sized + 'static {
     }
 
     /// As hyper takes it: the version is the connection's to say, not that of the request which a handler passes on.
+    #[inline]
     fn into_sent(self) -> Request<Full<Bytes>> {
         let mut request = self.into_request();
         *request.version_mut() = Version::HTTP_11;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, header::CONTENT_ENCODING, response::Parts};
+use http::{HeaderMap, Request, Response, header::CONTENT_ENCODING, response::Parts};
 use http_body::Body;
 use http_body_util::Full;
 use nudj_tower::{BoxError, classify::TransportError};
@@ -17,7 +17,7 @@ use tower_http::decompression::Decompression;
 use tower_service::Service;
 
 pin_project! {
-    /// The whole body in one piece. One that came in one piece is handed on as it is, without a copy or an allocation; trailers are dropped.
+    /// The whole body in one piece, read until it ends or says that nothing more will come. One that came in one piece is handed on as it is, without a copy or an allocation; trailers are dropped.
     #[derive(Debug)]
     pub(super) struct Reading<B> {
         #[pin]
@@ -27,26 +27,9 @@ pin_project! {
     }
 }
 
-/// A body that is about to be read to its end.
-pub(super) enum Whole<B> {
-    Plain(Reading<B>),
-    /// To be [inflated](inflate) on the way.
-    Encoded(B),
-}
-
-impl<B: Body<Data = Bytes>> Whole<B> {
-    /// # Errors
-    /// When the head announces more than `limit` bytes, which need not be read to be refused; the answer to a HEAD announces and
-    /// sends nothing.
-    pub(super) fn of(head: &Parts, body: B, limit: usize) -> Result<Self, TransportError> {
-        if head.headers.contains_key(CONTENT_ENCODING) {
-            return Ok(Self::Encoded(body));
-        }
-        if body.size_hint().lower() > limit as u64 {
-            return Err(TransportError::BodyTooLarge { limit });
-        }
-        Ok(Self::Plain(Reading::new(body, limit)))
-    }
+/// Whether the body has to be [inflated](inflate) on the way.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_ENCODING)
 }
 
 /// Inflates what is encoded in a way that was asked for; anything else is left to the caller as it came.
@@ -69,7 +52,20 @@ enum Read {
 
 impl<B: Body<Data = Bytes>> Reading<B> {
     /// At most `limit` bytes of `body`.
-    pub(super) fn new(body: B, limit: usize) -> Self {
+    ///
+    /// # Errors
+    /// When more are announced, which need not be read to be refused; the answer to a HEAD announces and sends nothing.
+    #[inline]
+    pub(super) fn announced(body: B, limit: usize) -> Result<Self, TransportError> {
+        if body.size_hint().lower() > limit as u64 {
+            return Err(TransportError::BodyTooLarge { limit });
+        }
+        Ok(Self::new(body, limit))
+    }
+
+    /// At most `limit` bytes of `body`.
+    #[inline]
+    fn new(body: B, limit: usize) -> Self {
         Self { body, limit, read: Read::Nothing }
     }
 }
@@ -83,6 +79,7 @@ impl Read {
         }
     }
 
+    #[inline]
     fn push(&mut self, next: Bytes) {
         *self = match std::mem::replace(self, Self::Nothing) {
             Self::Nothing => Self::One(next),
@@ -99,6 +96,7 @@ impl Read {
         };
     }
 
+    #[inline]
     fn take(&mut self) -> Bytes {
         match std::mem::replace(self, Self::Nothing) {
             Self::Nothing => Bytes::new(),
@@ -128,6 +126,9 @@ where
             if !data.is_empty() {
                 this.read.push(data);
             }
+            if this.body.is_end_stream() {
+                return Poll::Ready(Ok(this.read.take()));
+            }
         }
     }
 }
@@ -145,7 +146,7 @@ mod tests {
         let frames: Vec<_> = pieces
             .iter()
             .map(|piece| Ok::<_, BoxError>(Frame::data(Bytes::copy_from_slice(piece))))
-            .chain([Ok(Frame::trailers(http::HeaderMap::new()))])
+            .chain([Ok(Frame::trailers(HeaderMap::new()))])
             .collect();
         Reading::new(StreamBody::new(stream::iter(frames)), limit).now_or_never().expect("nothing to wait for")
     }
@@ -156,6 +157,28 @@ mod tests {
         let frames = stream::iter([Ok::<_, BoxError>(Frame::data(piece.clone()))]);
         let whole = Reading::new(StreamBody::new(frames), 8).now_or_never().expect("ready").expect("short enough");
         assert_eq!(whole.as_ptr(), piece.as_ptr());
+    }
+
+    /// One piece, and the end said with it.
+    struct Announced(Option<Bytes>);
+
+    impl Body for Announced {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            Poll::Ready(Some(Ok(Frame::data(self.0.take().expect("asked after its end")))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_none()
+        }
+    }
+
+    #[test]
+    fn a_body_that_says_it_has_ended_is_not_asked_again() {
+        let body = Announced(Some(Bytes::from_static(b"all")));
+        assert_eq!(Reading::new(body, 3).now_or_never().expect("ready").expect("short enough"), "all");
     }
 
     #[test]

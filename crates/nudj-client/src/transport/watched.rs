@@ -1,4 +1,5 @@
-//! A TCP stream that can be asked how it stands, past the runtime, and that writes what is small in one piece.
+//! A TCP stream that can be asked how it stands, past the runtime, that writes what is small in one piece, and that asks the runtime
+//! for what came only when something may have come.
 //!
 //! That a kept connection's end has come is known to the operating system at once, to hyper only when some thread of the runtime has
 //! polled the socket and the connection's task. A call that comes in between would be sent into the void, and a POST would then have to fail
@@ -8,8 +9,14 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
-    sync::{Arc, Weak},
-    task::{Context, Poll},
+    sync::{
+        Arc, Weak,
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Relaxed, Release},
+        },
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use hyper_util::{
@@ -33,6 +40,43 @@ pub(super) struct Watched {
     twin: Option<Arc<Socket>>,
     /// Head and body of a small request, to be written as one piece.
     joined: Vec<u8>,
+    reader: Option<Reader>,
+}
+
+/// Who reads, as the runtime knows it.
+#[derive(Debug)]
+struct Reader {
+    news: Arc<News>,
+    /// What the runtime wakes: `news`, which wakes the task.
+    waker: Waker,
+}
+
+/// Whether something may have come since the runtime was asked last.
+///
+/// hyper looks for it five times in an exchange, of which one finds something. The runtime takes a lock each time to note whom to wake; here
+/// it is told once, and the other looks are one at this.
+#[derive(Debug)]
+struct News {
+    may_be: AtomicBool,
+    task: Waker,
+}
+
+impl Reader {
+    fn of(task: &Waker) -> Self {
+        let news = Arc::new(News { may_be: AtomicBool::new(true), task: task.clone() });
+        Self { waker: Waker::from(Arc::clone(&news)), news }
+    }
+}
+
+impl Wake for News {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.may_be.store(true, Release);
+        self.task.wake_by_ref();
+    }
 }
 
 /// Looks at a connection's socket; keeps nothing open.
@@ -51,7 +95,7 @@ pub(in crate::transport) enum Unread {
 pub(super) fn watched(stream: TokioIo<TcpStream>) -> TokioIo<Watched> {
     let stream = stream.into_inner();
     let twin = SockRef::from(&stream).try_clone().ok().map(Arc::new);
-    TokioIo::new(Watched { stream, twin, joined: Vec::new() })
+    TokioIo::new(Watched { stream, twin, joined: Vec::new(), reader: None })
 }
 
 impl Watch {
@@ -85,7 +129,23 @@ impl Connection for Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let Self { stream, reader, .. } = &mut *self;
+        // Another task than before is another reader: a handshake may be done by one task, and the exchanges by another.
+        if reader.as_ref().is_none_or(|reader| !reader.news.task.will_wake(cx.waker())) {
+            *reader = None;
+        }
+        let Reader { news, waker } = reader.get_or_insert_with(|| Reader::of(cx.waker()));
+        if !news.may_be.load(Relaxed) {
+            return Poll::Pending;
+        }
+        // Before the look, so that what comes during it is looked for again.
+        news.may_be.swap(false, AcqRel);
+        let polled = Pin::new(stream).poll_read(&mut Context::from_waker(waker), buf);
+        if polled.is_ready() {
+            // Of what else is there nobody will be told.
+            news.may_be.store(true, Release);
+        }
+        polled
     }
 }
 
@@ -122,78 +182,4 @@ impl AsyncWrite for Watched {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        future::poll_fn,
-        io::{IoSlice, Read, Write},
-        net,
-    };
-
-    use super::*;
-
-    async fn pair() -> (TokioIo<Watched>, net::TcpStream) {
-        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (watched(TokioIo::new(stream)), listener.accept().unwrap().0)
-    }
-
-    #[tokio::test]
-    async fn what_came_is_seen_although_no_runtime_has_looked() {
-        let (ours, mut peer) = pair().await;
-        let watch = Watch::of(&ours.inner().connected()).unwrap();
-        assert_eq!(watch.look(), Unread::Nothing);
-        peer.write_all(b"x").unwrap();
-        // Loopback hands it over within the call.
-        assert_eq!(watch.look(), Unread::Bytes);
-        let (ours, peer) = pair().await;
-        let watch = Watch::of(&ours.inner().connected()).unwrap();
-        peer.shutdown(net::Shutdown::Write).unwrap();
-        assert_eq!(watch.look(), Unread::End);
-    }
-
-    #[tokio::test]
-    async fn the_second_handle_does_not_keep_the_socket_open() {
-        let (ours, mut peer) = pair().await;
-        let watch = Watch::of(&ours.inner().connected()).unwrap();
-        drop(ours);
-        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
-        assert_eq!(watch.look(), Unread::End);
-    }
-
-    #[tokio::test]
-    async fn pieces_arrive_in_order_whether_they_are_joined_or_not() {
-        for body in [0, 1, JOINED - 4, JOINED - 3, 3 * JOINED] {
-            let (mut ours, mut peer) = pair().await;
-            let sent = [b"head".to_vec(), vec![b'x'; body], b"tail".to_vec()].concat();
-            let mut at = 0;
-            while at < sent.len() {
-                let (head, rest) = sent[at..].split_at(4.min(sent.len() - at));
-                let pieces = [IoSlice::new(head), IoSlice::new(rest)];
-                at += poll_fn(|cx| Pin::new(ours.inner_mut()).poll_write_vectored(cx, &pieces)).await.unwrap();
-            }
-            drop(ours);
-            let mut came = Vec::new();
-            peer.read_to_end(&mut came).unwrap();
-            assert_eq!(came, sent, "{body}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_kept_for_joining_does_not_grow_with_what_is_sent() {
-        let (mut ours, peer) = pair().await;
-        let large = vec![b'x'; 16 * JOINED];
-        for _ in 0..8 {
-            for body in [&large[..JOINED - 4], &large] {
-                let pieces = [IoSlice::new(b"head"), IoSlice::new(body)];
-                poll_fn(|cx| Pin::new(ours.inner_mut()).poll_write_vectored(cx, &pieces)).await.unwrap();
-                peer.set_nonblocking(true).unwrap();
-                while matches!((&peer).read(&mut [0; 4096]), Ok(read) if read > 0) {}
-            }
-        }
-        assert!(
-            (JOINED - 4..=2 * JOINED).contains(&ours.inner().joined.capacity()),
-            "{}",
-            ours.inner().joined.capacity()
-        );
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use super::{
     legacy::{self, Legacy},
     outgoing::Outgoing,
     pool::{Bound, Pool},
-    reading::{Whole, inflate},
+    reading::{Reading, inflate, is_encoded},
 };
 use crate::config::{HttpConfig, Transport};
 
@@ -56,10 +56,10 @@ impl Wire {
                 let head = client.request(request.into_sent());
                 Box::pin(async move {
                     let (head, body) = head.await.map_err(legacy::head_error)?.into_parts();
-                    match Whole::of(&head, body, limit)? {
-                        Whole::Plain(body) => Ok(Response::from_parts(head, Full::new(body.await?))),
-                        Whole::Encoded(body) => inflate(head, body, limit).await,
+                    if is_encoded(&head.headers) {
+                        return inflate(head, body, limit).await;
                     }
+                    Ok(Response::from_parts(head, Full::new(Reading::announced(body, limit)?.await?)))
                 })
             }
         }

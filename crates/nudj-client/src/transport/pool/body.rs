@@ -33,23 +33,92 @@ impl Body for PooledBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
-            None => {
+            Some(Err(_)) => self.lease = None,
+            // With the last of the bytes that were announced, without another poll to be told so.
+            Some(Ok(_)) if !self.body.is_end_stream() => {}
+            Some(Ok(_)) | None => {
                 if let Some(lease) = self.lease.take() {
                     lease.finish();
                 }
             }
-            Some(Err(_)) => self.lease = None,
-            Some(Ok(_)) => {}
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        // Not the body's own word: whoever stops at that would not see the end, and the connection would be lost.
+        // Not the body's own word alone: over HTTP/2 the end may come between two looks, and whoever stopped then would keep the connection.
         self.lease.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{
+        Request,
+        uri::{Authority, Scheme},
+    };
+    use http_body_util::{BodyExt, Full};
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::oneshot,
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::{
+        config::HttpConfig,
+        transport::pool::{
+            connection::{Exclusive, Held},
+            endpoint::Endpoint,
+            make::Maker,
+            slots::Kept,
+        },
+    };
+
+    /// After each frame of this answer: what it was, and whether the connection is there for the next call.
+    async fn frames(answer: &str) -> Vec<(Option<Bytes>, bool)> {
+        let maker = Maker::new(&HttpConfig::default()).unwrap();
+        let endpoint = Endpoint::new(Scheme::HTTP, Authority::from_static("a"), maker).unwrap();
+        let (ours, mut peer) = tokio::io::duplex(1024);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        sender.ready().await.unwrap();
+        let (held, _released) = oneshot::channel();
+        let connection = Exclusive { sender, held, watch: None };
+        let mut lease = Lease::fresh(Arc::clone(&endpoint), Kept { connection, until: None, since: Instant::now() });
+        let Held::Used(kept) = lease.begin() else { panic!("it takes one call at a time") };
+        let sent = kept.connection.sender.try_send_request(Request::new(Full::default()));
+        let answering = async {
+            assert_ne!(peer.read(&mut [0; 1024]).await.unwrap(), 0);
+            peer.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(sent, answering);
+        let mut body = PooledBody::new(answer.unwrap().into_body(), lease);
+        let mut seen = Vec::new();
+        loop {
+            let frame = body.frame().await.map(|frame| frame.unwrap().into_data().unwrap_or_default());
+            let ended = frame.is_none();
+            seen.push((frame, endpoint.at_hand().is_some()));
+            if ended {
+                return seen;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_connection_goes_back_with_the_last_byte_that_was_announced_and_else_with_the_end() {
+        let ok = || Some(Bytes::from_static(b"ok"));
+        let announced = frames("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        assert_eq!(announced[0], (ok(), true));
+        let chunked = frames("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n").await;
+        assert_eq!(chunked, [(ok(), false), (None, true)]);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
-use tokio::{runtime::Handle, sync::oneshot, time::Instant};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{endpoint::Endpoint, slots::Kept};
 use crate::transport::watched::{Unread, Watch};
@@ -35,6 +35,7 @@ impl Exclusive {
         self.watch.as_ref().is_none_or(|watch| watch.look() == Unread::Nothing)
     }
 
+    #[inline]
     pub(super) fn alive(&self) -> bool {
         !self.sender.is_closed() && !self.held.is_closed()
     }
@@ -106,9 +107,9 @@ impl Lease {
         Self { endpoint, held: Held::Unused(kept), idle_for: None }
     }
 
-    pub(super) fn reused(endpoint: Arc<Endpoint>, kept: Kept<Exclusive>, now: Instant) -> Self {
-        let idle_for = Some(now.saturating_duration_since(kept.since));
-        Self { endpoint, held: Held::Unused(kept), idle_for }
+    #[inline]
+    pub(super) fn reused(endpoint: Arc<Endpoint>, kept: Kept<Exclusive>, unused: Duration) -> Self {
+        Self { endpoint, held: Held::Unused(kept), idle_for: Some(unused) }
     }
 
     pub(super) fn shared(
@@ -126,6 +127,7 @@ impl Lease {
     }
 
     /// The connection, from here on used.
+    #[inline]
     pub(super) fn begin(&mut self) -> &mut Held {
         if let Held::Unused(_) = &self.held
             && let Held::Unused(kept) = std::mem::replace(&mut self.held, Held::Gone)
@@ -135,6 +137,7 @@ impl Lease {
         &mut self.held
     }
 
+    #[inline]
     pub(super) fn is_shared(&self) -> bool {
         matches!(self.held, Held::Shared(..))
     }
@@ -178,6 +181,7 @@ impl Lease {
     }
 
     /// The exchange is complete, its answer read to the end.
+    #[inline]
     pub(super) fn finish(mut self) {
         if let Held::Used(_) = &self.held
             && let Held::Used(kept) = std::mem::replace(&mut self.held, Held::Gone)
@@ -200,6 +204,7 @@ impl Drop for Lease {
     }
 }
 
+#[inline]
 fn give_back(endpoint: &Arc<Endpoint>, mut kept: Kept<Exclusive>) {
     if kept.connection.sender.is_ready() {
         endpoint.put(kept);

@@ -74,6 +74,7 @@ impl Endpoint {
     }
 
     /// A connection for one call that is there.
+    #[inline]
     pub(super) fn at_hand(self: &Arc<Self>) -> Option<Lease> {
         let now = clock::recent();
         // Its own statement, so that nothing is made or dropped under the lock.
@@ -81,9 +82,10 @@ impl Endpoint {
         taken.map(|taken| self.lease(taken, now))
     }
 
+    #[inline]
     fn lease(self: &Arc<Self>, taken: Taken<Exclusive, Multiplexed>, now: Instant) -> Lease {
         match taken {
-            Taken::One(kept) => Lease::reused(Arc::clone(self), kept, now),
+            Taken::One(kept, unused) => Lease::reused(Arc::clone(self), kept, unused),
             Taken::Shared(connection, id, since) => {
                 let idle_for = since.map(|since| now.saturating_duration_since(since));
                 Lease::shared(Arc::clone(self), connection, id, idle_for)
@@ -118,6 +120,7 @@ impl Endpoint {
     }
 
     /// Takes a connection back that has done its exchange and is ready for the next.
+    #[inline]
     pub(super) fn put(self: &Arc<Self>, mut kept: Kept<Exclusive>) {
         let now = Instant::now();
         loop {

@@ -36,6 +36,7 @@ const REPLAYS: u8 = 1;
 /// Sends `request`, whose URI is absolute or a path, and reads an answer of up to `limit` bytes.
 ///
 /// Over a connection that is at hand it is sent right here, so that it is moved once, into hyper, and not into a future first.
+#[inline]
 pub(super) fn exchange(endpoint: &Arc<Endpoint>, request: impl Outgoing, tries: Tries, limit: usize) -> WholeExchange {
     match at_hand(endpoint) {
         Some(lease) => send(lease, request, tries, limit),
@@ -53,6 +54,7 @@ pub(super) fn exchange(endpoint: &Arc<Endpoint>, request: impl Outgoing, tries: 
     }
 }
 
+#[inline]
 fn at_hand(endpoint: &Arc<Endpoint>) -> Option<Lease> {
     loop {
         // Each one that is not usable is one less.
@@ -62,6 +64,7 @@ fn at_hand(endpoint: &Arc<Endpoint>) -> Option<Lease> {
     }
 }
 
+#[inline]
 fn usable(lease: Lease) -> Option<Lease> {
     if lease.idle_for.is_some_and(|idle| idle >= QUIET) && !lease.still_open() {
         lease.discard();
@@ -70,6 +73,7 @@ fn usable(lease: Lease) -> Option<Lease> {
     Some(lease)
 }
 
+#[inline]
 fn send(mut lease: Lease, mut request: impl Outgoing, tries: Tries, limit: usize) -> WholeExchange {
     if lease.is_shared() {
         let mut request = request.into_sent();
@@ -154,6 +158,7 @@ fn not_processed(error: &h2::Error) -> bool {
 }
 
 /// As HTTP/1.1 wants it: path and query as the target, the authority as `host`.
+#[inline]
 fn origin_form(request: &mut impl Outgoing, endpoint: &Endpoint) {
     request.forget_origin();
     request.headers_mut().insert(HOST, endpoint.host.clone());

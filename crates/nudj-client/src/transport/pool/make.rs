@@ -8,7 +8,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -209,24 +209,40 @@ async fn keep(mut place: Place) {
 }
 
 /// Drives a connection until it ends by itself (`true`), or until nobody holds it and it has said goodbye.
-async fn drive(mut driver: Driver, released: &mut oneshot::Receiver<()>) -> bool {
-    let mut told: Option<Waker> = None;
-    let ended = poll_fn(|cx| {
-        if driver.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(true);
+async fn drive(driver: Driver, released: &mut oneshot::Receiver<()>) -> bool {
+    match (WhileHeld { driver: Some(driver), released, told: None }).await {
+        None => true,
+        Some(driver) => {
+            let _ = timeout(LINGER, driver).await;
+            false
         }
-        // Who is to be woken is said once, and again should it be another: each exchange polls this two or three times.
+    }
+}
+
+/// Drives a connection until it ends by itself; gives it back when nobody holds it any more.
+struct WhileHeld<'r> {
+    driver: Option<Driver>,
+    released: &'r mut oneshot::Receiver<()>,
+    /// Who is woken when nobody holds it.
+    told: Option<Waker>,
+}
+
+impl Future for WhileHeld<'_> {
+    type Output = Option<Driver>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Driver>> {
+        let Self { driver, released, told } = self.get_mut();
+        if driver.as_mut().is_none_or(|driver| driver.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(None);
+        }
+        // Said once, and again should it be another: each exchange polls this two or three times.
         let is_held = if told.as_ref().is_some_and(|told| told.will_wake(cx.waker())) {
             released.try_recv() == Err(TryRecvError::Empty)
         } else {
-            told = Some(cx.waker().clone());
-            Pin::new(&mut *released).poll(cx).is_pending()
+            *told = Some(cx.waker().clone());
+            Pin::new(&mut **released).poll(cx).is_pending()
         };
-        if is_held { Poll::Pending } else { Poll::Ready(false) }
-    });
-    if ended.await {
-        return true;
+        if is_held { Poll::Pending } else { Poll::Ready(driver.take()) }
     }
-    let _ = timeout(LINGER, driver).await;
-    false
 }

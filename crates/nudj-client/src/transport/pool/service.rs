@@ -117,6 +117,7 @@ pub(in crate::transport) struct Bound(Arc<Endpoint>);
 
 impl Bound {
     /// Sends a request there, and reads an answer of up to `limit` bytes.
+    #[inline]
     pub(in crate::transport) fn exchange(&self, request: impl Outgoing, limit: usize) -> WholeExchange {
         if request.method() == Method::CONNECT {
             return Box::pin(ready(Err(invalid("CONNECT opens a tunnel, which this transport does not do"))));

@@ -34,7 +34,8 @@ pub(super) enum Protocol {
 #[derive(Debug)]
 pub(super) struct Kept<C> {
     pub(super) connection: C,
-    pub(super) made: Instant,
+    /// From when on no call begins on it; `None` for one that does not age. A sum for each call would cost more than this place.
+    pub(super) until: Option<Instant>,
     /// Since when nobody uses it.
     pub(super) since: Instant,
 }
@@ -43,7 +44,7 @@ pub(super) struct Kept<C> {
 struct Shared<S> {
     connection: S,
     id: u64,
-    made: Instant,
+    until: Option<Instant>,
     since: Instant,
     users: usize,
 }
@@ -51,7 +52,8 @@ struct Shared<S> {
 /// A connection for a call.
 #[derive(Debug)]
 pub(super) enum Taken<C, S> {
-    One(Kept<C>),
+    /// With how long nobody has used it.
+    One(Kept<C>, Duration),
     /// With its id, and since when nobody used it if nobody did.
     Shared(S, u64, Option<Instant>),
 }
@@ -127,7 +129,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         let limits = self.limits;
         if let Some(shared) = &mut self.shared {
             let stale = shared.users == 0 && is_past(shared.since, limits.idle_timeout, now);
-            if alive_shared(&shared.connection) && !stale && !aged(shared.made, now, limits) {
+            if alive_shared(&shared.connection) && !stale && !is_over(shared.until, now) {
                 let since = (shared.users == 0).then_some(shared.since);
                 shared.users = shared.users.saturating_add(1);
                 return Some(Taken::Shared(shared.connection.clone(), shared.id, since));
@@ -135,13 +137,14 @@ impl<C, S: Clone, W> Slots<C, S, W> {
             self.shared = None;
         }
         while let Some(kept) = self.idle.pop() {
-            if is_past(kept.since, limits.idle_timeout, now) {
+            let unused = now.saturating_duration_since(kept.since);
+            if unused >= limits.idle_timeout {
                 // What lies below was used even earlier.
                 self.idle.clear();
                 return None;
             }
-            if alive_one(&kept.connection) && !aged(kept.made, now, limits) {
-                return Some(Taken::One(kept));
+            if alive_one(&kept.connection) && !is_over(kept.until, now) {
+                return Some(Taken::One(kept, unused));
             }
         }
         None
@@ -184,7 +187,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
     pub(super) fn made_one(&mut self, connection: C, now: Instant) -> Put<C, W> {
         self.making = self.making.saturating_sub(1);
         self.protocol = Protocol::Http1;
-        self.put(Kept { connection, made: now, since: now }, now)
+        self.put(Kept { connection, until: self.until(now), since: now }, now)
     }
 
     /// A connection was made that all can use: its id, and those who waited. Each of them counts as a user already.
@@ -194,14 +197,14 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         let id = self.fresh_id();
         let waiters = self.drain();
         if self.keeps() || !waiters.is_empty() {
-            self.shared = Some(Shared { connection, id, made: now, since: now, users: waiters.len() });
+            self.shared = Some(Shared { connection, id, until: self.until(now), since: now, users: waiters.len() });
         }
         (id, waiters)
     }
 
     /// A call is done with a connection, which can take the next one.
     pub(super) fn put(&mut self, kept: Kept<C>, now: Instant) -> Put<C, W> {
-        if aged(kept.made, now, self.limits) {
+        if is_over(kept.until, now) {
             return Put::Surplus(kept);
         }
         if let Some((_, waiter)) = self.waiting.pop_front() {
@@ -293,6 +296,11 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         self.drain()
     }
 
+    /// Until when calls may begin on what was made at `now`.
+    fn until(&self, now: Instant) -> Option<Instant> {
+        now.checked_add(self.limits.max_age?)
+    }
+
     /// Whether a connection that nobody uses is kept at all.
     fn keeps(&self) -> bool {
         self.mode == Mode::Open && !self.limits.idle_timeout.is_zero()
@@ -323,8 +331,8 @@ fn is_past(since: Instant, limit: Duration, now: Instant) -> bool {
     since.checked_add(limit).is_some_and(|end| now >= end)
 }
 
-fn aged(made: Instant, now: Instant, limits: Limits) -> bool {
-    limits.max_age.is_some_and(|max| is_past(made, max, now))
+fn is_over(until: Option<Instant>, now: Instant) -> bool {
+    until.is_some_and(|until| now >= until)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::{
     exchange::{Tries, again, exchange},
 };
 use crate::transport::{
-    reading::{Reading, Whole, inflate},
+    reading::{Reading, inflate, is_encoded},
     wire::WholeExchange,
 };
 
@@ -79,16 +79,16 @@ where
                         Ok(response) => {
                             let (head, body) = response.into_parts();
                             let body = PooledBody::new(body, sent.lease);
-                            match Whole::of(&head, body, limit)? {
+                            if is_encoded(&head.headers) {
+                                Stage::Other { rest: Box::pin(inflate(head, body, limit)) }
+                            } else {
+                                let mut body = Reading::announced(body, limit)?;
                                 // Most bodies have come with their head, and need no place to wait in.
-                                Whole::Plain(mut body) => match Pin::new(&mut body).poll(cx) {
-                                    Poll::Ready(body) => return Poll::Ready(Ok(whole(head, body?))),
-                                    Poll::Pending => {
-                                        this.stage.set(Stage::Reading { head: Some(head), body });
-                                        return Poll::Pending;
-                                    }
-                                },
-                                Whole::Encoded(body) => Stage::Other { rest: Box::pin(inflate(head, body, limit)) },
+                                if let Poll::Ready(body) = Pin::new(&mut body).poll(cx) {
+                                    return Poll::Ready(Ok(whole(head, body?)));
+                                }
+                                this.stage.set(Stage::Reading { head: Some(head), body });
+                                return Poll::Pending;
                             }
                         }
                         Err(error) => {

@@ -20,7 +20,7 @@ fn seconds(after: u64) -> Duration {
 
 fn take(slots: &mut Numbers, now: Instant) -> Option<u32> {
     match slots.take(now, |_| true, |_| true)? {
-        Taken::One(kept) => Some(kept.connection),
+        Taken::One(kept, _) => Some(kept.connection),
         Taken::Shared(connection, ..) => Some(connection),
     }
 }
@@ -37,7 +37,7 @@ fn the_one_used_last_is_taken_first_and_the_dead_on_the_way_are_dropped() {
         kept(&mut slots, connection, now);
     }
     let taken = slots.take(now, |connection| *connection < 3, |_| true);
-    assert!(matches!(taken, Some(Taken::One(Kept { connection: 2, .. }))));
+    assert!(matches!(taken, Some(Taken::One(Kept { connection: 2, .. }, _))));
     assert_eq!(take(&mut slots, now), Some(1));
     assert_eq!(take(&mut slots, now), None);
 }
@@ -76,10 +76,16 @@ fn idle_time_and_age_end_a_connection_at_their_limit() {
         assert_eq!(take(&mut slots, start + seconds(after)), taken);
     }
     let mut slots = Numbers::new(limits(), Protocol::Http1);
-    let old = Kept { connection: 1, made: start, since: start };
-    assert!(matches!(slots.put(old, start + seconds(600)), Put::Surplus(_)));
-    let old = Kept { connection: 1, made: start, since: start };
-    assert!(matches!(slots.put(old, start + seconds(599)), Put::Kept));
+    let mut old = || {
+        kept(&mut slots, 1, start);
+        match slots.take(start, |_| true, |_| true) {
+            Some(Taken::One(kept, _)) => kept,
+            other => panic!("it was kept: {other:?}"),
+        }
+    };
+    let (late, in_time) = (old(), old());
+    assert!(matches!(slots.put(late, start + seconds(600)), Put::Surplus(_)));
+    assert!(matches!(slots.put(in_time, start + seconds(599)), Put::Kept));
     assert_eq!(take(&mut slots, start + seconds(600)), None);
     let mut slots = Numbers::new(limits(), Protocol::Http2);
     slots.made_shared(1, start);
@@ -178,7 +184,7 @@ fn once_closed_nothing_is_kept_or_given() {
     kept(&mut slots, 1, now);
     assert!(slots.close().is_empty());
     assert_eq!((take(&mut slots, now), slots.enqueue(1)), (None, Err(Refused::Closed)));
-    assert!(matches!(slots.put(Kept { connection: 2, made: now, since: now }, now), Put::Surplus(_)));
+    assert!(matches!(slots.put(Kept { connection: 2, until: None, since: now }, now), Put::Surplus(_)));
 }
 
 #[derive(Clone, Debug)]
@@ -231,7 +237,7 @@ proptest! {
                     Some(taken) => {
                         prop_assert!(waiting.is_empty(), "a newcomer passed a waiter");
                         match taken {
-                            Taken::One(kept) => used.push(kept),
+                            Taken::One(kept, _) => used.push(kept),
                             Taken::Shared(_, id, _) => shared.push(id),
                         }
                     }
