@@ -5,7 +5,7 @@
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use http::{Request, Response};
-use nudj_benches::{Body, Cases, count::repeat, each};
+use nudj_benches::{Body, Cases, count::repeat, each, spans_kept};
 use nudj_tower::BoxError;
 use tokio::runtime::Runtime;
 use tower::Service;
@@ -42,7 +42,7 @@ fn layers(criterion: &mut Criterion) {
     let guard = runtime.handle().clone();
     let _entered = guard.enter();
     let mut bench = Bench { group: criterion.benchmark_group("layers"), runtime };
-    if let Err(problem) = each(&mut bench) {
+    if let Err(problem) = each(&mut bench).and_then(|()| spans_kept(&mut bench)) {
         eprintln!("not measured: {problem}");
         std::process::exit(2);
     }

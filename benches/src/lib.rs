@@ -9,7 +9,7 @@ mod layered;
 mod watched;
 
 pub use self::{
-    cases::{Cases, each, free_quota},
+    cases::{Cases, each, free_quota, spans_kept},
     fused::Fused,
     immediate::{Body, Immediate, request},
     layered::ten_layers,

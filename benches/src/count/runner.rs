@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tower::{Service, ServiceExt};
 
 use super::wire;
-use crate::{Body, Cases, each};
+use crate::{Body, Cases, each, spans_kept};
 
 /// Enough calls for once-only allocations and growth to be over.
 pub const WARM_UP: u64 = 200;
@@ -34,7 +34,8 @@ pub fn visit(runtime: &Handle, cases: &mut impl Cases) -> Result<(), BoxError> {
     let _entered = runtime.enter();
     let server = wire::Server::start()?;
     each(cases)?;
-    wire::each(cases, server.address())
+    wire::each(cases, server.address())?;
+    spans_kept(cases)
 }
 
 /// The runtime cases run on: one thread.
