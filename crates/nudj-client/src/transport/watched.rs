@@ -66,6 +66,21 @@ impl Reader {
         let news = Arc::new(News { may_be: AtomicBool::new(true), task: task.clone() });
         Self { waker: Waker::from(Arc::clone(&news)), news }
     }
+
+    /// Asks when something may have come since `ask` was pending last.
+    fn look<T>(&self, ask: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        if !self.news.may_be.load(Relaxed) {
+            return Poll::Pending;
+        }
+        // Before it asks, so that what comes meanwhile is asked for again.
+        self.news.may_be.swap(false, AcqRel);
+        let polled = ask(&mut Context::from_waker(&self.waker));
+        if polled.is_ready() {
+            // Of what else is there nobody will be told.
+            self.news.may_be.store(true, Release);
+        }
+        polled
+    }
 }
 
 impl Wake for News {
@@ -134,18 +149,8 @@ impl AsyncRead for Watched {
         if reader.as_ref().is_none_or(|reader| !reader.news.task.will_wake(cx.waker())) {
             *reader = None;
         }
-        let Reader { news, waker } = reader.get_or_insert_with(|| Reader::of(cx.waker()));
-        if !news.may_be.load(Relaxed) {
-            return Poll::Pending;
-        }
-        // Before the look, so that what comes during it is looked for again.
-        news.may_be.swap(false, AcqRel);
-        let polled = Pin::new(stream).poll_read(&mut Context::from_waker(waker), buf);
-        if polled.is_ready() {
-            // Of what else is there nobody will be told.
-            news.may_be.store(true, Release);
-        }
-        polled
+        let reader = reader.get_or_insert_with(|| Reader::of(cx.waker()));
+        reader.look(|cx| Pin::new(stream).poll_read(cx, buf))
     }
 }
 

@@ -88,6 +88,30 @@ async fn what_comes_is_read_by_whoever_reads_then() {
     }
 }
 
+#[test]
+fn one_asks_once_and_again_when_woken_even_while_one_asked() {
+    let asked = |reader: &Reader, news_meanwhile: bool| {
+        let mut asked = false;
+        let polled = reader.look(|cx| {
+            asked = true;
+            if news_meanwhile {
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        asked
+    };
+    let mut task = tokio_test::task::spawn(());
+    let reader = task.enter(|cx, _| Reader::of(cx.waker()));
+    assert!(asked(&reader, false), "nobody has asked yet");
+    assert!(!asked(&reader, false) && !task.is_woken());
+    reader.waker.wake_by_ref();
+    assert!(task.is_woken() && asked(&reader, true));
+    assert!(asked(&reader, false), "something came while one asked");
+    assert!(!asked(&reader, false));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_comes_while_somebody_looks_is_missed() {
     const TIMES: u8 = 200;
