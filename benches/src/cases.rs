@@ -101,9 +101,7 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
     with_context.headers_mut().insert("x-correlation-id", HeaderValue::from_static("bench"));
     cases.case("bare, request with a context", &with_context, Immediate);
 
-    let mut config = Config::with_endpoints(["http://localhost:1", "http://localhost:2", "http://localhost:3"]);
-    config.rate_limit = free_quota();
-    let client = Client::builder().config(config.clone()).token("token").build_over(Immediate)?;
+    let client = Client::builder().config(three_endpoints()).token("token").build_over(Immediate)?;
     cases.case("the whole stack", &plain, client.service());
     cases.case("the same, fused by hand", &plain, Fused::new(Immediate)?);
     cases.case("the same, fused, through ten layers", &plain, Fused::new(ten_layers(Immediate))?);
@@ -114,7 +112,7 @@ fn stacks(cases: &mut impl Cases) -> Result<(), BoxError> {
     ];
     for (name, watch) in watches.into_iter().filter(|(name, _)| cases.wants(name)).collect::<Vec<_>>() {
         let watch = watch()?;
-        let client = watch.client().config(config.clone()).token("token").build_over(Immediate)?;
+        let client = watch.client().config(three_endpoints()).token("token").build_over(Immediate)?;
         watch.case(cases, name, &plain, &client);
     }
     Ok(())
@@ -129,12 +127,16 @@ pub fn spans_kept(cases: &mut impl Cases) -> Result<(), BoxError> {
     let name = "the whole stack, spans kept";
     if cases.wants(name) {
         let watch = Watch::spans();
-        let mut config = Config::with_endpoints(["http://localhost:1", "http://localhost:2", "http://localhost:3"]);
-        config.rate_limit = free_quota();
-        let client = watch.client().config(config).token("token").build_over(Immediate)?;
+        let client = watch.client().config(three_endpoints()).token("token").build_over(Immediate)?;
         watch.case(cases, name, &request(), &client);
     }
     Ok(())
+}
+
+fn three_endpoints() -> Config {
+    let mut config = Config::with_endpoints(["http://localhost:1", "http://localhost:2", "http://localhost:3"]);
+    config.rate_limit = free_quota();
+    config
 }
 
 fn credentials() -> Result<Credentials, BoxError> {
