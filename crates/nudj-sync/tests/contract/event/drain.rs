@@ -26,6 +26,8 @@ use super::kill::Engine;
 const SETTINGS: &str = "NUDJ_SYNC_DRAIN_CHILD";
 const DEADLINE: Duration = Duration::from_millis(1500);
 const LEASE: Duration = Duration::from_secs(8);
+/// A machine that cannot keep up publishes more slowly: else those who publish would starve those who handle, and nothing would ever be done.
+const MOST_PUBLISHING: usize = 64;
 /// JetStream's own lease, which must outlast ours.
 const ACK_WAIT: Duration = Duration::from_secs(9);
 
@@ -72,6 +74,9 @@ fn service_in_a_process_of_its_own() {
                 _ = ticks.tick() => {}
             }
             while publishing.try_join_next().is_some() {}
+            if publishing.len() >= MOST_PUBLISHING {
+                publishing.join_next().await;
+            }
             let (bus, file) = (Arc::clone(&bus), Arc::clone(&file));
             publishing.spawn(async move {
                 let user = format!("user-{number}");
