@@ -67,14 +67,16 @@ mod tests {
     fn a_process_that_went_its_own_way_is_found_and_stopped() {
         let run = format!("test-{}", std::process::id());
         let mut child = Command::new("sh")
-            .args(["-c", "echo up; exec sleep 600"])
+            .args(["-c", "echo up; read never"])
             .env("NUDJ_TEST_RUN", &run)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
             .expect("it starts");
         let id = child.id();
-        // The kernel shows the environment a moment after exec; a process that speaks has one.
+        // The kernel shows the environment a moment after exec; a process that speaks has one, and keeps it while it runs nothing else.
+        let _unwritten = child.stdin.take();
         let mut up = [0; 3];
         child.stdout.take().expect("piped").read_exact(&mut up).expect("it speaks");
         let stopped = stop(&run);
