@@ -11,7 +11,8 @@ use nudj_tower::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 
-const KEPT: usize = 2000;
+/// More than a megabyte of them, however many happen to have been let go.
+const KEPT: usize = 2400;
 const WARM: u64 = 20_000;
 const MORE: u64 = 150_000;
 /// What `MORE` keys may add: about a hundredth of what they would take if they were kept.
@@ -45,7 +46,6 @@ fn new_keys_without_end_take_no_more_memory_than_the_first() {
     // Of this thread alone, whatever runs beside it.
     let first = allocation_counter::measure(|| runtime.block_on(calls(0..WARM))).bytes_current;
     let grown = allocation_counter::measure(|| runtime.block_on(calls(WARM..WARM + MORE))).bytes_current;
-    // About a megabyte, of which it is chance how much was let go by now.
-    assert!(first > MAY_GROW / 2, "what is kept is counted: {first} bytes");
+    assert!(first > MAY_GROW, "what is kept is counted: {first} bytes");
     assert!(grown < MAY_GROW, "{MORE} more keys took {grown} bytes");
 }

@@ -79,17 +79,14 @@ impl Endpoint {
         let now = clock::recent();
         // Its own statement, so that nothing is made or dropped under the lock.
         let taken = self.slots.lock().take(now, Exclusive::alive, Multiplexed::alive);
-        taken.map(|taken| self.lease(taken, now))
+        taken.map(|taken| self.lease(taken))
     }
 
     #[inline]
-    fn lease(self: &Arc<Self>, taken: Taken<Exclusive, Multiplexed>, now: Instant) -> Lease {
+    fn lease(self: &Arc<Self>, taken: Taken<Exclusive, Multiplexed>) -> Lease {
         match taken {
             Taken::One(kept, unused) => Lease::reused(Arc::clone(self), kept, unused),
-            Taken::Shared(connection, id, since) => {
-                let idle_for = since.map(|since| now.saturating_duration_since(since));
-                Lease::shared(Arc::clone(self), connection, id, idle_for)
-            }
+            Taken::Shared(connection, id, unused) => Lease::shared(Arc::clone(self), connection, id, unused),
         }
     }
 
@@ -101,7 +98,7 @@ impl Endpoint {
             match slots.take(now, Exclusive::alive, Multiplexed::alive) {
                 Some(taken) => {
                     drop(slots);
-                    return Ok(self.lease(taken, now));
+                    return Ok(self.lease(taken));
                 }
                 None => {
                     // Without one there is neither a task to connect nor a clock to wait by.

@@ -54,8 +54,8 @@ struct Shared<S> {
 pub(super) enum Taken<C, S> {
     /// With how long nobody has used it.
     One(Kept<C>, Duration),
-    /// With its id, and since when nobody used it if nobody did.
-    Shared(S, u64, Option<Instant>),
+    /// With its id, and how long nobody has used it if nobody does.
+    Shared(S, u64, Option<Duration>),
 }
 
 /// What becomes of a connection that a call is done with.
@@ -128,11 +128,11 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         }
         let limits = self.limits;
         if let Some(shared) = &mut self.shared {
-            let stale = shared.users == 0 && is_past(shared.since, limits.idle_timeout, now);
+            let unused = (shared.users == 0).then(|| now.saturating_duration_since(shared.since));
+            let stale = unused.is_some_and(|unused| unused >= limits.idle_timeout);
             if alive_shared(&shared.connection) && !stale && !is_over(shared.until, now) {
-                let since = (shared.users == 0).then_some(shared.since);
                 shared.users = shared.users.saturating_add(1);
-                return Some(Taken::Shared(shared.connection.clone(), shared.id, since));
+                return Some(Taken::Shared(shared.connection.clone(), shared.id, unused));
             }
             self.shared = None;
         }
