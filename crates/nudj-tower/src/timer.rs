@@ -1,5 +1,8 @@
-//! A timer that costs nothing until somebody has to wait, and one that is not made where another wakes the same task in time.
+//! A timer that costs nothing until somebody has to wait, and one that is not made where another wakes the same task in time, or where
+//! whoever is waited for keeps the time.
 
+#[cfg(feature = "timeout")]
+use std::time::Duration;
 use std::{
     cell::Cell,
     fmt,
@@ -14,7 +17,7 @@ use tokio::{
 };
 
 thread_local! {
-    /// The earliest of the timers that have been polled since the last [`polled`] began, and wait; and whose waker they have.
+    /// The earliest of the timers that have been polled since the last [`forget`], and wait; and whose waker they have.
     static WAITING: Cell<Option<(Instant, WakerId)>> = const { Cell::new(None) };
 }
 
@@ -50,23 +53,96 @@ impl LazyTimer {
             None => Poll::Pending,
         };
         if polled.is_pending() {
-            let own = (at, id(cx.waker()));
-            let earlier = |other: &(Instant, WakerId)| other.0 <= at && other.1 == own.1;
-            let _ = WAITING.try_with(|waiting| waiting.set(Some(waiting.get().filter(earlier).unwrap_or(own))));
+            waits(cx, at);
         }
         polled
     }
 }
 
-/// Polls something, and gives the earliest of our timers in it that wait when that is done and wake the same task, which will thus be
-/// polled again by then. What was spawned, has a waker of its own or was let go shows nothing here.
-#[cfg(feature = "deadline")]
+/// This task will be woken at `at`, as long as nobody [forgets](forget) it.
 #[inline]
-pub(crate) fn polled<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> (T, Option<Instant>) {
-    forget();
-    let polled = poll(cx);
+pub(crate) fn waits(cx: &Context<'_>, at: Instant) {
+    let own = (at, id(cx.waker()));
+    let earlier = |other: &(Instant, WakerId)| other.0 <= at && other.1 == own.1;
+    let _ = WAITING.try_with(|waiting| waiting.set(Some(waiting.get().filter(earlier).unwrap_or(own))));
+}
+
+/// The earliest of the timers that have been polled since [`forget`], wait, and wake the same task, which will thus be polled again by then.
+/// What was spawned, has a waker of its own or was let go shows nothing here.
+#[inline]
+pub(crate) fn woken_at(cx: &Context<'_>) -> Option<Instant> {
     let waiting = WAITING.try_with(Cell::get).ok().flatten();
-    (polled, waiting.filter(|(_, waker)| *waker == id(cx.waker())).map(|(at, _)| at))
+    waiting.filter(|(_, waker)| *waker == id(cx.waker())).map(|(at, _)| at)
+}
+
+#[cfg(feature = "timeout")]
+thread_local! {
+    static OFFER: Cell<Option<Offer>> = const { Cell::new(None) };
+}
+
+/// A time that a layer leaves to whoever is polled below it in the same task.
+#[cfg(feature = "timeout")]
+#[derive(Clone, Copy)]
+struct Offer {
+    limit: Duration,
+    to: WakerId,
+    /// Since when it runs, once somebody keeps it.
+    taken: Option<Instant>,
+}
+
+/// The time is on offer until this is dropped; also when a poll panics.
+#[cfg(feature = "timeout")]
+pub(crate) struct Offered {
+    before: Option<Offer>,
+}
+
+#[cfg(feature = "timeout")]
+impl Offered {
+    /// Offers the time to whoever is polled in this task.
+    #[inline]
+    pub(crate) fn to(cx: &Context<'_>, limit: Duration) -> Self {
+        let ours = Offer { limit, to: id(cx.waker()), taken: None };
+        Self { before: OFFER.try_with(|offer| offer.replace(Some(ours))).ok().flatten() }
+    }
+
+    /// Since when it runs, if somebody took it.
+    #[inline]
+    pub(crate) fn taken(self) -> Option<Instant> {
+        OFFER.try_with(Cell::get).ok().flatten()?.taken
+    }
+}
+
+#[cfg(feature = "timeout")]
+impl Drop for Offered {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = OFFER.try_with(|offer| offer.set(self.before));
+    }
+}
+
+/// Takes the time that is offered to this task, if `arm` sees to it that somebody wakes the task at the instant that it is given.
+#[cfg(feature = "timeout")]
+#[inline]
+pub(crate) fn take(cx: &Context<'_>, arm: impl FnOnce(Instant) -> bool) -> Option<Instant> {
+    let offer = OFFER.try_with(Cell::get).ok().flatten().filter(|offer| offer.to == id(cx.waker()))?;
+    if offer.taken.is_some() {
+        return None;
+    }
+    let now = Instant::now();
+    let at = end_of(now, offer.limit);
+    if !arm(at) {
+        return None;
+    }
+    let _ = OFFER.try_with(|place| place.set(Some(Offer { taken: Some(now), ..offer })));
+    waits(cx, at);
+    Some(at)
+}
+
+/// Thirty years stand for "never" where the sum is beyond what an instant holds, as in tokio.
+#[cfg(feature = "timeout")]
+pub(crate) fn end_of(start: Instant, limit: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    start.checked_add(limit).unwrap_or_else(|| start + FAR)
 }
 
 /// Two wakers with the same id wake the same task.
@@ -76,8 +152,9 @@ fn id(waker: &Waker) -> WakerId {
     (waker.data(), waker.vtable())
 }
 
+/// Whoever was going to wake this task may not do so, or does not matter.
 #[inline]
-fn forget() {
+pub(crate) fn forget() {
     let _ = WAITING.try_with(|waiting| waiting.set(None));
 }
 

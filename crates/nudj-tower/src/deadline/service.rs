@@ -151,13 +151,13 @@ where
         let sent = match this.state.project() {
             StateProj::Late => false,
             StateProj::Called { inner, timer, deadline, context } => {
-                let (polled, woken_at) = timer::polled(cx, |cx| inner.poll(cx));
-                if let Poll::Ready(result) = polled {
+                timer::forget();
+                if let Poll::Ready(result) = inner.poll(cx) {
                     return Poll::Ready(result.map_err(Into::into));
                 }
                 let Some(deadline) = *deadline else { return Poll::Pending };
                 // An attempt's timer is mostly the earlier one. Two would cost twice, and mostly neither ever fires.
-                if *this.one_task && woken_at.is_some_and(|at| at <= deadline) {
+                if *this.one_task && timer::woken_at(cx).is_some_and(|at| at <= deadline) {
                     return Poll::Pending;
                 }
                 ready!(timer.poll_until(cx, deadline));

@@ -8,8 +8,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::service::end_of;
-use crate::{BoxError, Rejection, timer::LazyTimer};
+use crate::{
+    BoxError, Rejection,
+    timer::{LazyTimer, end_of},
+};
 
 pin_project! {
     /// A body that ends in [`Rejection::AttemptTimeout`] when it has not ended by itself in time.

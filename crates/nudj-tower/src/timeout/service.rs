@@ -10,7 +10,10 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::TimeoutBody;
-use crate::{BoxError, Rejection, timer::LazyTimer};
+use crate::{
+    BoxError, Rejection,
+    timer::{self, LazyTimer, Offered, end_of},
+};
 
 /// A service whose calls each end within a time; see the [module's page](super).
 #[derive(Clone, Debug)]
@@ -45,7 +48,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let inner = self.inner.call(request);
-        AttemptTimeoutFuture { inner, timer: LazyTimer::default(), limit: self.limit, start: None }
+        AttemptTimeoutFuture { inner, timer: LazyTimer::default(), limit: self.limit, start: None, kept_below: false }
     }
 }
 
@@ -95,6 +98,8 @@ pin_project! {
         limit: Duration,
         // Known from the first wait on.
         start: Option<Instant>,
+        // Whether a keeper took the time.
+        kept_below: bool,
     }
 }
 
@@ -107,13 +112,37 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Poll::Ready(result) = this.inner.poll(cx) {
-            return Poll::Ready(result.map_err(Into::into));
+        let offered = this.start.is_none().then(|| Offered::to(cx, *this.limit));
+        timer::forget();
+        let polled = this.inner.poll(cx);
+        if let Some(since) = offered.and_then(Offered::taken) {
+            (*this.start, *this.kept_below) = (Some(since), true);
+        }
+        if let Poll::Ready(result) = polled {
+            return Poll::Ready(match result {
+                // Whoever keeps the time may end the exchange for it.
+                Err(_) if *this.kept_below && is_over(*this.start, *this.limit) => Err(timed_out(*this.limit)),
+                result => result.map_err(Into::into),
+            });
         }
         let deadline = end_of(*this.start.get_or_insert_with(Instant::now), *this.limit);
+        // As long as whoever took it says that the task will be woken.
+        if *this.kept_below && timer::woken_at(cx).is_some_and(|at| at <= deadline) {
+            return Poll::Pending;
+        }
         ready!(this.timer.poll_until(cx, deadline));
-        Poll::Ready(Err(Rejection::AttemptTimeout { limit: *this.limit }.into()))
+        Poll::Ready(Err(timed_out(*this.limit)))
     }
+}
+
+#[cold]
+fn timed_out(limit: Duration) -> BoxError {
+    Rejection::AttemptTimeout { limit }.into()
+}
+
+#[cold]
+fn is_over(start: Option<Instant>, limit: Duration) -> bool {
+    start.is_some_and(|start| Instant::now() >= end_of(start, limit))
 }
 
 pin_project! {
@@ -138,10 +167,4 @@ where
         let AttemptTimeoutFuture { limit, start, .. } = *this.inner;
         Poll::Ready(result.map(|response| response.map(|body| TimeoutBody::new(body, limit, start))))
     }
-}
-
-/// Thirty years stand for "never" where the sum is beyond what an instant holds, as in tokio.
-pub(super) fn end_of(start: Instant, limit: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
-    start.checked_add(limit).unwrap_or_else(|| start + FAR)
 }

@@ -19,6 +19,8 @@ mod deadline;
 mod ended;
 #[cfg(feature = "idempotency")]
 mod idempotency;
+#[cfg(all(feature = "deadline", feature = "timeout"))]
+mod keeper;
 #[cfg(any(feature = "metrics", feature = "retry"))]
 mod log;
 mod matrix;

@@ -57,7 +57,7 @@ impl Body for PooledBody {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{future::poll_fn, sync::Arc, time::Duration};
 
     use http::{
         Request,
@@ -76,6 +76,7 @@ mod tests {
     use crate::{
         config::HttpConfig,
         transport::pool::{
+            alarm::alarm,
             connection::{Exclusive, Held},
             endpoint::Endpoint,
             make::Maker,
@@ -92,10 +93,12 @@ mod tests {
         tokio::spawn(connection);
         sender.ready().await.unwrap();
         let (held, _released) = oneshot::channel();
-        let connection = Exclusive { sender, held, watch: None };
+        let (alarm, _watchman) = poll_fn(|cx| Poll::Ready(alarm(cx))).await.unwrap();
+        let connection = Exclusive { sender, held, watch: None, alarm: Some(alarm.clone()) };
         let mut lease = Lease::fresh(Arc::clone(&endpoint), Kept { connection, until: None, since: Instant::now() });
         let Held::Used(kept) = lease.begin() else { panic!("it takes one call at a time") };
         let sent = kept.connection.sender.try_send_request(Request::new(Full::default()));
+        assert!(lease.end_by(Instant::now() + Duration::from_secs(60)));
         let answering = async {
             assert_ne!(peer.read(&mut [0; 1024]).await.unwrap(), 0);
             peer.write_all(answer.as_bytes()).await.unwrap();
@@ -106,7 +109,9 @@ mod tests {
         loop {
             let frame = body.frame().await.map(|frame| frame.unwrap().into_data().unwrap_or_default());
             let ended = frame.is_none();
-            seen.push((frame, endpoint.at_hand().is_some()));
+            let is_at_hand = endpoint.at_hand().is_some();
+            assert_eq!(alarm.is_set(), !is_at_hand, "the call's time goes with the call");
+            seen.push((frame, is_at_hand));
             if ended {
                 return seen;
             }

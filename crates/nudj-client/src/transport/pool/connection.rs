@@ -11,9 +11,9 @@ use std::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
-use super::{endpoint::Endpoint, slots::Kept};
+use super::{alarm::Alarm, endpoint::Endpoint, slots::Kept};
 use crate::transport::watched::{Unread, Watch};
 
 /// How long a connection may take, after its answer's end, to be ready for the next call. An upload that the server answered
@@ -27,6 +27,7 @@ pub(super) struct Exclusive {
     /// Dropped with the connection, which tells its keeper to end it.
     pub(super) held: oneshot::Sender<()>,
     pub(super) watch: Option<Watch>,
+    pub(super) alarm: Option<Alarm>,
 }
 
 impl Exclusive {
@@ -126,6 +127,13 @@ impl Lease {
         &self.endpoint
     }
 
+    /// Has the connection ended at `at` if the call has not been finished by then: whether that will be seen to.
+    #[inline]
+    pub(super) fn end_by(&self, at: Instant) -> bool {
+        let Held::Used(kept) = &self.held else { return false };
+        kept.connection.alarm.as_ref().is_some_and(|alarm| alarm.set(at))
+    }
+
     /// The connection, from here on used.
     #[inline]
     pub(super) fn begin(&mut self) -> &mut Held {
@@ -186,6 +194,9 @@ impl Lease {
         if let Held::Used(_) = &self.held
             && let Held::Used(kept) = std::mem::replace(&mut self.held, Held::Gone)
         {
+            if let Some(alarm) = &kept.connection.alarm {
+                alarm.clear();
+            }
             give_back(&self.endpoint, kept);
         }
     }

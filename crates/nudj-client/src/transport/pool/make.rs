@@ -3,14 +3,7 @@
 //! A call never makes its own connection; it waits for the first that is made or freed. So a cancelled call takes no half-made
 //! connection with it, and one that is freed first serves first.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use http::{Uri, uri::Scheme};
@@ -21,15 +14,13 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use nudj_tower::BoxError;
-use tokio::{
-    runtime::Handle,
-    sync::oneshot::{self, error::TryRecvError},
-    time::timeout,
-};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tower_service::Service;
 
 use super::{
+    alarm,
     connection::{Exclusive, Hold, Multiplexed},
+    drive::{Drive, Driver},
     endpoint::Endpoint,
     error::PoolError,
     slots::{Limits, Protocol},
@@ -41,11 +32,6 @@ use crate::{
         watched::Watch,
     },
 };
-
-/// How long a connection may take to say goodbye once nobody holds it.
-const LINGER: Duration = Duration::from_secs(1);
-
-type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// Makes connections as the configuration says.
 #[derive(Clone)]
@@ -117,10 +103,14 @@ impl Maker {
                 .handshake::<_, Full<Bytes>>(io)
                 .await?;
             let connection: Driver = Box::pin(connection);
-            Ok(Made::Shared(Multiplexed { sender, held: Arc::new(Hold::new(held)), watch }, connection, released))
+            Ok(Made::Shared(
+                Multiplexed { sender, held: Arc::new(Hold::new(held)), watch },
+                Drive::new(connection, None, released),
+            ))
         } else {
             let (mut sender, connection) = http1::Builder::new().handshake(io).await?;
             let mut connection: Driver = Box::pin(connection);
+            let (alarm, watchman) = poll_fn(|cx| Poll::Ready(alarm::alarm(cx))).await.unzip();
             // The first poll makes it ready to take a request.
             poll_fn(|cx| {
                 if connection.as_mut().poll(cx).is_ready() {
@@ -129,7 +119,7 @@ impl Maker {
                 sender.poll_ready(cx).map_err(Into::into)
             })
             .await?;
-            Ok(Made::One(Exclusive { sender, held, watch }, connection, released))
+            Ok(Made::One(Exclusive { sender, held, watch, alarm }, Drive::new(connection, watchman, released)))
         }
     }
 }
@@ -141,8 +131,8 @@ impl fmt::Debug for Maker {
 }
 
 enum Made {
-    One(Exclusive, Driver, oneshot::Receiver<()>),
-    Shared(Multiplexed, Driver, oneshot::Receiver<()>),
+    One(Exclusive, Drive),
+    Shared(Multiplexed, Drive),
 }
 
 /// Makes `count` connections, each in a task of its own. Their places are reserved already.
@@ -191,58 +181,19 @@ async fn keep(mut place: Place) {
     place.making = false;
     match made {
         Err(error) => endpoint.failed(&error),
-        Ok(Made::One(connection, driver, mut released)) => {
+        Ok(Made::One(connection, mut drive)) => {
             start(&endpoint, endpoint.made_one(connection));
-            drive(driver, &mut released).await;
+            drive.run().await;
         }
-        Ok(Made::Shared(connection, driver, mut released)) => {
+        Ok(Made::Shared(connection, mut drive)) => {
             let id = endpoint.made_shared(&connection);
             drop(connection);
-            if drive(driver, &mut released).await {
+            if drive.run().await {
                 // After a GOAWAY hyper's own task finishes the streams that are left: the place is taken until then.
                 endpoint.retire(id);
-                let _ = released.await;
+                drive.released().await;
             }
         }
     }
     place.end();
-}
-
-/// Drives a connection until it ends by itself (`true`), or until nobody holds it and it has said goodbye.
-async fn drive(driver: Driver, released: &mut oneshot::Receiver<()>) -> bool {
-    match (WhileHeld { driver: Some(driver), released, told: None }).await {
-        None => true,
-        Some(driver) => {
-            let _ = timeout(LINGER, driver).await;
-            false
-        }
-    }
-}
-
-/// Drives a connection until it ends by itself; gives it back when nobody holds it any more.
-struct WhileHeld<'r> {
-    driver: Option<Driver>,
-    released: &'r mut oneshot::Receiver<()>,
-    /// Who is woken when nobody holds it.
-    told: Option<Waker>,
-}
-
-impl Future for WhileHeld<'_> {
-    type Output = Option<Driver>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Driver>> {
-        let Self { driver, released, told } = self.get_mut();
-        if driver.as_mut().is_none_or(|driver| driver.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(None);
-        }
-        // Said once, and again should it be another: each exchange polls this two or three times.
-        let is_held = if told.as_ref().is_some_and(|told| told.will_wake(cx.waker())) {
-            released.try_recv() == Err(TryRecvError::Empty)
-        } else {
-            *told = Some(cx.waker().clone());
-            Pin::new(&mut **released).poll(cx).is_pending()
-        };
-        if is_held { Poll::Pending } else { Poll::Ready(driver.take()) }
-    }
 }

@@ -31,8 +31,10 @@
 //! its lock, and any clone with a dead connection throws away its live successor. What `negotiate` and `map` do is a line or two here.
 //! hyper-util makes the connections themselves, with its happy eyeballs.
 
+mod alarm;
 mod body;
 mod connection;
+mod drive;
 mod endpoint;
 mod error;
 mod exchange;

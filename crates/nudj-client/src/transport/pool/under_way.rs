@@ -4,14 +4,14 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{Request, Response, response::Parts};
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::TrySendError};
-use nudj_tower::BoxError;
+use nudj_tower::{BoxError, timeout::Keeper};
 use pin_project_lite::pin_project;
 
 use super::{
@@ -31,6 +31,8 @@ pin_project! {
         #[pin]
         stage: Stage<F>,
         limit: usize,
+        // Of the attempt's time, for the connection that the request was sent on.
+        keeper: Keeper,
     }
 }
 
@@ -57,7 +59,7 @@ const POLLED_AFTER_END: &str = "a request's future was polled after it had ended
 
 impl<F> UnderWay<F> {
     pub(super) fn new(answer: F, sent: Sent, limit: usize) -> Self {
-        Self { stage: Stage::Sent { answer, sent: Some(sent) }, limit }
+        Self { stage: Stage::Sent { answer, sent: Some(sent) }, limit, keeper: Keeper::default() }
     }
 }
 
@@ -73,7 +75,10 @@ where
         loop {
             let next = match this.stage.as_mut().project() {
                 StageProj::Sent { answer, sent } => {
-                    let answer = ready!(answer.poll(cx));
+                    let Poll::Ready(answer) = answer.poll(cx) else {
+                        this.keeper.waits(cx, |at| sent.as_ref().is_some_and(|sent| sent.lease.end_by(at)));
+                        return Poll::Pending;
+                    };
                     let Some(sent) = sent.take() else { return Poll::Ready(Err(POLLED_AFTER_END.into())) };
                     match answer {
                         Ok(response) => {
@@ -88,6 +93,7 @@ where
                                     return Poll::Ready(Ok(whole(head, body?)));
                                 }
                                 this.stage.set(Stage::Reading { head: Some(head), body });
+                                this.keeper.waits(cx, |_| false);
                                 return Poll::Pending;
                             }
                         }
@@ -100,9 +106,12 @@ where
                     }
                 }
                 StageProj::Reading { head, body } => {
-                    let body = ready!(body.poll(cx))?;
+                    let Poll::Ready(body) = body.poll(cx) else {
+                        this.keeper.waits(cx, |_| false);
+                        return Poll::Pending;
+                    };
                     let Some(head) = head.take() else { return Poll::Ready(Err(POLLED_AFTER_END.into())) };
-                    return Poll::Ready(Ok(whole(head, body)));
+                    return Poll::Ready(Ok(whole(head, body?)));
                 }
                 StageProj::Other { rest } => return rest.as_mut().poll(cx),
             };

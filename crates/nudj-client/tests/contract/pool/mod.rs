@@ -6,6 +6,7 @@ mod ends;
 mod http2;
 mod limits;
 mod reuse;
+mod times;
 
 use std::time::Duration;
 

@@ -1,0 +1,273 @@
+//! The time of the call on a connection, kept by the connection's own task.
+//!
+//! A timer of its own costs each call an entry in the runtime's wheel, put in and taken out again, though hardly one ever goes off. The task
+//! that drives a connection has one that stays: a call writes down when it has to end, and takes that away when it has. Only when the timer goes
+//! off does the task look what is written there: the time of a call that came later, mostly, to which the timer is then set.
+//!
+//! What ends a call that is late is the end of its connection, which it would have come to anyway.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+        },
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{self, Handle},
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
+
+const NEVER: u64 = u64::MAX;
+
+/// What a connection's task and the call on it tell each other.
+struct Shared {
+    /// Times are nanoseconds after this.
+    epoch: Instant,
+    /// When the call has to end.
+    due: AtomicU64,
+    /// When the task looks at the latest.
+    looks: AtomicU64,
+    /// Whether it is to look now.
+    rang: AtomicBool,
+    task: Waker,
+    runtime: runtime::Id,
+}
+
+/// The call's side.
+#[derive(Clone)]
+pub(super) struct Alarm(Arc<Shared>);
+
+/// The task's side.
+pub(super) struct Watchman {
+    shared: Arc<Shared>,
+    /// Wakes the task, and has it look.
+    bell: Waker,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Both sides, for the task that asks; `None` outside of a runtime.
+pub(super) fn alarm(cx: &Context<'_>) -> Option<(Alarm, Watchman)> {
+    let shared = Arc::new(Shared {
+        epoch: Instant::now(),
+        due: AtomicU64::new(NEVER),
+        looks: AtomicU64::new(NEVER),
+        rang: AtomicBool::new(false),
+        task: cx.waker().clone(),
+        runtime: Handle::try_current().ok()?.id(),
+    });
+    let bell = Waker::from(Arc::clone(&shared));
+    Some((Alarm(Arc::clone(&shared)), Watchman { shared, bell, sleep: None }))
+}
+
+impl Alarm {
+    /// The call on the connection has to end at `at`: whether that will be seen to. Not from another runtime: that of the connection may not be
+    /// driven any more, and nobody would look.
+    #[inline]
+    pub(super) fn set(&self, at: Instant) -> bool {
+        let shared = &*self.0;
+        let here = Handle::try_current().is_ok_and(|here| here.id() == shared.runtime);
+        let due = nanos(at.saturating_duration_since(shared.epoch));
+        if !here || due == NEVER {
+            return false;
+        }
+        // This one and the next, and the task's two in the other order: one of both sees what the other has written.
+        shared.due.store(due, SeqCst);
+        if shared.looks.load(SeqCst) > due {
+            shared.wake_by_ref();
+        }
+        true
+    }
+
+    /// The call has ended. Whoever is given the connection next knows of this.
+    #[inline]
+    pub(super) fn clear(&self) {
+        self.0.due.store(NEVER, Release);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.due.load(Relaxed) != NEVER
+    }
+}
+
+impl Shared {
+    fn wake_by_ref(&self) {
+        self.rang.store(true, Release);
+        self.task.wake_by_ref();
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        Shared::wake_by_ref(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Shared::wake_by_ref(self);
+    }
+}
+
+impl Watchman {
+    /// Whether the call on the connection is late. To be asked in each poll of the task, after the connection was polled: then a call that the
+    /// connection has taken has written its own time, or none.
+    #[inline]
+    pub(super) fn is_late(&mut self) -> bool {
+        self.shared.rang.load(Acquire) && self.look()
+    }
+
+    #[cold]
+    fn look(&mut self) -> bool {
+        let Self { shared, bell, sleep } = self;
+        shared.rang.store(false, SeqCst);
+        loop {
+            shared.looks.store(NEVER, SeqCst);
+            let due = shared.due.load(SeqCst);
+            // A time further off than a clock goes does not come.
+            let Some(at) = shared.epoch.checked_add(Duration::from_nanos(due)).filter(|_| due != NEVER) else {
+                *sleep = None;
+                return false;
+            };
+            match sleep {
+                Some(sleep) => sleep.as_mut().reset(at),
+                None => *sleep = Some(Box::pin(sleep_until(at))),
+            }
+            shared.looks.store(due, SeqCst);
+            // Outside of tokio's budget: a connection that is always busy must not put off its own end.
+            let polled =
+                sleep.as_mut().map(|sleep| Pin::new(&mut unconstrained(sleep)).poll(&mut Context::from_waker(bell)));
+            if polled.is_none_or(|polled| polled.is_pending()) {
+                return false;
+            }
+            // Still the same call's, after all that.
+            if shared.due.load(SeqCst) == due {
+                return true;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alarm").field("is_set", &self.is_set()).finish()
+    }
+}
+
+/// 584 years of them fit.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Poll};
+
+    use tokio::time::advance;
+    use tokio_test::task::{self, Spawn};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The call's side; and the connection's task, which ends when the call is late.
+    fn pair() -> (Alarm, Spawn<impl Future<Output = ()>>) {
+        let (give, taken) = std::sync::mpsc::channel();
+        let mut watchman = None;
+        let mut task = task::spawn(poll_fn(move |cx| {
+            let watchman = watchman.get_or_insert_with(|| {
+                let (alarm, watchman) = alarm(cx).expect("there is a runtime");
+                give.send(alarm).expect("somebody waits for it");
+                watchman
+            });
+            if watchman.is_late() { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        assert!(task.poll().is_pending());
+        (taken.recv().expect("given"), task)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_late_is_noticed_at_its_time_and_not_before() {
+        let (alarm, mut task) = pair();
+        assert!(alarm.set(Instant::now() + SECOND));
+        assert!(task.is_woken(), "no timer is there yet");
+        assert!(task.poll().is_pending());
+        advance(SECOND - Duration::from_millis(1)).await;
+        assert!(!task.is_woken());
+        advance(Duration::from_millis(1)).await;
+        assert!(task.is_woken());
+        assert!(task.poll().is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_follow_each_other_wake_the_task_once_in_their_time() {
+        let (alarm, mut task) = pair();
+        let mut polls = 0;
+        for _ in 0..1000 {
+            assert!(alarm.set(Instant::now() + SECOND));
+            advance(Duration::from_millis(10)).await;
+            if task.is_woken() {
+                polls += 1;
+                assert!(task.poll().is_pending(), "each call has a second of its own");
+            }
+            alarm.clear();
+        }
+        // Ten seconds: the first call's word, then each time the timer goes off, or finds nobody and is started by the next.
+        assert!((10..=21).contains(&polls), "{polls}");
+        // And the last one, should it hang, ends when its own time is over.
+        assert!(alarm.set(Instant::now() + SECOND));
+        let last = Instant::now();
+        while task.poll().is_pending() {
+            advance(Duration::from_millis(1)).await;
+            assert!(last.elapsed() <= SECOND);
+        }
+        assert_eq!(last.elapsed(), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_time_than_the_one_before_is_kept_and_a_longer_one_too() {
+        for (before, limit) in [(4, 1), (1, 4), (2, 2)] {
+            let (alarm, mut task) = pair();
+            assert!(alarm.set(Instant::now() + before * SECOND));
+            assert!(task.poll().is_pending());
+            alarm.clear();
+            advance(SECOND / 2).await;
+            let start = Instant::now();
+            assert!(alarm.set(start + limit * SECOND));
+            while !(task.is_woken() && task.poll().is_ready()) {
+                assert!(start.elapsed() < limit * SECOND);
+                advance(SECOND / 4).await;
+            }
+            assert_eq!(start.elapsed(), limit * SECOND);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_nobody_uses_stays() {
+        let (alarm, mut task) = pair();
+        assert!(alarm.set(Instant::now() + SECOND));
+        assert!(task.poll().is_pending());
+        alarm.clear();
+        for _ in 0..5 {
+            advance(SECOND).await;
+            assert!(task.poll().is_pending());
+        }
+        assert!(!task.is_woken(), "and has no timer");
+    }
+
+    #[test]
+    fn nobody_promises_it_to_a_call_from_another_runtime_or_none() {
+        let runtime = || runtime::Builder::new_current_thread().enable_time().build().expect("it starts");
+        let (here, there) = (runtime(), runtime());
+        let (alarm, _task) = here.block_on(async { pair() });
+        let at = alarm.0.epoch + SECOND;
+        assert!(!there.block_on(async { alarm.set(at) }) && !alarm.set(at));
+        assert!(here.block_on(async { alarm.set(at) }));
+    }
+}

@@ -1,0 +1,65 @@
+//! The time of an attempt, which the connection's task keeps.
+
+use nudj_tower::{
+    Rejection,
+    timeout::{AttemptTimeout, AttemptTimeoutConfig, AttemptTimeoutLayer},
+};
+use tokio::runtime::{Builder, Runtime};
+use tower::Layer;
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_millis(200);
+
+fn timed(hyper: &Hyper) -> AttemptTimeout<Hyper> {
+    AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: LIMIT }).unwrap().layer(hyper.clone())
+}
+
+async fn ask(service: AttemptTimeout<Hyper>, url: &str) -> Answered {
+    service.oneshot(Request::get(url).body(Full::default()).unwrap()).await
+}
+
+fn is_time_out(answered: &Answered) -> bool {
+    answered.as_ref().is_err_and(|error| Rejection::find(&**error) == Some(&Rejection::AttemptTimeout { limit: LIMIT }))
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_ends_in_its_time_and_its_connection_with_it() {
+    let (server, hyper) = (Server::start().await, hyper(|_| {}));
+    for part in ["", "HTTP/1.1 200 OK\r\ncontent-le", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no"] {
+        // Over a connection that is at hand: to one that has to wait for its connection the layer's own timer applies.
+        let (answered, mut peer) = tokio::join!(call(&hyper, Method::GET, &server.url), server.serve_one());
+        assert!(answered.is_ok());
+        let started = tokio::time::Instant::now();
+        let hung = async {
+            peer.request().await;
+            // Nobody may be there any more, on a machine that is slow.
+            let _ = peer.0.write_all(part.as_bytes()).await;
+            peer.closed().await;
+        };
+        let (answered, ()) = tokio::join!(ask(timed(&hyper), &server.url), hung);
+        assert!(is_time_out(&answered), "{answered:?}");
+        assert!(started.elapsed() >= LIMIT);
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn a_call_ends_in_its_time_also_where_nobody_drives_the_connection() {
+    let hyper = hyper(|_| {});
+    let (made_it, calls) = (runtime(), runtime());
+    let (server, peer) = made_it.block_on(async {
+        let server = Server::start().await;
+        let (answered, peer) = tokio::join!(ask(timed(&hyper), &server.url), server.serve_one());
+        assert!(answered.is_ok());
+        (server, peer)
+    });
+    // The connection's runtime is there, but nothing moves in it.
+    let answered =
+        calls.block_on(async { tokio::time::timeout(Duration::from_secs(60), ask(timed(&hyper), &server.url)).await });
+    assert!(is_time_out(&answered.expect("the attempt ends")));
+    drop(peer);
+}
