@@ -90,19 +90,17 @@ struct Offer {
     taken: Option<Instant>,
 }
 
-/// The time is on offer until this is dropped; also when a poll panics.
+/// The time is on offer until this is dropped, also when a poll panics, or until a layer further in offers its own.
 #[cfg(feature = "timeout")]
-pub(crate) struct Offered {
-    before: Option<Offer>,
-}
+pub(crate) struct Offered;
 
 #[cfg(feature = "timeout")]
 impl Offered {
     /// Offers the time to whoever is polled in this task.
     #[inline]
     pub(crate) fn to(cx: &Context<'_>, limit: Duration) -> Self {
-        let ours = Offer { limit, to: id(cx.waker()), taken: None };
-        Self { before: OFFER.try_with(|offer| offer.replace(Some(ours))).ok().flatten() }
+        let _ = OFFER.try_with(|offer| offer.set(Some(Offer { limit, to: id(cx.waker()), taken: None })));
+        Self
     }
 
     /// Since when it runs, if somebody took it.
@@ -116,7 +114,7 @@ impl Offered {
 impl Drop for Offered {
     #[inline]
     fn drop(&mut self) {
-        let _ = OFFER.try_with(|offer| offer.set(self.before));
+        let _ = OFFER.try_with(|offer| offer.set(None));
     }
 }
 

@@ -94,7 +94,7 @@ mod tests {
         sender.ready().await.unwrap();
         let (held, _released) = oneshot::channel();
         let (alarm, _watchman) = poll_fn(|cx| Poll::Ready(alarm(cx))).await.unwrap();
-        let connection = Exclusive { sender, held, watch: None, alarm: Some(alarm.clone()) };
+        let connection = Box::new(Exclusive { sender, held, watch: None, alarm: Some(alarm.clone()) });
         let mut lease = Lease::fresh(Arc::clone(&endpoint), Kept { connection, until: None, since: Instant::now() });
         let Held::Used(kept) = lease.begin() else { panic!("it takes one call at a time") };
         let sent = kept.connection.sender.try_send_request(Request::new(Full::default()));

@@ -97,19 +97,19 @@ pub(super) struct Lease {
 
 #[derive(Debug)]
 pub(super) enum Held {
-    Unused(Kept<Exclusive>),
-    Used(Kept<Exclusive>),
+    Unused(Kept<Box<Exclusive>>),
+    Used(Kept<Box<Exclusive>>),
     Shared(Multiplexed, u64),
     Gone,
 }
 
 impl Lease {
-    pub(super) fn fresh(endpoint: Arc<Endpoint>, kept: Kept<Exclusive>) -> Self {
+    pub(super) fn fresh(endpoint: Arc<Endpoint>, kept: Kept<Box<Exclusive>>) -> Self {
         Self { endpoint, held: Held::Unused(kept), idle_for: None }
     }
 
     #[inline]
-    pub(super) fn reused(endpoint: Arc<Endpoint>, kept: Kept<Exclusive>, unused: Duration) -> Self {
+    pub(super) fn reused(endpoint: Arc<Endpoint>, kept: Kept<Box<Exclusive>>, unused: Duration) -> Self {
         Self { endpoint, held: Held::Unused(kept), idle_for: Some(unused) }
     }
 
@@ -169,7 +169,7 @@ impl Lease {
     }
 
     /// Nothing was sent, and nothing will be.
-    pub(super) fn into_unused(mut self) -> Option<Kept<Exclusive>> {
+    pub(super) fn into_unused(mut self) -> Option<Kept<Box<Exclusive>>> {
         match std::mem::replace(&mut self.held, Held::Gone) {
             Held::Unused(kept) => Some(kept),
             other => {
@@ -216,7 +216,7 @@ impl Drop for Lease {
 }
 
 #[inline]
-fn give_back(endpoint: &Arc<Endpoint>, mut kept: Kept<Exclusive>) {
+fn give_back(endpoint: &Arc<Endpoint>, mut kept: Kept<Box<Exclusive>>) {
     if kept.connection.sender.is_ready() {
         endpoint.put(kept);
     } else if kept.connection.alive()

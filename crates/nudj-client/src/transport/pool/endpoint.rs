@@ -24,7 +24,7 @@ use super::{
 
 /// What a waiting call is told.
 pub(super) type Grant = Result<Lease, PoolError>;
-type State = Slots<Exclusive, Multiplexed, oneshot::Sender<Grant>>;
+type State = Slots<Box<Exclusive>, Multiplexed, oneshot::Sender<Grant>>;
 
 /// One origin: scheme and authority.
 #[derive(Debug)]
@@ -78,12 +78,12 @@ impl Endpoint {
     pub(super) fn at_hand(self: &Arc<Self>) -> Option<Lease> {
         let now = clock::recent();
         // Its own statement, so that nothing is made or dropped under the lock.
-        let taken = self.slots.lock().take(now, Exclusive::alive, Multiplexed::alive);
+        let taken = self.slots.lock().take(now, |one| one.alive(), Multiplexed::alive);
         taken.map(|taken| self.lease(taken))
     }
 
     #[inline]
-    fn lease(self: &Arc<Self>, taken: Taken<Exclusive, Multiplexed>) -> Lease {
+    fn lease(self: &Arc<Self>, taken: Taken<Box<Exclusive>, Multiplexed>) -> Lease {
         match taken {
             Taken::One(kept, unused) => Lease::reused(Arc::clone(self), kept, unused),
             Taken::Shared(connection, id, unused) => Lease::shared(Arc::clone(self), connection, id, unused),
@@ -95,7 +95,7 @@ impl Endpoint {
         let now = Instant::now();
         let (ticket, make) = {
             let mut slots = self.slots.lock();
-            match slots.take(now, Exclusive::alive, Multiplexed::alive) {
+            match slots.take(now, |one| one.alive(), Multiplexed::alive) {
                 Some(taken) => {
                     drop(slots);
                     return Ok(self.lease(taken));
@@ -118,7 +118,7 @@ impl Endpoint {
 
     /// Takes a connection back that has done its exchange and is ready for the next.
     #[inline]
-    pub(super) fn put(self: &Arc<Self>, mut kept: Kept<Exclusive>) {
+    pub(super) fn put(self: &Arc<Self>, mut kept: Kept<Box<Exclusive>>) {
         let now = Instant::now();
         loop {
             // Its own statement, so that nothing is handed over or dropped under the lock.
@@ -135,7 +135,7 @@ impl Endpoint {
     }
 
     /// A connection was made that takes one call at a time. How many more to make, now that this is known.
-    pub(super) fn made_one(self: &Arc<Self>, connection: Exclusive) -> usize {
+    pub(super) fn made_one(self: &Arc<Self>, connection: Box<Exclusive>) -> usize {
         let put = self.slots.lock().made_one(connection, Instant::now());
         match put {
             Put::Kept => sweep::start(self),
@@ -169,7 +169,7 @@ impl Endpoint {
     pub(super) fn ended(&self) -> usize {
         let (make, open) = {
             let mut slots = self.slots.lock();
-            (slots.ended(Exclusive::alive), slots.open())
+            (slots.ended(|one| one.alive()), slots.open())
         };
         if open == 0 {
             self.empty.notify_waiters();
@@ -227,7 +227,11 @@ impl Endpoint {
     }
 
     /// Gives the connection back when the waiter is gone.
-    fn hand_over(self: &Arc<Self>, waiter: oneshot::Sender<Grant>, kept: Kept<Exclusive>) -> Option<Kept<Exclusive>> {
+    fn hand_over(
+        self: &Arc<Self>,
+        waiter: oneshot::Sender<Grant>,
+        kept: Kept<Box<Exclusive>>,
+    ) -> Option<Kept<Box<Exclusive>>> {
         match waiter.send(Ok(Lease::fresh(Arc::clone(self), kept))) {
             Err(Ok(lease)) => lease.into_unused(),
             Ok(()) | Err(Err(_)) => None,

@@ -119,7 +119,8 @@ impl Maker {
                 sender.poll_ready(cx).map_err(Into::into)
             })
             .await?;
-            Ok(Made::One(Exclusive { sender, held, watch, alarm }, Drive::new(connection, watchman, released)))
+            let exclusive = Box::new(Exclusive { sender, held, watch, alarm });
+            Ok(Made::One(exclusive, Drive::new(connection, watchman, released)))
         }
     }
 }
@@ -131,7 +132,7 @@ impl fmt::Debug for Maker {
 }
 
 enum Made {
-    One(Exclusive, Drive),
+    One(Box<Exclusive>, Drive),
     Shared(Multiplexed, Drive),
 }
 
