@@ -10,7 +10,6 @@ use std::{
     task::{Context, Poll, RawWakerVTable, Waker},
 };
 
-use pin_project_lite::pin_project;
 use tokio::{
     task::coop::{Unconstrained, unconstrained},
     time::{Instant, Sleep, sleep_until},
@@ -21,37 +20,30 @@ thread_local! {
     static WAITING: Cell<Option<(Instant, WakerId)>> = const { Cell::new(None) };
 }
 
-pin_project! {
-    /// Made and registered at the first poll. Polled outside of tokio's budget, so that work which always uses up the budget
-    /// cannot keep the timer from ending it.
-    #[derive(Default)]
-    pub(crate) struct LazyTimer {
-        #[pin]
-        sleep: Option<Unconstrained<Sleep>>,
-    }
+/// Made and registered at the first poll. Polled outside of tokio's budget, so that work which always uses up the budget
+/// cannot keep the timer from ending it.
+///
+/// On the heap, since it is large, and all layers above move the future that may need one.
+#[derive(Default)]
+pub(crate) struct LazyTimer {
+    sleep: Option<Pin<Box<Unconstrained<Sleep>>>>,
+}
 
-    impl PinnedDrop for LazyTimer {
-        fn drop(this: Pin<&mut Self>) {
-            // Whoever polled it and let it go in one poll is not woken by it.
-            if this.sleep.is_some() {
-                forget();
-            }
+impl Drop for LazyTimer {
+    #[inline]
+    fn drop(&mut self) {
+        // Whoever polled it and let it go in one poll is not woken by it.
+        if self.sleep.is_some() {
+            forget();
         }
     }
 }
 
 impl LazyTimer {
     /// Ready once `at`, which is the same in all polls, has come.
-    #[inline]
-    pub(crate) fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        let mut this = self.project();
-        if this.sleep.is_none() {
-            this.sleep.set(Some(unconstrained(sleep_until(at))));
-        }
-        let polled = match this.sleep.as_pin_mut() {
-            Some(sleep) => sleep.poll(cx),
-            None => Poll::Pending,
-        };
+    pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(at))));
+        let polled = sleep.as_mut().poll(cx);
         if polled.is_pending() {
             waits(cx, at);
         }

@@ -130,7 +130,6 @@ pin_project! {
         Called {
             #[pin]
             inner: F,
-            #[pin]
             timer: LazyTimer,
             deadline: Option<Instant>,
             context: Option<CallContext>,

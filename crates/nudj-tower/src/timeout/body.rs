@@ -22,7 +22,6 @@ pin_project! {
     pub struct TimeoutBody<B> {
         #[pin]
         inner: B,
-        #[pin]
         timer: LazyTimer,
         limit: Duration,
         start: Option<Instant>,

@@ -93,7 +93,6 @@ pin_project! {
     pub struct AttemptTimeoutFuture<F> {
         #[pin]
         inner: F,
-        #[pin]
         timer: LazyTimer,
         limit: Duration,
         // Known from the first wait on.
