@@ -107,7 +107,7 @@ pub use self::{
     backoff::Backoff,
     budget::{Reservation, RetryBudget},
     config::{BudgetConfig, RetryConfig},
-    keep::{Keep, KeepClone, KeepHttp, KeepReplay},
+    keep::{Keep, KeepClone, KeepHttp, KeepReplay, KeptCall},
     layer::{ReplayingRetryLayer, RetryLayer},
     replay::{DEFAULT_REPLAY_CAP, ReplayBody},
     service::{ReplayingRetry, Retry, RetryFuture},

@@ -37,12 +37,21 @@ pub(super) struct Policy<C, K> {
 }
 
 /// A request that can be sent again, and what its call knows.
-pub(super) struct Kept<Req> {
-    copy: Req,
-    /// Where the copy does not carry it.
+pub(super) struct Kept<K> {
+    request: K,
+    /// Where what was kept does not carry it.
     context: Option<CallContext>,
     /// Boxed, since the calls that need it are few and every call's future has room for it.
     repeats: Option<Box<Repeats>>,
+}
+
+/// A repeat that was granted. Dropped before it is sent, it gives back what the budget had granted.
+pub(super) struct Planned<Req> {
+    request: Req,
+    context: CallContext,
+    repeats: Option<Box<Repeats>>,
+    /// How long to wait before it is sent.
+    pub(super) delay: Duration,
 }
 
 /// What one call knows once a repeat was wanted.
@@ -78,41 +87,34 @@ struct Plan {
     failover: bool,
 }
 
-impl<Req> Kept<Req> {
-    fn repeats(&self) -> u32 {
-        self.repeats.as_ref().map_or(0, |repeats| repeats.count)
-    }
-
-    /// The repeat that was planned is not sent.
-    pub(super) fn give_back(&mut self) {
-        if let Some(repeats) = &mut self.repeats {
-            repeats.reserved = None;
-        }
-    }
-
-    fn context<'k, K: Keep<Req>>(&'k self, keep: &K) -> Option<&'k CallContext> {
-        self.context.as_ref().or_else(|| keep.context(&self.copy))
+impl<K> Kept<K> {
+    fn context<'k, Req>(&'k self, keep: &impl Keep<Req, Kept = K>) -> Option<&'k CallContext> {
+        self.context.as_ref().or_else(|| keep.context(&self.request))
     }
 }
 
 impl<C, K> Policy<C, K> {
     /// Counts a new call and keeps its request; `None` when that can only be sent once.
     #[inline]
-    pub(super) fn begin<Req>(&self, request: &Req) -> Option<Kept<Req>>
+    pub(super) fn begin<Req>(&self, request: &Req) -> Option<Kept<K::Kept>>
     where
         K: Keep<Req>,
     {
         if let Some(budget) = &self.budget {
             budget.count_call();
         }
-        let copy = self.keep.copy(request)?;
-        let context = if self.keep.context(&copy).is_none() { self.keep.context(request).cloned() } else { None };
-        Some(Kept { copy, context, repeats: None })
+        let kept = self.keep.keep(request)?;
+        let context = if self.keep.context(&kept).is_none() { self.keep.carried(request).cloned() } else { None };
+        Some(Kept { request: kept, context, repeats: None })
     }
 
-    /// How long to wait before the request is sent again; `None` when `result` stands.
+    /// The repeat, if there is to be one; `None` when `result` stands.
     #[inline]
-    pub(super) fn retry<Req, Res>(&self, kept: &mut Kept<Req>, result: &Result<Res, BoxError>) -> Option<Duration>
+    pub(super) fn retry<Req, Res>(
+        &self,
+        kept: &mut Option<Kept<K::Kept>>,
+        result: &Result<Res, BoxError>,
+    ) -> Option<Planned<Req>>
     where
         C: Classify<Req, Res>,
         K: Keep<Req>,
@@ -120,7 +122,7 @@ impl<C, K> Policy<C, K> {
         let result = result.as_ref().map_err(|error| &**error as &(dyn Error + 'static));
         let status = result.ok().and_then(|response| self.classifier.status(response));
         if let Some(status) = status
-            && let Some(context) = kept.context(&self.keep)
+            && let Some(context) = kept.as_ref()?.context(&self.keep)
         {
             context.set_last_status(status);
         }
@@ -129,48 +131,48 @@ impl<C, K> Policy<C, K> {
             return None;
         }
         let reason = result.err().map(error_kind).or(status.as_ref().map(StatusCode::as_str));
-        self.wait(kept, verdict, reason)
+        self.again(kept.take()?, verdict, reason)
     }
 
     #[cold]
-    fn wait<Req, Res>(&self, kept: &mut Kept<Req>, verdict: Verdict, reason: Option<&str>) -> Option<Duration>
+    fn again<Req, Res>(&self, kept: Kept<K::Kept>, verdict: Verdict, reason: Option<&str>) -> Option<Planned<Req>>
     where
         C: Classify<Req, Res>,
         K: Keep<Req>,
     {
         let now = Instant::now();
-        let context = kept.context(&self.keep);
-        let deadline = context.and_then(CallContext::deadline);
+        let Kept { request, context, mut repeats } = kept;
+        let mut request = self.keep.restore(request);
+        let context = self.keep.carried(&request).cloned().unwrap_or_else(|| {
+            let context = context.unwrap_or_default();
+            self.keep.attach(&mut request, &context);
+            context
+        });
         let seen = Situation {
             verdict,
-            idempotent: self.classifier.is_idempotent(&kept.copy),
-            intact: self.keep.is_intact(&kept.copy),
-            repeats: kept.repeats(),
-            elsewhere: context.is_some_and(|context| context.untried_endpoints() > 0),
-            time_left: deadline.map(|deadline| deadline.saturating_duration_since(now)),
+            idempotent: self.classifier.is_idempotent(&request),
+            intact: self.keep.is_intact(&request),
+            repeats: count(repeats.as_deref()),
+            elsewhere: context.untried_endpoints() > 0,
+            time_left: context.deadline().map(|deadline| deadline.saturating_duration_since(now)),
         };
-        let plan = match self.plan(&mut kept.repeats, &seen, now) {
-            Ok(plan) => plan,
-            Err(stop) => {
-                self.tell_stop(kept, stop, reason);
-                return None;
+        let plan = self.plan(&mut repeats, &seen, now).and_then(|plan| {
+            // From here on the one before cannot be sent on.
+            if self.keep.claim(&request) { Ok(plan) } else { Err(Stop::BodyGone) }
+        });
+        match plan {
+            Ok(plan) => {
+                self.tell_plan(&context, &plan, reason);
+                if verdict.resend == Resend::IfIdempotent {
+                    context.set_in_doubt();
+                }
+                Some(Planned { request, context, repeats, delay: plan.delay })
             }
-        };
-        if !self.keep.claim(&kept.copy) {
-            kept.give_back();
-            self.tell_stop(kept, Stop::BodyGone, reason);
-            return None;
+            Err(stop) => {
+                self.tell_stop(&context, count(repeats.as_deref()), stop, reason);
+                None
+            }
         }
-        self.tell_plan(kept, &plan, reason);
-        if self.keep.context(&kept.copy).is_none() {
-            self.keep.attach(&mut kept.copy, kept.context.get_or_insert_default());
-        }
-        if verdict.resend == Resend::IfIdempotent
-            && let Some(context) = kept.context(&self.keep)
-        {
-            context.set_in_doubt();
-        }
-        Some(plan.delay)
     }
 
     /// Grants the repeat, or says why there is none.
@@ -194,32 +196,29 @@ impl<C, K> Policy<C, K> {
         Ok(Plan { number: repeats.count, delay, failover: again == Again::Failover })
     }
 
-    /// The request of the repeat that was planned, to be sent now, and what is kept in its place.
-    pub(super) fn resend<Req>(&self, mut kept: Kept<Req>) -> (Req, Option<Kept<Req>>)
+    /// The request of the repeat, to be sent now, and what is kept in its place.
+    pub(super) fn resend<Req>(&self, planned: Planned<Req>) -> (Req, Option<Kept<K::Kept>>)
     where
         K: Keep<Req>,
     {
-        if let Some(reserved) = kept.repeats.as_mut().and_then(|repeats| repeats.reserved.take()) {
+        let Planned { request, context, mut repeats, .. } = planned;
+        if let Some(reserved) = repeats.as_mut().and_then(|repeats| repeats.reserved.take()) {
             reserved.spend(Instant::now());
         }
-        if let Some(context) = kept.context(&self.keep) {
-            context.count_resend();
-        }
-        let Kept { copy: request, context, repeats } = kept;
-        let next = self.keep.copy(&request).map(|copy| Kept { copy, context, repeats });
+        context.count_resend();
+        let next = self.keep.keep(&request).map(|kept| {
+            let context = if self.keep.context(&kept).is_none() { Some(context) } else { None };
+            Kept { request: kept, context, repeats }
+        });
         (request, next)
     }
 
-    fn tell_plan<Req>(&self, kept: &Kept<Req>, plan: &Plan, reason: Option<&str>)
-    where
-        K: Keep<Req>,
-    {
+    fn tell_plan(&self, context: &CallContext, plan: &Plan, reason: Option<&str>) {
         self.observers.tell(|| Event::Retried { number: plan.number, delay: plan.delay, failover: plan.failover });
-        let context = kept.context(&self.keep);
-        let id = context.and_then(CallContext::correlation_id);
+        let id = context.correlation_id();
         tracing::info!(
             correlation_id = id.as_ref().and_then(|id| id.to_str().ok()),
-            endpoint = context.and_then(CallContext::endpoint).as_deref(),
+            endpoint = context.endpoint().as_deref(),
             attempt = plan.number,
             delay_ms = plan.delay.as_secs_f64() * 1e3,
             failover = plan.failover,
@@ -228,23 +227,24 @@ impl<C, K> Policy<C, K> {
         );
     }
 
-    fn tell_stop<Req>(&self, kept: &Kept<Req>, stop: Stop, reason: Option<&str>)
-    where
-        K: Keep<Req>,
-    {
+    fn tell_stop(&self, context: &CallContext, repeats: u32, stop: Stop, reason: Option<&str>) {
         if stop == Stop::Budget {
             self.observers.tell(|| Event::RetryBudgetExhausted);
         }
         let Some(stopped_by) = stop.name() else { return };
-        let id = kept.context(&self.keep).and_then(CallContext::correlation_id);
+        let id = context.correlation_id();
         tracing::debug!(
             correlation_id = id.as_ref().and_then(|id| id.to_str().ok()),
-            repeats = kept.repeats(),
+            repeats,
             reason,
             stopped_by,
             "not sent again"
         );
     }
+}
+
+fn count(repeats: Option<&Repeats>) -> u32 {
+    repeats.map_or(0, |repeats| repeats.count)
 }
 
 impl<C, K> fmt::Debug for Policy<C, K> {

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     Keep, KeepHttp, KeepReplay, ReplayBody,
-    policy::{Kept, Policy},
+    policy::{Kept, Planned, Policy},
 };
 use crate::{
     BoxError,
@@ -92,21 +92,22 @@ pin_project! {
     pub struct RetryFuture<S, Req, C, K>
     where
         S: Service<Req>,
+        K: Keep<Req>,
     {
         #[pin]
-        state: State<S::Future, S>,
-        kept: Option<Kept<Req>>,
+        state: State<S::Future, S, Req>,
+        kept: Option<Kept<K::Kept>>,
         shared: Arc<Shared<S, C, K>>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, S> {
+    enum State<F, S, Req> {
         Called { #[pin] future: F },
         // Boxed: the layers above move this future, and most calls are not repeated.
-        Waiting { wait: Pin<Box<Sleep>> },
-        Readying { service: Box<S> },
+        Waiting { wait: Pin<Box<Sleep>>, planned: Option<Box<Planned<Req>>> },
+        Readying { service: Box<S>, planned: Option<Box<Planned<Req>>> },
     }
 }
 
@@ -122,31 +123,31 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let Shared { policy, template } = &**this.shared;
-        let readying = || State::Readying { service: Box::new(template.lock().clone()) };
+        let readying = |planned| State::Readying { service: Box::new(template.lock().clone()), planned };
         loop {
             let next = match this.state.as_mut().project() {
                 StateProj::Called { future } => {
                     let result = ready!(future.poll(cx)).map_err(Into::into);
-                    let Some(delay) = this.kept.as_mut().and_then(|kept| policy.retry(kept, &result)) else {
-                        return Poll::Ready(result);
-                    };
-                    if delay.is_zero() { readying() } else { State::Waiting { wait: Box::pin(sleep(delay)) } }
+                    let Some(planned) = policy.retry(this.kept, &result) else { return Poll::Ready(result) };
+                    let (delay, planned) = (planned.delay, Some(Box::new(planned)));
+                    if delay.is_zero() {
+                        readying(planned)
+                    } else {
+                        State::Waiting { wait: Box::pin(sleep(delay)), planned }
+                    }
                 }
-                StateProj::Waiting { wait } => {
+                StateProj::Waiting { wait, planned } => {
                     ready!(wait.as_mut().poll(cx));
-                    readying()
+                    readying(planned.take())
                 }
-                StateProj::Readying { service } => {
+                StateProj::Readying { service, planned } => {
                     let ready = ready!(service.poll_ready(cx)).map_err(Into::into);
-                    // Whatever waits has kept its request.
-                    let Some(mut kept) = this.kept.take() else {
+                    // Dropped where there is an error, which gives back what was granted.
+                    let Some(planned) = planned.take() else {
                         return Poll::Ready(Err(polled_after_end("a retry's")));
                     };
-                    if let Err(error) = ready {
-                        kept.give_back();
-                        return Poll::Ready(Err(error));
-                    }
-                    let (request, next) = policy.resend(kept);
+                    ready?;
+                    let (request, next) = policy.resend(*planned);
                     *this.kept = next;
                     State::Called { future: service.call(request) }
                 }
@@ -156,7 +157,7 @@ where
     }
 }
 
-impl<S: Service<Req>, Req, C, K> fmt::Debug for RetryFuture<S, Req, C, K> {
+impl<S: Service<Req>, Req, C, K: Keep<Req>> fmt::Debug for RetryFuture<S, Req, C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryFuture").finish_non_exhaustive()
     }
