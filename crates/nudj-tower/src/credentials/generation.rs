@@ -37,8 +37,8 @@ impl Generation {
 
 /// The credential that is there, unless it has expired. Reads the clock only for one that can.
 #[inline]
-pub(super) fn valid(current: &Option<Arc<Generation>>) -> Option<&Arc<Generation>> {
-    current.as_ref().filter(|current| current.is_valid(clock::recent))
+pub(super) fn valid(current: Option<&Arc<Generation>>) -> Option<&Arc<Generation>> {
+    current.filter(|current| current.is_valid(clock::recent))
 }
 
 /// `refused` was answered with 401; `current` is what would be sent now.

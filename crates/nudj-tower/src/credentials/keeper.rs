@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwapOption, Guard};
 use http::HeaderName;
 use parking_lot::Mutex;
 use tokio::{
@@ -17,6 +16,7 @@ use tokio::{
 
 use super::{
     Credential, CredentialError, CredentialProvider, CredentialsConfig, Scheme, WeakCredentials, background,
+    current::Current,
     generation::{AfterRefusal, Generation, after_refusal, valid},
     rest::Rest,
     single_flight::{Boarding, SingleFlight},
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     scheme: Scheme,
     pub(super) config: CredentialsConfig,
     observers: Observers,
-    pub(super) current: ArcSwapOption<Generation>,
+    pub(super) current: Current,
     next: AtomicU64,
     flight: SingleFlight<Renewed>,
     pub(super) renewing: AtomicBool,
@@ -94,7 +94,7 @@ impl Credentials {
             scheme,
             config,
             observers,
-            current: ArcSwapOption::empty(),
+            current: Current::default(),
             next: AtomicU64::new(1),
             flight: SingleFlight::default(),
             renewing: AtomicBool::new(false),
@@ -109,7 +109,7 @@ impl Credentials {
     /// # Errors
     /// [`CredentialError`].
     pub async fn load(&self) -> Result<(), CredentialError> {
-        let is_there = valid(&self.current()).is_some();
+        let is_there = valid(self.0.current.load().as_ref()).is_some();
         if is_there { Ok(()) } else { self.renewed(None).await.map(drop) }
     }
 
@@ -179,10 +179,10 @@ impl Credentials {
         self.renews() || self.0.current.load().as_ref().is_some_and(|current| current.fallback.is_some())
     }
 
-    /// What there is to send with, for a look: cheaper than another share in it, but a thread has few of these.
+    /// What there is to send with.
     #[inline]
-    pub(super) fn current(&self) -> Guard<Option<Arc<Generation>>> {
-        self.0.current.load()
+    pub(super) fn current(&self) -> &Current {
+        &self.0.current
     }
 
     /// A generation was accepted: the one before it need not be kept.
@@ -201,10 +201,7 @@ impl Credentials {
             expires: generation.expires,
             fallback: None,
         });
-        self.0.current.rcu(|current| match current {
-            Some(current) if current.number == proven.number => Some(Arc::clone(&proven)),
-            other => other.clone(),
-        });
+        self.0.current.replace(proven.number, &proven);
     }
 
     /// What to replay with after `refused` was answered 401.
@@ -215,10 +212,7 @@ impl Credentials {
             AfterRefusal::Use(newer) => Ok(newer),
             AfterRefusal::FallBack(old) => {
                 tracing::warn!(provider = %self.0.name, "the rotated credential was refused; the one before serves on");
-                self.0.current.rcu(|current| match current {
-                    Some(current) if current.number == refused => Some(Arc::clone(&old)),
-                    other => other.clone(),
-                });
+                self.0.current.replace(refused, &old);
                 Ok(old)
             }
             AfterRefusal::Renew => {
@@ -331,7 +325,7 @@ impl Shared {
                 None => old,
             }),
         });
-        self.current.store(Some(Arc::clone(&new)));
+        self.current.store(Arc::clone(&new));
         Ok(new)
     }
 

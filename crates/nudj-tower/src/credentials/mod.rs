@@ -57,6 +57,7 @@
 mod background;
 mod config;
 mod credential;
+mod current;
 mod error;
 mod generation;
 mod keeper;

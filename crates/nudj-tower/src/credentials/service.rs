@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use super::{
     CredentialError, Credentials,
+    current::Seen,
     generation::{Generation, valid},
 };
 use crate::{BoxError, HttpRequest, polled_after_end};
@@ -20,16 +21,32 @@ use crate::{BoxError, HttpRequest, polled_after_end};
 const WHOSE: &str = "a credentials layer's";
 
 /// A service whose requests carry the current credential; made by [`CredentialsLayer`](super::CredentialsLayer).
-#[derive(Clone, Debug)]
 pub struct Credentialed<S, R = Replaying> {
     inner: S,
     credentials: Credentials,
     replay: R,
+    seen: Seen,
 }
 
 impl<S, R> Credentialed<S, R> {
     pub(super) fn new(inner: S, credentials: Credentials, replay: R) -> Self {
-        Self { inner, credentials, replay }
+        Self { inner, credentials, replay, seen: Seen::default() }
+    }
+}
+
+impl<S: Clone, R: Clone> Clone for Credentialed<S, R> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.credentials.clone(), self.replay.clone())
+    }
+}
+
+impl<S: fmt::Debug, R: fmt::Debug> fmt::Debug for Credentialed<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentialed")
+            .field("inner", &self.inner)
+            .field("credentials", &self.credentials)
+            .field("replay", &self.replay)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,41 +92,38 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let current = self.credentials.current();
-        let Some(generation) = valid(&current) else {
-            let credentials = self.credentials.clone();
-            let fetch: Fetch = Box::pin(credentials.first());
-            let spare = Some(Spare::of(self, self.inner.clone(), self.replay.keep(&request), None));
+        let Self { inner, credentials, replay, seen } = self;
+        let current = seen.look(credentials.current());
+        let Some(generation) = valid(current.generation()) else {
+            let fetch: Fetch = Box::pin(credentials.clone().first());
+            let spare = Some(Spare::of(credentials, inner.clone(), replay.keep(&request), None));
             let fetching = Some(Box::new(Fetching { fetch, request, refused: None }));
             return CredentialedFuture { state: State::Fetching { fetching }, spare };
         };
-        let can_replay = self.credentials.renews() || generation.fallback.is_some();
-        self.credentials.keep_renewing(generation);
+        let can_replay = credentials.renews() || generation.fallback.is_some();
+        credentials.keep_renewing(generation);
         // A service that is ready is called right here, so that the request is not parked in the future and moved again. One
         // that is not is asked again from the future, which is the one to be woken.
-        match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
-                dress(&mut request, &self.credentials, generation);
+                dress(&mut request, credentials, generation);
                 if !can_replay {
                     drop(current);
-                    return CredentialedFuture {
-                        state: State::Called { future: self.inner.call(request) },
-                        spare: None,
-                    };
+                    return CredentialedFuture { state: State::Called { future: inner.call(request) }, spare: None };
                 }
-                let kept = self.replay.keep(&request);
-                let spare = Some(Spare::of(self, self.inner.clone(), kept, Some(Arc::clone(generation))));
+                let kept = replay.keep(&request);
+                let spare = Some(Spare::of(credentials, inner.clone(), kept, Some(Arc::clone(generation))));
                 drop(current);
-                CredentialedFuture { state: State::Called { future: self.inner.call(request) }, spare }
+                CredentialedFuture { state: State::Called { future: inner.call(request) }, spare }
             }
             Poll::Ready(Err(error)) => {
                 CredentialedFuture { state: State::Failed { error: Some(error.into()) }, spare: None }
             }
             Poll::Pending => {
-                let clone = self.inner.clone();
-                let unready = mem::replace(&mut self.inner, clone);
-                let kept = if can_replay { self.replay.keep(&request) } else { None };
-                let spare = Some(Spare::of(self, unready, kept, None));
+                let clone = inner.clone();
+                let unready = mem::replace(inner, clone);
+                let kept = if can_replay { replay.keep(&request) } else { None };
+                let spare = Some(Spare::of(credentials, unready, kept, None));
                 let sending = Some(Box::new((Arc::clone(generation), request)));
                 CredentialedFuture { state: State::Readying { sending }, spare }
             }
@@ -155,8 +169,8 @@ struct Spare<S, Req> {
 }
 
 impl<S, Req> Spare<S, Req> {
-    fn of<R>(service: &Credentialed<S, R>, inner: S, kept: Option<Req>, sent: Option<Arc<Generation>>) -> Box<Self> {
-        Box::new(Self { inner, credentials: service.credentials.clone(), kept, sent, renewable: true })
+    fn of(credentials: &Credentials, inner: S, kept: Option<Req>, sent: Option<Arc<Generation>>) -> Box<Self> {
+        Box::new(Self { inner, credentials: credentials.clone(), kept, sent, renewable: true })
     }
 }
 

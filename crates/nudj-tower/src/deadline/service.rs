@@ -45,21 +45,15 @@ impl<S, C> Deadline<S, C> {
 }
 
 impl<S, C> Deadline<S, C> {
-    /// The call's context, made when there is none and the request can carry one.
-    fn context<Req>(&self, request: &mut Req) -> Option<CallContext>
+    /// Gives the request a context when it has none and can carry one.
+    fn attach_context<Req>(&self, request: &mut Req)
     where
         S: Service<Req>,
         C: Classify<Req, S::Response>,
     {
-        if let Some(context) = self.classifier.context(request) {
-            return Some(context.clone());
+        if self.classifier.carries_context() && self.classifier.context(request).is_none() {
+            self.classifier.attach(request, &CallContext::new());
         }
-        if !self.classifier.carries_context() {
-            return None;
-        }
-        let context = CallContext::new();
-        self.classifier.attach(request, &context);
-        Some(context)
     }
 
     #[inline]
@@ -71,8 +65,9 @@ impl<S, C> Deadline<S, C> {
         let now = clock::read();
         // A sum beyond what an instant holds is a deadline that never comes.
         let (mut deadline, mut allowed) = (now.checked_add(self.total), self.total);
-        let context = self.context(&mut request);
-        if let Some(context) = &context {
+        self.attach_context(&mut request);
+        let context = self.classifier.context(&request);
+        if let Some(context) = context {
             let ours_holds = deadline.is_some_and(|ours| context.bring_forward(ours));
             if !ours_holds {
                 deadline = context.deadline();
@@ -83,7 +78,7 @@ impl<S, C> Deadline<S, C> {
         if allowed.is_zero() {
             return DeadlineFuture { state: State::Late, allowed, one_task };
         }
-        let context = context.filter(|_| self.promises.tries_counted);
+        let context = context.filter(|_| self.promises.tries_counted).cloned();
         let inner = self.inner.call(request);
         DeadlineFuture {
             allowed,

@@ -8,7 +8,12 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{member::Member, search::Search, service::Shared};
+use super::{
+    member::Member,
+    own::{self, Own},
+    search::Search,
+    service::Shared,
+};
 use crate::{
     BoxError, Refused, TryCall,
     classify::{Classify, Outcome},
@@ -105,25 +110,19 @@ where
     #[inline]
     pub(super) fn new(
         shared: &Arc<Shared<S>>,
+        own: &mut Own<S>,
         search: Search,
         request: Req,
         classifier: C,
         cx: &mut Context<'_>,
     ) -> Self {
-        let mut search = search;
-        match shared.next(&mut search) {
-            Ok(mut chosen) => {
-                let readiness = chosen.service.poll_ready(cx);
-                Self { classifier, stage: Stage::go(shared, search, request, chosen, readiness, cx) }
-            }
-            Err(error) => Self { classifier, stage: Stage::Ended { error: Some(error) } },
-        }
+        Self { classifier, stage: Stage::begin(shared, own, search, request, cx) }
     }
 }
 
 /// Calls the chosen endpoint, for which a panic in there is a failure like one that comes later.
 #[inline]
-fn try_call<S, Req>(chosen: &mut Chosen<S>, request: Req) -> Result<S::Future, Refused<Req>>
+fn try_call<S, Req>(member: &Member, service: &mut S, request: Req) -> Result<S::Future, Refused<Req>>
 where
     S: TryCall<Req>,
 {
@@ -134,8 +133,8 @@ where
             self.0.end(Some(Outcome::Failure), true);
         }
     }
-    let panicked = Panicked(&chosen.member);
-    let tried = chosen.service.try_call(request);
+    let panicked = Panicked(member);
+    let tried = service.try_call(request);
     std::mem::forget(panicked);
     tried
 }
@@ -145,6 +144,58 @@ where
     S: TryCall<Req, Future = F> + Clone,
     S::Error: Into<BoxError>,
 {
+    /// Calls the endpoint whose turn it is, by the service's own instance where there is one.
+    #[inline]
+    fn begin(
+        shared: &Arc<Shared<S>>,
+        own: &mut Own<S>,
+        mut search: Search,
+        request: Req,
+        cx: &mut Context<'_>,
+    ) -> Self {
+        let chosen = match own.of(shared) {
+            Some((list, services)) => search.next(list).map(|found| {
+                let service = own::take(list, services, &found);
+                let member = Arc::clone(&list.set.slots[found.place].member);
+                (Chosen { member, service, untried: found.untried }, Some(&mut services[found.place]))
+            }),
+            None => shared.next(&mut search).map(|chosen| (chosen, None)),
+        };
+        let (mut chosen, place) = match chosen {
+            Ok(chosen) => chosen,
+            Err(error) => return Self::Ended { error: Some(error) },
+        };
+        let readiness = chosen.service.poll_ready(cx);
+        if !matches!(readiness, Poll::Ready(Ok(()))) {
+            return Self::go(shared, search, request, chosen, readiness, cx);
+        }
+        let Chosen { member, mut service, untried } = chosen;
+        match try_call(&member, &mut service, request) {
+            Ok(inner) => {
+                if let Some(place) = place {
+                    *place = Some(service);
+                }
+                Self::called(inner, member, untried, &search)
+            }
+            Err(Refused { request, rejection }) => {
+                search.refused(member.id, rejection);
+                Self::next(shared, search, request, cx)
+            }
+        }
+    }
+
+    /// Calls the endpoint whose turn is next.
+    #[cold]
+    fn next(shared: &Arc<Shared<S>>, mut search: Search, request: Req, cx: &mut Context<'_>) -> Self {
+        match shared.next(&mut search) {
+            Ok(mut chosen) => {
+                let readiness = chosen.service.poll_ready(cx);
+                Self::go(shared, search, request, chosen, readiness, cx)
+            }
+            Err(error) => Self::Ended { error: Some(error) },
+        }
+    }
+
     /// Calls the chosen endpoint whose `readiness` this is, or the next that takes the request; stops at one that is not ready.
     #[inline]
     fn go(
@@ -167,7 +218,7 @@ where
                     chosen.member.begin();
                     chosen.member.end(Some(Outcome::Failure), true);
                 }
-                Poll::Ready(Ok(())) => match try_call(&mut chosen, request) {
+                Poll::Ready(Ok(())) => match try_call(&chosen.member, &mut chosen.service, request) {
                     Ok(inner) => return Self::called(inner, chosen.member, chosen.untried, &search),
                     Err(Refused { request: back, rejection }) => {
                         request = back;

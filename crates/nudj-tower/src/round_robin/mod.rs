@@ -84,6 +84,7 @@ mod handle;
 mod layer;
 mod member;
 mod origin;
+mod own;
 mod pick;
 mod registry;
 mod search;

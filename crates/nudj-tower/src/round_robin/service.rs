@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::{
     Endpoint, RoundRobinConfig, RoundRobinHandle, endpoint,
     future::RoundRobinFuture,
+    own::Own,
     registry::{Registry, Set, Slot},
     search::Search,
 };
@@ -26,6 +27,7 @@ use crate::{
 pub struct RoundRobin<S, C = Http> {
     shared: Arc<Shared<S>>,
     classifier: C,
+    own: Own<S>,
 }
 
 /// What the clones of one service share.
@@ -78,13 +80,13 @@ impl<S, C> RoundRobin<S, C> {
         let mut make = make;
         let list = List::new(registry.set().clone(), &mut make, None);
         let shared = Shared { registry, list: ArcSwap::from_pointee(list), make: Mutex::new(Box::new(make)) };
-        Self { shared: Arc::new(shared), classifier }
+        Self { shared: Arc::new(shared), classifier, own: Own::default() }
     }
 
     /// Asks `classifier` what an end means, and for the call's context. It is cloned with every call: keep that cheap.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> RoundRobin<S, D> {
-        RoundRobin { shared: self.shared, classifier }
+        RoundRobin { shared: self.shared, classifier, own: self.own }
     }
 
     /// For services that do not speak HTTP: an answer is a success, an error a failure, and no call knows where it has been.
@@ -158,7 +160,7 @@ where
         // An endpoint that is ready is called right here, so that the request is not parked in the future and moved again. One
         // that is not is asked again from the future, which is the one to be woken.
         let mut nobody = Context::from_waker(Waker::noop());
-        RoundRobinFuture::new(&self.shared, search, request, self.classifier.clone(), &mut nobody)
+        RoundRobinFuture::new(&self.shared, &mut self.own, search, request, self.classifier.clone(), &mut nobody)
     }
 }
 
@@ -174,7 +176,7 @@ where
 
 impl<S, C: Clone> Clone for RoundRobin<S, C> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), classifier: self.classifier.clone() }
+        Self { shared: Arc::clone(&self.shared), classifier: self.classifier.clone(), own: Own::default() }
     }
 }
 
