@@ -148,7 +148,8 @@ impl WeakHandles {
 
 /// Puts the layers around our own transport, in the order of the [module's table](self).
 pub(crate) fn compose(config: &Config, parts: Parts, transport: Hyper) -> Result<(NudjService, Handles), Error> {
-    compose_with(config, parts, BoundLayer::of, transport)
+    // Its calls stay in their task, and it keeps their time.
+    compose_with(config, parts, BoundLayer::of, AttemptTimeoutLayer::one_task, transport)
 }
 
 /// As [`compose`], around a transport that knows no endpoints.
@@ -157,13 +158,14 @@ where
     T: Stackable,
     T::Future: Send,
 {
-    compose_with(config, parts, OriginLayer::of, OverRequests::bare(transport))
+    compose_with(config, parts, OriginLayer::of, std::convert::identity, OverRequests::bare(transport))
 }
 
 fn compose_with<T, L>(
     config: &Config,
     parts: Parts,
     at: fn(&Endpoint) -> L,
+    timed: fn(AttemptTimeoutLayer) -> AttemptTimeoutLayer,
     transport: T,
 ) -> Result<(NudjService, Handles), Error>
 where
@@ -174,7 +176,7 @@ where
 {
     let Parts { credentials, observers, cache, seed, keys } = parts;
     let breakers = Arc::default();
-    let per_endpoint = per_endpoint(config, &observers, seed, &breakers, at)?;
+    let per_endpoint = per_endpoint(config, &observers, seed, &breakers, at, timed)?;
     let endpoints = config.origins()?.into_iter().map(Endpoint::at);
     let round_robin = RoundRobinLayer::new(&config.round_robin, endpoints, per_endpoint)?.observers(observers.clone());
     let rate_limit =
@@ -260,6 +262,7 @@ fn per_endpoint<L: 'static>(
     seed: Option<u64>,
     breakers: &Breakers,
     at: fn(&Endpoint) -> L,
+    timed: fn(AttemptTimeoutLayer) -> AttemptTimeoutLayer,
 ) -> Result<impl Fn(&Endpoint) -> PerEndpoint<L> + Send + Sync + 'static + use<L>, Error> {
     let mut breaker =
         CircuitBreakerLayer::new(&config.circuit_breaker.clone().with_attempt_timeout(config.timeout.attempt))?
@@ -267,7 +270,7 @@ fn per_endpoint<L: 'static>(
     if let Some(seed) = seed {
         breaker = breaker.seed(seed);
     }
-    let timeout = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: config.timeout.attempt })?;
+    let timeout = timed(AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: config.timeout.attempt })?);
     let breakers = Arc::clone(breakers);
     Ok(move |endpoint: &Endpoint| {
         let breaker = breaker.fresh().named(Arc::clone(endpoint.name()));

@@ -82,17 +82,19 @@ struct Offer {
     taken: Option<Instant>,
 }
 
-/// The time is on offer until this is dropped, also when a poll panics, or until a layer further in offers its own.
+/// The time is on offer until this is dropped, also when a poll panics; then what was on offer before is so again.
 #[cfg(feature = "timeout")]
-pub(crate) struct Offered;
+pub(crate) struct Offered {
+    before: Option<Offer>,
+}
 
 #[cfg(feature = "timeout")]
 impl Offered {
     /// Offers the time to whoever is polled in this task.
     #[inline]
     pub(crate) fn to(cx: &Context<'_>, limit: Duration) -> Self {
-        let _ = OFFER.try_with(|offer| offer.set(Some(Offer { limit, to: id(cx.waker()), taken: None })));
-        Self
+        let ours = Offer { limit, to: id(cx.waker()), taken: None };
+        Self { before: OFFER.try_with(|offer| offer.replace(Some(ours))).ok().flatten() }
     }
 
     /// Since when it runs, if somebody took it.
@@ -106,7 +108,7 @@ impl Offered {
 impl Drop for Offered {
     #[inline]
     fn drop(&mut self) {
-        let _ = OFFER.try_with(|offer| offer.set(None));
+        let _ = OFFER.try_with(|offer| offer.set(self.before));
     }
 }
 

@@ -108,7 +108,7 @@ impl<B: Clone> Keep<Call<B>> for KeepHttp {
         let KeptCall { context, parts } = kept;
         let KeptParts { method, uri, version, headers, extensions, body } = *parts;
         let mut request = Request::new(body);
-        let mut map = HeaderMap::with_capacity(headers.len());
+        let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name, value);
         }

@@ -142,6 +142,7 @@ impl<C, K> Policy<C, K> {
     {
         let now = Instant::now();
         let Kept { request, context, mut repeats } = kept;
+        let context = context.or_else(|| self.keep.context(&request).cloned());
         let mut request = self.keep.restore(request);
         let context = self.keep.carried(&request).cloned().unwrap_or_else(|| {
             let context = context.unwrap_or_default();

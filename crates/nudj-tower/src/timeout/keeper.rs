@@ -7,9 +7,10 @@ use crate::timer;
 /// Keeps the time of an attempt in place of the layer's timer: for a future that waits for somebody who has a clock of their own, such as a
 /// connection's task.
 ///
-/// A timer is registered with the runtime and taken back with each call, though hardly one ever fires. Who is waited for can have one that
-/// stays from call to call. So in an attempt's first poll [`AttemptTimeout`](super::AttemptTimeout) offers its time to whoever is polled
-/// below it in the same task; if nobody takes it, or whoever did no longer says so in a later poll, the layer has a timer of its own.
+/// A timer is registered with the runtime and taken back with each call, though hardly one ever goes off. Who is waited for can have one that
+/// stays from call to call. So an [`AttemptTimeout`](super::AttemptTimeout) that was promised [one task](super::AttemptTimeoutLayer::one_task)
+/// offers its time, in an attempt's first poll, to whoever is polled below it. If nobody takes it, or whoever did says nothing in a
+/// later poll, the layer has a timer of its own.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -31,7 +32,7 @@ use crate::timer;
 ///         Poll::<Result<(), BoxError>>::Pending
 ///     })
 /// });
-/// let layer = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: Duration::from_secs(10) })?;
+/// let layer = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: Duration::from_secs(10) })?.one_task();
 /// let error = ServiceBuilder::new().layer(layer).service(hung).oneshot(()).await.unwrap_err();
 /// assert!(matches!(Rejection::find(&*error), Some(Rejection::AttemptTimeout { .. })));
 /// # Ok(()) }
@@ -44,9 +45,9 @@ pub struct Keeper {
 impl Keeper {
     /// To be called in each poll that leaves the future waiting.
     ///
-    /// `arm` is called once, when the attempt's time is on offer, with the instant at which it ends. It returns whether the future's task will be woken
-    /// then, or soon after, if the future has not been dropped; whoever cannot promise that for certain says no. The layer ends the attempt
-    /// when the future still waits then, and also when it ends in an error.
+    /// `arm` is called when the attempt's time is on offer, with the instant at which it ends. It returns whether the task that polls the future will
+    /// be woken then, or soon after, if the future has not been dropped; whoever cannot promise that for certain says no. The layer ends
+    /// the attempt when the future still waits then. A future that can only be woken by its end ends in a [`TimeIsUp`].
     #[inline]
     pub fn waits(&mut self, cx: &Context<'_>, arm: impl FnOnce(Instant) -> bool) {
         match self.until {
@@ -56,7 +57,19 @@ impl Keeper {
             Some(_) => {}
         }
     }
+
+    /// Whether the time that it keeps is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
+
+/// How an exchange ends whose [`Keeper`] has ended it for its time, as an error or an error's source. The layer makes
+/// [`Rejection::AttemptTimeout`](crate::Rejection::AttemptTimeout) of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the attempt took longer than it may")]
+pub struct TimeIsUp;
 
 impl Drop for Keeper {
     #[inline]

@@ -2,7 +2,7 @@
 //!
 //! The time runs from the attempt's first wait to the response's head, or with [`AttemptTimeoutLayer::with_body`] to the end of
 //! its body. Work is polled before the timer, and there is no timer until something has to wait: a service that answers at once
-//! pays nothing. A transport that has a clock for its connections can keep the time with that, as ours does: see [`Keeper`].
+//! pays nothing. A transport that has a clock for its connections can keep the time with that: see [`Keeper`].
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -53,7 +53,7 @@ mod service;
 pub use self::{
     body::TimeoutBody,
     config::AttemptTimeoutConfig,
-    keeper::Keeper,
+    keeper::{Keeper, TimeIsUp},
     layer::{AttemptTimeoutLayer, BodyTimeoutLayer},
     service::{AttemptTimeout, AttemptTimeoutFuture, BodyTimeout, BodyTimeoutFuture},
 };

@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -9,9 +10,10 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::TimeoutBody;
+use super::{TimeIsUp, TimeoutBody};
 use crate::{
     BoxError, Rejection,
+    classify::find_in_chain,
     timer::{self, LazyTimer, Offered, end_of},
 };
 
@@ -20,11 +22,12 @@ use crate::{
 pub struct AttemptTimeout<S> {
     inner: S,
     limit: Duration,
+    one_task: bool,
 }
 
 impl<S> AttemptTimeout<S> {
-    pub(super) fn new(inner: S, limit: Duration) -> Self {
-        Self { inner, limit }
+    pub(super) fn new(inner: S, limit: Duration, one_task: bool) -> Self {
+        Self { inner, limit, one_task }
     }
 
     /// The service below.
@@ -48,7 +51,8 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let inner = self.inner.call(request);
-        AttemptTimeoutFuture { inner, timer: LazyTimer::default(), limit: self.limit, start: None, kept_below: false }
+        let time = if self.one_task { Kept::MayBe } else { Kept::Here };
+        AttemptTimeoutFuture { inner, timer: LazyTimer::default(), limit: self.limit, start: None, time }
     }
 }
 
@@ -59,8 +63,8 @@ pub struct BodyTimeout<S> {
 }
 
 impl<S> BodyTimeout<S> {
-    pub(super) fn new(inner: S, limit: Duration) -> Self {
-        Self { inner: AttemptTimeout::new(inner, limit) }
+    pub(super) fn new(inner: S, limit: Duration, one_task: bool) -> Self {
+        Self { inner: AttemptTimeout::new(inner, limit, one_task) }
     }
 
     /// The service below.
@@ -97,9 +101,17 @@ pin_project! {
         limit: Duration,
         // Known from the first wait on.
         start: Option<Instant>,
-        // Whether a keeper took the time.
-        kept_below: bool,
+        time: Kept,
     }
+}
+
+/// Who keeps the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Here,
+    /// It will be offered below in the first poll.
+    MayBe,
+    Below,
 }
 
 impl<F, Res, E> Future for AttemptTimeoutFuture<F>
@@ -111,22 +123,24 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let offered = this.start.is_none().then(|| Offered::to(cx, *this.limit));
-        timer::forget();
+        let offered = (*this.time == Kept::MayBe).then(|| Offered::to(cx, *this.limit));
+        if *this.time != Kept::Here {
+            timer::forget();
+        }
         let polled = this.inner.poll(cx);
-        if let Some(since) = offered.and_then(Offered::taken) {
-            (*this.start, *this.kept_below) = (Some(since), true);
+        if let Some(offered) = offered {
+            *this.start = offered.taken();
+            *this.time = if this.start.is_some() { Kept::Below } else { Kept::Here };
         }
         if let Poll::Ready(result) = polled {
-            return Poll::Ready(match result {
-                // Whoever keeps the time may end the exchange for it.
-                Err(_) if *this.kept_below && is_over(*this.start, *this.limit) => Err(timed_out(*this.limit)),
-                result => result.map_err(Into::into),
-            });
+            return Poll::Ready(result.map_err(|error| match error.into() {
+                error if *this.time == Kept::Below && is_its_end(&*error) => timed_out(*this.limit),
+                error => error,
+            }));
         }
         let deadline = end_of(*this.start.get_or_insert_with(Instant::now), *this.limit);
         // As long as whoever took it says that the task will be woken.
-        if *this.kept_below && timer::woken_at(cx).is_some_and(|at| at <= deadline) {
+        if *this.time == Kept::Below && timer::woken_at(cx).is_some_and(|at| at <= deadline) {
             return Poll::Pending;
         }
         ready!(this.timer.poll_until(cx, deadline));
@@ -140,8 +154,8 @@ fn timed_out(limit: Duration) -> BoxError {
 }
 
 #[cold]
-fn is_over(start: Option<Instant>, limit: Duration) -> bool {
-    start.is_some_and(|start| Instant::now() >= end_of(start, limit))
+fn is_its_end(error: &(dyn Error + 'static)) -> bool {
+    find_in_chain::<TimeIsUp>(error).is_some()
 }
 
 pin_project! {

@@ -15,7 +15,7 @@ use std::{
 use nudj_tower::{
     BoxError, Rejection,
     deadline::{DeadlineConfig, DeadlineLayer},
-    timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer, Keeper},
+    timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer, Keeper, TimeIsUp},
 };
 use tokio::time::{Instant, advance, sleep_until};
 use tokio_test::{assert_pending, assert_ready, task};
@@ -28,7 +28,7 @@ type Answer = Result<&'static str, BoxError>;
 type Boxed = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 fn layer() -> AttemptTimeoutLayer {
-    AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: SECOND }).unwrap()
+    AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: SECOND }).unwrap().one_task()
 }
 
 /// An attempt over this, which begins with its first poll.
@@ -73,22 +73,45 @@ async fn who_keeps_the_time_is_told_when_it_ends_and_is_taken_at_its_word() {
     assert!(!call.is_woken(), "the layer has no timer of its own");
 }
 
+/// What a transport says when it has ended an exchange for its time.
+#[derive(Debug, thiserror::Error)]
+#[error("the exchange was ended")]
+struct Ended(#[source] TimeIsUp);
+
 #[tokio::test(start_paused = true)]
-async fn what_ends_in_an_error_when_the_time_is_up_has_timed_out_and_before_it_has_not() {
-    for (after, late) in [(SECOND, true), (SECOND - Duration::from_nanos(1), false), (2 * SECOND, true)] {
-        let (start, mut keeper) = (Instant::now(), Keeper::default());
-        let mut call = task::spawn(attempt(move |cx| {
-            if start.elapsed() >= after {
-                return Poll::Ready(Err("the connection was closed".into()));
-            }
-            keeper.waits(cx, |_| true);
-            Poll::Pending
-        }));
-        assert_pending!(call.poll());
-        advance(after).await;
-        let answer = assert_ready!(call.poll());
-        assert_eq!(is_time_out(&answer), late, "after {after:?}: {answer:?}");
+async fn what_ends_because_the_time_is_up_has_timed_out_and_other_errors_pass_whenever_they_come() {
+    let ends: [(fn() -> BoxError, bool); 3] =
+        [(|| TimeIsUp.into(), true), (|| Ended(TimeIsUp).into(), true), (|| "the peer is gone".into(), false)];
+    for (error, is_the_time) in ends {
+        for after in [SECOND / 2, 2 * SECOND] {
+            let (start, mut keeper) = (Instant::now(), Keeper::default());
+            let mut call = task::spawn(attempt(move |cx| {
+                if start.elapsed() >= after {
+                    return Poll::Ready(Err(error()));
+                }
+                keeper.waits(cx, |_| true);
+                Poll::Pending
+            }));
+            assert_pending!(call.poll());
+            advance(after).await;
+            let answer = assert_ready!(call.poll());
+            assert_eq!(is_time_out(&answer), is_the_time, "after {after:?}: {answer:?}");
+        }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_promise_the_layer_keeps_the_time_itself() {
+    let layer = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: SECOND }).unwrap();
+    let mut keeper = Keeper::default();
+    let mut below = Some(poll_fn(move |cx| {
+        keeper.waits(cx, |_| panic!("nothing is on offer"));
+        Poll::<Answer>::Pending
+    }));
+    let start = Instant::now();
+    let answer = layer.layer(service_fn(move |()| below.take().expect("called once"))).oneshot(()).await;
+    assert!(is_time_out(&answer));
+    assert_eq!(start.elapsed(), SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +189,7 @@ async fn nothing_is_on_offer_to_other_tasks_to_a_second_one_in_later_polls_or_wi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_below_ends_the_offer_and_so_does_one_in_a_layer_below() {
+async fn a_panic_below_ends_the_offer() {
     let mut call = Box::pin(attempt(|_| panic!("below")));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut cx))).is_err());
@@ -193,11 +216,34 @@ fn woken_in_time() -> Boxed {
 async fn of_two_layers_the_inner_ones_time_is_kept_and_the_outer_one_keeps_its_own() {
     for (outer, first) in [(2 * SECOND, SECOND), (SECOND / 2, SECOND / 2)] {
         let start = Instant::now();
-        let layer = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: outer }).unwrap();
+        let layer = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: outer }).unwrap().one_task();
         let error = layer.layer(service_fn(|()| woken_in_time())).oneshot(()).await.unwrap_err();
         assert_eq!(Rejection::find(&*error), Some(&Rejection::AttemptTimeout { limit: first }));
         assert_eq!(start.elapsed(), first);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_below_offers_does_not_end_the_offer_above_it() {
+    let armed = Arc::<AtomicUsize>::default();
+    let (count, mut keeper) = (Arc::clone(&armed), Keeper::default());
+    let mut other = Some(attempt(|_| Poll::Pending));
+    let start = Instant::now();
+    let mut call = task::spawn(attempt(move |cx| {
+        if let Some(mut other) = other.take() {
+            assert!(other.as_mut().poll(cx).is_pending());
+        }
+        keeper.waits(cx, |at| {
+            assert_eq!(at, start + SECOND);
+            count.fetch_add(1, SeqCst);
+            true
+        });
+        Poll::Pending
+    }));
+    assert_pending!(call.poll());
+    assert_eq!(armed.load(SeqCst), 1);
+    advance(10 * SECOND).await;
+    assert!(!call.is_woken(), "and the layer is told that it was taken");
 }
 
 #[tokio::test(start_paused = true)]

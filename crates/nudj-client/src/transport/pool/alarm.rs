@@ -4,7 +4,10 @@
 //! that drives a connection has one that stays: a call writes down when it has to end, and takes that away when it has. Only when the timer goes
 //! off does the task look what is written there: the time of a call that came later, mostly, to which the timer is then set.
 //!
-//! What ends a call that is late is the end of its connection, which it would have come to anyway.
+//! What ends a call that is late is the end of its connection, which has no other use any more; there is no goodbye, in TLS neither, which a
+//! peer that hangs would not answer. A request that the task has not seen before its time is up may still be written then.
+//!
+//! With the clock stopped in a test, the timer that stays lets the clock jump to where the last call would have ended.
 
 use std::{
     fmt,

@@ -119,6 +119,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_has_ended_keeps_no_time() {
+        let maker = Maker::new(&HttpConfig::default()).unwrap();
+        let endpoint = Endpoint::new(Scheme::HTTP, Authority::from_static("a"), maker).unwrap();
+        let (ours, _peer) = tokio::io::duplex(1024);
+        let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(ours)).await.unwrap();
+        let task = tokio::spawn(connection);
+        sender.ready().await.unwrap();
+        let (held, _released) = oneshot::channel();
+        let (alarm, _watchman) = poll_fn(|cx| Poll::Ready(alarm(cx))).await.unwrap();
+        let connection = Box::new(Exclusive { sender, held, watch: None, alarm: Some(alarm) });
+        let mut lease = Lease::fresh(endpoint, Kept { connection, until: None, since: Instant::now() });
+        assert!(matches!(lease.begin(), Held::Used(_)));
+        let soon = Instant::now() + Duration::from_secs(60);
+        assert!(lease.end_by(soon));
+        task.abort();
+        assert!(task.await.is_err());
+        assert!(!lease.end_by(soon), "its task will not look any more");
+    }
+
+    #[tokio::test]
     async fn the_connection_goes_back_with_the_last_byte_that_was_announced_and_else_with_the_end() {
         let ok = || Some(Bytes::from_static(b"ok"));
         let announced = frames("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;

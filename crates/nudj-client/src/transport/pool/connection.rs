@@ -131,7 +131,10 @@ impl Lease {
     #[inline]
     pub(super) fn end_by(&self, at: Instant) -> bool {
         let Held::Used(kept) = &self.held else { return false };
-        kept.connection.alarm.as_ref().is_some_and(|alarm| alarm.set(at))
+        let set = kept.connection.alarm.as_ref().is_some_and(|alarm| alarm.set(at));
+        // In this order: a connection that ends in between may have left the request lying where nobody looks any more, and its task cannot
+        // keep the time. hyper says that it is closed before it lets go of what was sent to it.
+        set && kept.connection.alive()
     }
 
     /// The connection, from here on used.

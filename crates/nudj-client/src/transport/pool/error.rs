@@ -27,6 +27,8 @@ pub(in crate::transport) enum PoolError {
     ClosedEarly,
     #[error("the server did not process the request and asked for a new connection more than once")]
     Refused,
+    #[error("the call's time was over before the connection took the request; nothing was sent")]
+    Late,
 }
 
 impl PoolError {
@@ -38,7 +40,9 @@ impl PoolError {
             }
             Self::Full { .. } | Self::Busy { .. } => TransportError::Busy(Box::new(self)),
             Self::Closed => TransportError::Closed(Box::new(self)),
-            Self::RuntimeGone | Self::ClosedEarly | Self::Refused => TransportError::Unsent(Box::new(self)),
+            Self::RuntimeGone | Self::ClosedEarly | Self::Refused | Self::Late => {
+                TransportError::Unsent(Box::new(self))
+            }
         })
     }
 }

@@ -11,12 +11,17 @@ use bytes::Bytes;
 use http::{Request, Response, response::Parts};
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::TrySendError};
-use nudj_tower::{BoxError, timeout::Keeper};
+use nudj_tower::{
+    BoxError,
+    classify::TransportError,
+    timeout::{Keeper, TimeIsUp},
+};
 use pin_project_lite::pin_project;
 
 use super::{
     body::PooledBody,
     connection::Lease,
+    error::PoolError,
     exchange::{Tries, again, exchange},
 };
 use crate::transport::{
@@ -71,12 +76,29 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let limit = *this.limit;
+        let keeper = this.keeper;
+        this.stage
+            .as_mut()
+            .poll(cx, keeper, *this.limit)
+            .map_err(|error| if keeper.is_over() { late(error) } else { error })
+    }
+}
+
+impl<F> Stage<F>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>>,
+{
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        keeper: &mut Keeper,
+        limit: usize,
+    ) -> Poll<Result<Response<Full<Bytes>>, BoxError>> {
         loop {
-            let next = match this.stage.as_mut().project() {
+            let next = match self.as_mut().project() {
                 StageProj::Sent { answer, sent } => {
                     let Poll::Ready(answer) = answer.poll(cx) else {
-                        this.keeper.waits(cx, |at| sent.as_ref().is_some_and(|sent| sent.lease.end_by(at)));
+                        keeper.waits(cx, |at| sent.as_ref().is_some_and(|sent| sent.lease.end_by(at)));
                         return Poll::Pending;
                     };
                     let Some(sent) = sent.take() else { return Poll::Ready(Err(POLLED_AFTER_END.into())) };
@@ -92,8 +114,8 @@ where
                                 if let Poll::Ready(body) = Pin::new(&mut body).poll(cx) {
                                     return Poll::Ready(Ok(whole(head, body?)));
                                 }
-                                this.stage.set(Stage::Reading { head: Some(head), body });
-                                this.keeper.waits(cx, |_| false);
+                                self.set(Stage::Reading { head: Some(head), body });
+                                keeper.waits(cx, |_| false);
                                 return Poll::Pending;
                             }
                         }
@@ -101,13 +123,16 @@ where
                             let Sent { lease, replay, mut tries } = sent;
                             let endpoint = Arc::clone(lease.endpoint());
                             let request = again(lease, replay, error, &mut tries)?;
+                            if keeper.is_over() {
+                                return Poll::Ready(Err(PoolError::Late.into_transport()));
+                            }
                             Stage::Other { rest: exchange(&endpoint, *request, tries, limit) }
                         }
                     }
                 }
                 StageProj::Reading { head, body } => {
                     let Poll::Ready(body) = body.poll(cx) else {
-                        this.keeper.waits(cx, |_| false);
+                        keeper.waits(cx, |_| false);
                         return Poll::Pending;
                     };
                     let Some(head) = head.take() else { return Poll::Ready(Err(POLLED_AFTER_END.into())) };
@@ -115,8 +140,17 @@ where
                 }
                 StageProj::Other { rest } => return rest.as_mut().poll(cx),
             };
-            this.stage.set(next);
+            self.set(next);
         }
+    }
+}
+
+/// The connection was ended for the call's time, if its end was not a word of the server.
+#[cold]
+fn late(error: BoxError) -> BoxError {
+    match error.downcast_ref() {
+        Some(TransportError::Exchange(_)) => Box::new(TransportError::Exchange(TimeIsUp.into())),
+        _ => error,
     }
 }
 

@@ -10,9 +10,10 @@ use tower::Layer;
 use super::*;
 
 const LIMIT: Duration = Duration::from_millis(200);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn timed(hyper: &Hyper) -> AttemptTimeout<Hyper> {
-    AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: LIMIT }).unwrap().layer(hyper.clone())
+    AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: LIMIT }).unwrap().one_task().layer(hyper.clone())
 }
 
 async fn ask(service: AttemptTimeout<Hyper>, url: &str) -> Answered {
@@ -43,6 +44,20 @@ async fn a_call_that_hangs_ends_in_its_time_and_its_connection_with_it() {
     }
 }
 
+#[tokio::test]
+async fn the_connection_ends_in_time_although_nobody_looks_after_the_call() {
+    let (server, hyper) = (Server::start().await, hyper(|_| {}));
+    let (answered, mut peer) = tokio::join!(call(&hyper, Method::GET, &server.url), server.serve_one());
+    assert!(answered.is_ok());
+    let mut call = tokio_test::task::spawn(Box::pin(ask(timed(&hyper), &server.url)));
+    assert!(call.poll().is_pending());
+    peer.request().await;
+    tokio::time::timeout(MINUTE, peer.closed()).await.expect("the connection's own task ends it");
+    assert!(call.is_woken());
+    let std::task::Poll::Ready(answered) = call.poll() else { panic!("it has ended") };
+    assert!(is_time_out(&answered), "{answered:?}");
+}
+
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -58,8 +73,8 @@ fn a_call_ends_in_its_time_also_where_nobody_drives_the_connection() {
         (server, peer)
     });
     // The connection's runtime is there, but nothing moves in it.
-    let answered =
-        calls.block_on(async { tokio::time::timeout(Duration::from_secs(60), ask(timed(&hyper), &server.url)).await });
+    let answered = calls.block_on(async { tokio::time::timeout(MINUTE, ask(timed(&hyper), &server.url)).await });
     assert!(is_time_out(&answered.expect("the attempt ends")));
+    assert!(made_it.block_on(server.has_no_more()), "it was sent over the one that nobody drives");
     drop(peer);
 }
