@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use nudj_tower::{
     BoxError, CallContext, Rejection, SpanId, TraceContext,
     circuit_breaker::{Breaker, CircuitBreakerConfig, Permit, Tick},
@@ -27,9 +27,10 @@ use nudj_tower::{
     correlation::CORRELATION_ID,
     rate_limit::{RateLimitHandle, RateLimitLayer},
     retry::{BudgetConfig, RetryBudget},
+    timeout::{AttemptTimeout, AttemptTimeoutConfig, AttemptTimeoutLayer},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
-use tower::Service;
+use tokio::time::Instant;
+use tower::{Layer, Service};
 
 use crate::{Body, free_quota};
 
@@ -63,9 +64,11 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 impl<S> Fused<S> {
     /// # Errors
     /// When a part refuses its configuration.
-    pub fn new(inner: S) -> Result<Self, BoxError> {
+    pub fn new(inner: S) -> Result<Fused<AttemptTimeout<S>>, BoxError> {
         let token = (HeaderName::from_static("x-api-token"), HeaderValue::from_static("token"));
-        Self::of(inner, Some(token))
+        // The one part that stays a layer: what its time is offered to, our transport, keeps it without a timer.
+        let timed = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: ATTEMPT })?.one_task();
+        Fused::of(timed.layer(inner), Some(token))
     }
 
     /// What correlation, retry, rate limit, round robin and circuit breaker do, and no more.
@@ -113,7 +116,7 @@ where
             context.limit_deadline(now + TOTAL);
         }
         dress(&mut request, &context);
-        let copy = request.clone();
+        let copy = Copy::of(&request);
         if let Some((name, token)) = &shared.whole {
             request.headers_mut().insert(name, token.clone());
         }
@@ -128,7 +131,7 @@ where
         shared.started.fetch_add(1, Relaxed);
         context.record_try(place as u64, &shared.endpoint, 0);
         let inner = self.inner.call(request);
-        Box::pin(Called { inner, timer: None, permit, _copy: copy, context, shared })
+        Box::pin(Called { inner, permit, _copy: copy, context, shared })
     }
 }
 
@@ -166,14 +169,31 @@ fn dress(request: &mut Request<Body>, context: &CallContext) {
     }
 }
 
+/// What a repeat would be made of.
+struct Copy {
+    _method: Method,
+    _uri: Uri,
+    _headers: Vec<(HeaderName, HeaderValue)>,
+    _body: Body,
+}
+
+impl Copy {
+    fn of(request: &Request<Body>) -> Self {
+        Self {
+            _method: request.method().clone(),
+            _uri: request.uri().clone(),
+            _headers: request.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            _body: request.body().clone(),
+        }
+    }
+}
+
 pin_project_lite::pin_project! {
     struct Called<F> {
         #[pin]
         inner: F,
-        #[pin]
-        timer: Option<Sleep>,
         permit: Permit,
-        _copy: Request<Body>,
+        _copy: Copy,
         context: CallContext,
         shared: Arc<Shared>,
     }
@@ -186,22 +206,8 @@ where
     type Output = Result<Response<Body>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let result = match this.inner.poll(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => {
-                if this.shared.whole.is_none() {
-                    return Poll::Pending;
-                }
-                if this.timer.is_none() {
-                    this.timer.set(Some(sleep_until(Instant::now() + ATTEMPT)));
-                }
-                if let Some(timer) = this.timer.as_pin_mut() {
-                    ready!(timer.poll(cx));
-                }
-                Err(Rejection::AttemptTimeout { limit: ATTEMPT }.into())
-            }
-        };
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
         let failed = result.as_ref().map_or(true, |answer| answer.status().is_server_error());
         let outcome = if failed { Outcome::Failure } else { Outcome::Success };
         this.shared.ended.fetch_add(1, Relaxed);
