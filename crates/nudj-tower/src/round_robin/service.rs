@@ -23,7 +23,8 @@ use crate::{
 
 /// A service that sends each call to the endpoint whose turn it is; see the [module's page](super).
 ///
-/// A clone shares everything and allocates nothing.
+/// A clone shares everything and allocates nothing. From its second call on a service keeps instances of its own of what it has called, until the list
+/// changes: it lets go of an endpoint that was taken out with the next call.
 pub struct RoundRobin<S, C = Http> {
     shared: Arc<Shared<S>>,
     classifier: C,

@@ -6,6 +6,7 @@ mod breakers;
 mod changes;
 mod ejection;
 mod origins;
+mod own;
 mod readiness;
 mod turns;
 
