@@ -148,8 +148,7 @@ impl WeakHandles {
 
 /// Puts the layers around our own transport, in the order of the [module's table](self).
 pub(crate) fn compose(config: &Config, parts: Parts, transport: Hyper) -> Result<(NudjService, Handles), Error> {
-    // Its calls stay in their task, and it keeps their time.
-    compose_with(config, parts, BoundLayer::of, AttemptTimeoutLayer::one_task, transport)
+    compose_with(config, parts, BoundLayer::of, true, transport)
 }
 
 /// As [`compose`], around a transport that knows no endpoints.
@@ -158,14 +157,15 @@ where
     T: Stackable,
     T::Future: Send,
 {
-    compose_with(config, parts, OriginLayer::of, std::convert::identity, OverRequests::bare(transport))
+    compose_with(config, parts, OriginLayer::of, false, OverRequests::bare(transport))
 }
 
+/// `ours` is a transport whose calls stay in their task, that keeps their time, and that is always ready.
 fn compose_with<T, L>(
     config: &Config,
     parts: Parts,
     at: fn(&Endpoint) -> L,
-    timed: fn(AttemptTimeoutLayer) -> AttemptTimeoutLayer,
+    ours: bool,
     transport: T,
 ) -> Result<(NudjService, Handles), Error>
 where
@@ -176,9 +176,10 @@ where
 {
     let Parts { credentials, observers, cache, seed, keys } = parts;
     let breakers = Arc::default();
-    let per_endpoint = per_endpoint(config, &observers, seed, &breakers, at, timed)?;
+    let per_endpoint = per_endpoint(config, &observers, seed, &breakers, at, ours)?;
     let endpoints = config.origins()?.into_iter().map(Endpoint::at);
     let round_robin = RoundRobinLayer::new(&config.round_robin, endpoints, per_endpoint)?.observers(observers.clone());
+    let round_robin = if ours { round_robin.reserves_nothing() } else { round_robin };
     let rate_limit =
         RateLimitLayer::new(&config.rate_limit)?.observers(observers.clone()).asks(Arc::new(round_robin.handle()));
     let mut retry = RetryLayer::new(config.retry.clone())?.observers(observers.clone());
@@ -262,7 +263,7 @@ fn per_endpoint<L: 'static>(
     seed: Option<u64>,
     breakers: &Breakers,
     at: fn(&Endpoint) -> L,
-    timed: fn(AttemptTimeoutLayer) -> AttemptTimeoutLayer,
+    ours: bool,
 ) -> Result<impl Fn(&Endpoint) -> PerEndpoint<L> + Send + Sync + 'static + use<L>, Error> {
     let mut breaker =
         CircuitBreakerLayer::new(&config.circuit_breaker.clone().with_attempt_timeout(config.timeout.attempt))?
@@ -270,7 +271,8 @@ fn per_endpoint<L: 'static>(
     if let Some(seed) = seed {
         breaker = breaker.seed(seed);
     }
-    let timeout = timed(AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: config.timeout.attempt })?);
+    let timeout = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: config.timeout.attempt })?;
+    let timeout = if ours { timeout.one_task() } else { timeout };
     let breakers = Arc::clone(breakers);
     Ok(move |endpoint: &Endpoint| {
         let breaker = breaker.fresh().named(Arc::clone(endpoint.name()));

@@ -73,8 +73,8 @@ impl Owner {
     pub(super) fn lend(&self) -> Lent {
         Lent::Way(match self {
             Self::All { ways, .. } => Arc::clone(&ways[mine()]),
-            // It was cloned where it is called, most likely; if not, that costs little.
-            Self::One(way) => Arc::clone(way),
+            // Not the one that it was cloned on: a service that is kept from call to call goes from thread to thread.
+            Self::One(way) => way.own(),
         })
     }
 

@@ -146,15 +146,7 @@ impl CallContext {
     #[inline]
     pub(crate) fn bring_forward(&self, deadline: Instant) -> bool {
         let Mark(ours) = Mark::of(deadline);
-        if Arc::strong_count(&self.0) > 1 {
-            return self.0.deadline.fetch_min(ours, Relaxed) >= ours;
-        }
-        // Nobody else can write. A locked instruction costs as much as a layer's poll.
-        let holds = self.0.deadline.load(Relaxed) >= ours;
-        if holds {
-            self.0.deadline.store(ours, Relaxed);
-        }
-        holds
+        self.0.deadline.fetch_min(ours, Relaxed) >= ours
     }
 
     /// How often the request was sent again: 0 during the first attempt.

@@ -179,6 +179,8 @@ where
             }
             Err(Refused { request, rejection }) => {
                 search.refused(member.id, rejection);
+                // What it reserved is the next one's to take.
+                drop(service);
                 Self::next(shared, search, request, cx)
             }
         }

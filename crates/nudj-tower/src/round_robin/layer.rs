@@ -27,6 +27,7 @@ pub struct RoundRobinLayer<F, L, C = Http> {
     registry: Arc<Registry>,
     make: Arc<F>,
     made: Arc<Mutex<Made<L>>>,
+    reserves_nothing: bool,
     classifier: C,
 }
 
@@ -57,6 +58,7 @@ where
             observers: Observers::default(),
             make: Arc::new(make),
             made: Arc::default(),
+            reserves_nothing: false,
             classifier: Http::default(),
         })
     }
@@ -66,8 +68,17 @@ impl<F, L, C> RoundRobinLayer<F, L, C> {
     /// Asks `classifier` what an end means, and for the call's context. It is cloned with every call: keep that cheap.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> RoundRobinLayer<F, L, D> {
-        let Self { config, observers, registry, make, made, .. } = self;
-        RoundRobinLayer { config, observers, registry, make, made, classifier }
+        let Self { config, observers, registry, make, made, reserves_nothing, .. } = self;
+        RoundRobinLayer { config, observers, registry, make, made, reserves_nothing, classifier }
+    }
+
+    /// Says that nothing below takes a permit, a place in a queue or anything else in its `poll_ready`, as no layer of this crate does nor our transport.
+    /// Then a service that is called again keeps the instances that it has called, in place of a clone for each call, until the list
+    /// changes: it lets go of an endpoint that was taken out with its next call. Above a limit of tower's, an instance that is
+    /// kept could hold a permit that nobody uses.
+    #[must_use]
+    pub fn reserves_nothing(self) -> Self {
+        Self { reserves_nothing: true, ..self }
     }
 
     /// For services that do not speak HTTP: an answer is a success, an error a failure, and no call knows where it has been.
@@ -138,7 +149,8 @@ where
     fn layer(&self, inner: S) -> Self::Service {
         let (make, made) = (Arc::clone(&self.make), Arc::clone(&self.made));
         let service = move |slot: &Slot| Self::layers(&make, &made, slot).layer(inner.clone());
-        RoundRobin::over(Arc::clone(&self.registry), service, self.classifier.clone())
+        let balancer = RoundRobin::over(Arc::clone(&self.registry), service, self.classifier.clone());
+        if self.reserves_nothing { balancer.reserves_nothing() } else { balancer }
     }
 }
 
@@ -150,6 +162,7 @@ impl<F, L, C: Clone> Clone for RoundRobinLayer<F, L, C> {
             registry: Arc::clone(&self.registry),
             make: Arc::clone(&self.make),
             made: Arc::clone(&self.made),
+            reserves_nothing: self.reserves_nothing,
             classifier: self.classifier.clone(),
         }
     }

@@ -52,7 +52,7 @@
 //! would let a sick endpoint cut off the others.
 //!
 //! `poll_ready` is ready at once, since the endpoint is not known yet: `LoadShed` and tower's `Balance` outside do not see the
-//! endpoints' limits. `call` clones the endpoint's service and drives the clone to readiness, in the future where that takes time;
+//! endpoints' limits. `call` clones the endpoint's service, unless it [may keep instances](RoundRobinLayer::reserves_nothing), and drives it to readiness, in the future where that takes time;
 //! the [`deadline`](crate::deadline) outside bounds it.
 //!
 //! An endpoint that refuses the request ([`TryCall`](crate::TryCall), such as a lost race for a half-open probe) hands it back, and

@@ -1,4 +1,7 @@
 //! What one service keeps for itself from call to call, so that a call need not clone what it is sent by.
+//!
+//! Only where all that is below [reserves nothing](super::RoundRobinLayer::reserves_nothing) in being ready: an instance that holds a permit and is
+//! not called, since what stands in between refused, would hold it until this service's next call.
 
 use std::sync::Arc;
 
@@ -13,6 +16,7 @@ use crate::Available;
 ///
 /// An endpoint that is taken out is let go with the next call on this service, as it is from what all share with the next call on any.
 pub(super) struct Own<S> {
+    keeps: bool,
     was_called: bool,
     list: Option<Instances<S>>,
 }
@@ -23,16 +27,25 @@ struct Instances<S> {
     services: Vec<Option<S>>,
 }
 
-impl<S> Default for Own<S> {
-    fn default() -> Self {
-        Self { was_called: false, list: None }
+impl<S> Own<S> {
+    /// Instances that are kept, or are not.
+    pub(super) fn new(keeps: bool) -> Self {
+        Self { keeps, was_called: false, list: None }
+    }
+
+    /// None yet, for a clone.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(self.keeps)
     }
 }
 
 impl<S: Available + Clone> Own<S> {
-    /// The list as it is now, and the instances; `None` with the first call.
+    /// The list as it is now, and the instances; `None` with the first call, and where none are kept.
     #[inline]
     pub(super) fn of(&mut self, shared: &Shared<S>) -> Option<(&List<S>, &mut [Option<S>])> {
+        if !self.keeps {
+            return None;
+        }
         let is_current = |own: &Instances<S>| own.list.set.version == shared.registry.version();
         if !self.list.as_ref().is_some_and(is_current) {
             if !std::mem::replace(&mut self.was_called, true) {
@@ -51,7 +64,7 @@ impl<S: Available + Clone> Own<S> {
     }
 }
 
-/// Takes an instance out, to be put back if it can be called again: not after a panic, nor if it was ready and not called.
+/// Takes an instance out, to be put back once it was called: not after a panic, nor one that refused or was not ready.
 #[inline]
 pub(super) fn take<S: Clone>(list: &List<S>, services: &mut [Option<S>], found: &Found) -> S {
     services.get_mut(found.place).and_then(Option::take).unwrap_or_else(|| list.services[found.place].clone())

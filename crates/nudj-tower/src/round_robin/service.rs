@@ -23,8 +23,7 @@ use crate::{
 
 /// A service that sends each call to the endpoint whose turn it is; see the [module's page](super).
 ///
-/// A clone shares everything and allocates nothing. From its second call on a service keeps instances of its own of what it has called, until the list
-/// changes: it lets go of an endpoint that was taken out with the next call.
+/// A clone shares everything and allocates nothing.
 pub struct RoundRobin<S, C = Http> {
     shared: Arc<Shared<S>>,
     classifier: C,
@@ -81,13 +80,19 @@ impl<S, C> RoundRobin<S, C> {
         let mut make = make;
         let list = List::new(registry.set().clone(), &mut make, None);
         let shared = Shared { registry, list: ArcSwap::from_pointee(list), make: Mutex::new(Box::new(make)) };
-        Self { shared: Arc::new(shared), classifier, own: Own::default() }
+        Self { shared: Arc::new(shared), classifier, own: Own::new(false) }
     }
 
     /// Asks `classifier` what an end means, and for the call's context. It is cloned with every call: keep that cheap.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> RoundRobin<S, D> {
         RoundRobin { shared: self.shared, classifier, own: self.own }
+    }
+
+    /// As [`RoundRobinLayer::reserves_nothing`](super::RoundRobinLayer::reserves_nothing).
+    #[must_use]
+    pub fn reserves_nothing(self) -> Self {
+        Self { own: Own::new(true), ..self }
     }
 
     /// For services that do not speak HTTP: an answer is a success, an error a failure, and no call knows where it has been.
@@ -177,7 +182,7 @@ where
 
 impl<S, C: Clone> Clone for RoundRobin<S, C> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), classifier: self.classifier.clone(), own: Own::default() }
+        Self { shared: Arc::clone(&self.shared), classifier: self.classifier.clone(), own: self.own.fresh() }
     }
 }
 

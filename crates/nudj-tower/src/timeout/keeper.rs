@@ -15,18 +15,21 @@ use crate::timer;
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), nudj_tower::BoxError> {
-/// use std::{future::poll_fn, task::Poll, time::Duration};
+/// use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 ///
+/// use futures_util::task::AtomicWaker;
 /// use nudj_tower::{BoxError, Rejection, timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer, Keeper}};
 /// use tokio::time::sleep_until;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// let hung = service_fn(|()| {
-///     let mut keeper = Keeper::default();
+///     let (mut keeper, waits) = (Keeper::default(), Arc::new(AtomicWaker::new()));
 ///     poll_fn(move |cx| {
+///         // Whoever polls it last.
+///         waits.register(cx.waker());
 ///         keeper.waits(cx, |at| {
-///             let waker = cx.waker().clone();
-///             tokio::spawn(async move { sleep_until(at).await; waker.wake() });
+///             let waits = Arc::clone(&waits);
+///             tokio::spawn(async move { sleep_until(at).await; waits.wake() });
 ///             true
 ///         });
 ///         Poll::<Result<(), BoxError>>::Pending
@@ -45,7 +48,7 @@ pub struct Keeper {
 impl Keeper {
     /// To be called in each poll that leaves the future waiting.
     ///
-    /// `arm` is called when the attempt's time is on offer, with the instant at which it ends. It returns whether the task that polls the future will
+    /// `arm` is called when the attempt's time is on offer, with the instant at which it ends. It returns whether the task that polls the future last will
     /// be woken then, or soon after, if the future has not been dropped; whoever cannot promise that for certain says no. The layer ends
     /// the attempt when the future still waits then. A future that can only be woken by its end ends in a [`TimeIsUp`].
     #[inline]
@@ -65,8 +68,8 @@ impl Keeper {
     }
 }
 
-/// How an exchange ends whose [`Keeper`] has ended it for its time, as an error or an error's source. The layer makes
-/// [`Rejection::AttemptTimeout`](crate::Rejection::AttemptTimeout) of it.
+/// How an exchange ends whose [`Keeper`] has ended it for its time, as an error or an error's source. The layer whose time that was makes
+/// [`Rejection::AttemptTimeout`](crate::Rejection::AttemptTimeout) of it, up to the answer's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the attempt took longer than it may")]
 pub struct TimeIsUp;

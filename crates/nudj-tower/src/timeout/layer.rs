@@ -32,7 +32,7 @@ impl AttemptTimeoutLayer {
 
     /// Says that whatever is below leaves an attempt in the task that polls it first, and does nothing else once that has ended in an error: a
     /// transport, that is, or layers that only hand on. Then a [`Keeper`](super::Keeper) below may keep the time, without a timer for each
-    /// attempt. Below a service that polls an attempt and then spawns it, or repeats it, a call could outlast its time.
+    /// attempt. Above a service that polls an attempt and then spawns it, or repeats it, a call could outlast its time.
     #[must_use]
     pub fn one_task(self) -> Self {
         Self { one_task: true, ..self }

@@ -35,7 +35,7 @@
 //!
 //! # Errors
 //! [`Rejection::AttemptTimeout`](crate::Rejection::AttemptTimeout), from the future or, with a body that keeps the time, from the
-//! body; errors from below pass unchanged.
+//! body; errors from below pass unchanged, save a [`TimeIsUp`] of whoever keeps the layer's time.
 //!
 //! # Mistakes to avoid
 //! Over a streaming body the plain layer bounds only the head: a server that drips its body holds the caller for ever. Wrong:
@@ -43,6 +43,9 @@
 //! transport below that collects the body.
 //!
 //! Over a body that keeps the time a breaker outside still records at the head.
+//!
+//! [`AttemptTimeoutLayer::one_task`] above a layer that polls an attempt and then spawns it: whoever keeps the time wakes that task and not this one, and
+//! the attempt ends late or never.
 
 mod body;
 mod config;

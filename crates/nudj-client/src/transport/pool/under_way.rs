@@ -145,7 +145,7 @@ where
     }
 }
 
-/// The connection was ended for the call's time, if its end was not a word of the server.
+/// Once the time is up, an exchange that breaks is taken to have been ended for it: what else may have broken it, nobody would have waited for.
 #[cold]
 fn late(error: BoxError) -> BoxError {
     match error.downcast_ref() {
@@ -156,4 +156,65 @@ fn late(error: BoxError) -> BoxError {
 
 fn whole(head: Parts, body: Bytes) -> Response<Full<Bytes>> {
     Response::from_parts(head, Full::new(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use http::uri::{Authority, Scheme};
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use nudj_tower::timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer};
+    use tokio::{
+        sync::oneshot,
+        time::{Instant, advance},
+    };
+    use tokio_test::task;
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{
+        config::HttpConfig,
+        transport::pool::{
+            alarm::alarm,
+            connection::{Exclusive, Held},
+            endpoint::Endpoint,
+            make::Maker,
+            slots::Kept,
+        },
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_request_that_its_connection_has_not_taken_is_not_sent_over_another() {
+        let maker = Maker::new(&HttpConfig::default()).unwrap();
+        let endpoint = Endpoint::new(Scheme::HTTP, Authority::from_static("a"), maker).unwrap();
+        let (ours, _peer) = tokio::io::duplex(1024);
+        let (mut sender, mut connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(ours)).await.unwrap();
+        // Ready for a request, and then nobody drives it.
+        assert!(task::spawn(&mut connection).poll().is_pending());
+        sender.ready().await.unwrap();
+        let (held, _released) = oneshot::channel();
+        let (alarm, _watchman) = poll_fn(|cx| Poll::Ready(alarm(cx))).await.unwrap();
+        let connection_of_call = Box::new(Exclusive { sender, held, watch: None, alarm: Some(alarm) });
+        let kept = Kept { connection: connection_of_call, until: None, since: Instant::now() };
+        let mut lease = Some(Lease::fresh(Arc::clone(&endpoint), kept));
+
+        let limit = Duration::from_secs(10);
+        let layer = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: limit }).unwrap().one_task();
+        let service = layer.layer(service_fn(move |()| {
+            let mut lease = lease.take().expect("called once");
+            let Held::Used(kept) = lease.begin() else { panic!("it takes one call at a time") };
+            let answer = kept.connection.sender.try_send_request(Request::new(Full::default()));
+            Box::pin(UnderWay::new(answer, Sent { lease, replay: None, tries: Tries::default() }, 1024))
+        }));
+        let mut call = task::spawn(service.oneshot(()));
+        assert!(call.poll().is_pending());
+        advance(limit).await;
+        drop(connection);
+        let Poll::Ready(answer) = call.poll() else { panic!("it goes on over another connection") };
+        let error = answer.unwrap_err();
+        let unsent = error.downcast_ref::<TransportError>().expect("what it says is that nothing was sent");
+        assert!(matches!(unsent, TransportError::Unsent(_)) && !unsent.was_sent(), "{error:?}");
+    }
 }

@@ -51,8 +51,11 @@ async fn the_connection_ends_in_time_although_nobody_looks_after_the_call() {
     assert!(answered.is_ok());
     let mut call = tokio_test::task::spawn(Box::pin(ask(timed(&hyper), &server.url)));
     assert!(call.poll().is_pending());
-    peer.request().await;
-    tokio::time::timeout(MINUTE, peer.closed()).await.expect("the connection's own task ends it");
+    let ended = async {
+        peer.request().await;
+        peer.closed().await;
+    };
+    tokio::time::timeout(MINUTE, ended).await.expect("the connection's own task ends it");
     assert!(call.is_woken());
     let std::task::Poll::Ready(answered) = call.poll() else { panic!("it has ended") };
     assert!(is_time_out(&answered), "{answered:?}");
@@ -68,7 +71,7 @@ fn a_call_ends_in_its_time_also_where_nobody_drives_the_connection() {
     let (made_it, calls) = (runtime(), runtime());
     let (server, peer) = made_it.block_on(async {
         let server = Server::start().await;
-        let (answered, peer) = tokio::join!(ask(timed(&hyper), &server.url), server.serve_one());
+        let (answered, peer) = tokio::join!(call(&hyper, Method::GET, &server.url), server.serve_one());
         assert!(answered.is_ok());
         (server, peer)
     });

@@ -23,7 +23,7 @@ async fn answers(service: &mut RoundRobin<Fake>, count: usize) -> String {
 #[tokio::test]
 async fn turns_go_on_from_call_to_call_and_with_those_of_other_clones() {
     let fakes = [fake("a"), fake("b"), fake("c")];
-    let mut service = over(&fakes);
+    let mut service = over(&fakes).reserves_nothing();
     assert_eq!(answers(&mut service, 7).await, "abcabca");
     let mut other = service.clone();
     assert_eq!(answers(&mut other, 1).await, "b");
@@ -35,7 +35,7 @@ async fn turns_go_on_from_call_to_call_and_with_those_of_other_clones() {
 #[tokio::test]
 async fn who_is_cut_off_broken_or_lost_a_race_is_passed_over() {
     let fakes = [fake("a"), fake("b"), fake("c")];
-    let mut service = over(&fakes);
+    let mut service = over(&fakes).reserves_nothing();
     assert_eq!(answers(&mut service, 3).await, "abc");
     fakes[0].tell(|a| a.open = Some(SECOND));
     assert_eq!(answers(&mut service, 4).await, "bcbc");
@@ -54,7 +54,7 @@ async fn who_is_cut_off_broken_or_lost_a_race_is_passed_over() {
 #[tokio::test]
 async fn a_change_of_the_list_is_seen_with_the_next_call_and_who_was_taken_out_is_let_go() {
     let fakes = [fake("a"), fake("b")];
-    let mut service = over(&fakes);
+    let mut service = over(&fakes).reserves_nothing();
     assert_eq!(answers(&mut service, 4).await, "abab");
     let handle = service.handle();
     assert!(handle.remove("a"));
@@ -70,7 +70,7 @@ async fn a_change_of_the_list_is_seen_with_the_next_call_and_who_was_taken_out_i
 #[tokio::test]
 async fn one_call_on_a_clone_makes_no_instances() {
     let fakes = [fake("a")];
-    let service = over(&fakes);
+    let service = over(&fakes).reserves_nothing();
     let before = Arc::strong_count(&fakes[0].told);
     let mut clone = service.clone();
     assert_eq!(answers(&mut clone, 1).await, "a");
@@ -118,35 +118,63 @@ impl<S: Service<Req> + Send + Sync + 'static, Req> TryCall<Req> for Gated<S> {
     }
 }
 
+/// Takes no call, though what is below is ready for one.
+#[derive(Clone)]
+struct Closed<S>(S);
+
+impl<S: Service<(), Response = (), Error = BoxError>> Service<()> for Closed<S> {
+    type Response = ();
+    type Error = BoxError;
+    type Future = Ready<Result<(), BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        ready(Err("closed".into()))
+    }
+}
+
 #[tokio::test]
-async fn an_instance_that_was_ready_and_refused_holds_no_permit() {
+async fn without_a_promise_nothing_is_kept_that_could_hold_a_permit() {
     let semaphore = Arc::new(tokio::sync::Semaphore::new(1));
-    let refuses = Arc::new(Mutex::new(false));
     let hung = service_fn(|()| pending::<Result<(), BoxError>>());
-    let inner = ConcurrencyLimit::with_semaphore(hung, Arc::clone(&semaphore));
-    let gated = Gated { inner, refuses: Arc::clone(&refuses) };
+    let closed = Closed(ConcurrencyLimit::with_semaphore(hung, Arc::clone(&semaphore)));
+    let gated = Gated { inner: closed, refuses: Arc::default() };
     let mut service = RoundRobin::new(&RoundRobinConfig::default(), [("a", 1, gated)]).unwrap().for_any();
     for _ in 0..3 {
-        let mut call = task::spawn(service.call(()));
-        assert_pending!(call.poll());
-        assert_eq!(semaphore.available_permits(), 0);
-        drop(call);
-        assert_eq!(semaphore.available_permits(), 1);
-        *refuses.lock() = true;
         assert!(service.call(()).await.is_err());
         assert_eq!(semaphore.available_permits(), 1);
-        *refuses.lock() = false;
     }
-    // One that is not ready goes along with its call.
-    let mut first = task::spawn(service.call(()));
-    assert_pending!(first.poll());
-    let mut second = task::spawn(service.call(()));
-    assert_pending!(second.poll());
-    drop(first);
-    assert!(second.is_woken());
-    assert_pending!(second.poll());
-    drop(second);
-    assert_eq!(semaphore.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn an_instance_that_was_ready_and_refused_holds_no_permit() {
+    for promised in [false, true] {
+        let semaphore = Arc::new(tokio::sync::Semaphore::new(1));
+        let endpoint = || {
+            let hung = service_fn(|()| pending::<Result<(), BoxError>>());
+            let inner = ConcurrencyLimit::with_semaphore(hung, Arc::clone(&semaphore));
+            Gated { inner, refuses: Arc::default() }
+        };
+        let (first, second) = (endpoint(), endpoint());
+        let refuses = Arc::clone(&first.refuses);
+        let mut service =
+            RoundRobin::new(&RoundRobinConfig::default(), [("a", 1, first), ("b", 1, second)]).unwrap().for_any();
+        if promised {
+            service = service.reserves_nothing();
+        }
+        for refused in [false, false, true, true, false, true] {
+            *refuses.lock() = refused;
+            let mut call = task::spawn(service.call(()));
+            assert_pending!(call.poll());
+            let in_flight: u64 = service.handle().endpoints().iter().map(|endpoint| endpoint.in_flight).sum();
+            assert_eq!(in_flight, 1, "the next endpoint has the permit that the first one gave back");
+            drop(call);
+            assert_eq!(semaphore.available_permits(), 1);
+        }
+    }
 }
 
 #[tokio::test]
@@ -172,7 +200,8 @@ async fn an_instance_that_panicked_is_not_called_again() {
         }
     }
     let gated = Gated { inner: Fragile::default(), refuses: Arc::default() };
-    let mut service = RoundRobin::new(&RoundRobinConfig::default(), [("a", 1, gated)]).unwrap().for_any();
+    let service = RoundRobin::new(&RoundRobinConfig::default(), [("a", 1, gated)]).unwrap();
+    let mut service = service.for_any().reserves_nothing();
     for panics in [false, false, true, false, true, false] {
         let called = catch_unwind(AssertUnwindSafe(|| service.call(panics)));
         assert_eq!(called.is_err(), panics);
