@@ -1,6 +1,9 @@
 //! A breaker's state as gauges, of which exactly one is 1.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use metrics::{Counter, Gauge, Label};
 use nudj_tower::circuit_breaker::{BreakerHandle, State};
@@ -19,7 +22,8 @@ pub(crate) static STATES: Mutex<()> = Mutex::new(());
 pub(super) struct Breakers(Named<Breaker>);
 
 struct Breaker {
-    states: Vec<(&'static str, Gauge)>,
+    /// There once the first is written, and not before: a reader would see a breaker that is in none.
+    states: OnceLock<Vec<(&'static str, Gauge)>>,
     refusals: Counter,
     /// The state last written, and how many changes were told: a reading from before a change must not undo it.
     written: Mutex<Written>,
@@ -49,7 +53,7 @@ impl Breakers {
         let _states = STATES.lock();
         let mut written = breaker.written.lock();
         written.told = written.told.wrapping_add(1);
-        breaker.write(&mut written, to);
+        breaker.write(meter, name, &mut written, to);
     }
 
     pub(super) fn refused(&self, meter: &Meter, name: &str) {
@@ -73,17 +77,17 @@ impl Breakers {
             let mut written = breaker.written.lock();
             written.read = true;
             if written.told == told {
-                breaker.write(&mut written, state);
+                breaker.write(meter, name, &mut written, state);
             }
         }
         let _states = STATES.lock();
         for (name, breaker) in self.0.all() {
             if **name == *OTHER {
-                breaker.tally(&others);
+                breaker.tally(meter, name, &others);
             } else if !handles.iter().any(|handle| *handle.name() == **name) {
                 let mut written = breaker.written.lock();
                 if written.read || is_endpoint(name) {
-                    breaker.write(&mut written, "");
+                    breaker.write(meter, name, &mut written, "");
                 }
             }
         }
@@ -92,28 +96,32 @@ impl Breakers {
 
 impl Breaker {
     fn new(meter: &Meter, name: &Arc<str>) -> Self {
-        let label = || Label::new("endpoint", Arc::clone(name));
-        let gauge = |state: &State| meter.gauge(&BREAKER_STATE, vec![label(), Label::new("state", state.as_str())]);
-        Self {
-            states: State::ALL.iter().map(|state| (state.as_str(), gauge(state))).collect(),
-            refusals: meter.counter(&BREAKER_REFUSALS, vec![label()]),
-            written: Mutex::default(),
-        }
+        let refusals = meter.counter(&BREAKER_REFUSALS, vec![Label::new("endpoint", Arc::clone(name))]);
+        Self { states: OnceLock::new(), refusals, written: Mutex::default() }
+    }
+
+    /// To be written while [`STATES`] is held, as they are made.
+    fn states(&self, meter: &Meter, name: &Arc<str>) -> &[(&'static str, Gauge)] {
+        self.states.get_or_init(|| {
+            let labels =
+                |state: &State| vec![Label::new("endpoint", Arc::clone(name)), Label::new("state", state.as_str())];
+            State::ALL.iter().map(|state| (state.as_str(), meter.gauge(&BREAKER_STATE, labels(state)))).collect()
+        })
     }
 
     /// For breakers that share these gauges: how many are in each state.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    fn tally(&self, states: &[&'static str]) {
-        for (name, gauge) in &self.states {
-            gauge.set(states.iter().filter(|state| *state == name).count() as f64);
+    fn tally(&self, meter: &Meter, name: &Arc<str>, states: &[&'static str]) {
+        for (of, gauge) in self.states(meter, name) {
+            gauge.set(states.iter().filter(|state| *state == of).count() as f64);
         }
     }
 
-    fn write(&self, written: &mut Written, state: &'static str) {
+    fn write(&self, meter: &Meter, name: &Arc<str>, written: &mut Written, state: &'static str) {
         if written.state != state {
             written.state = state;
-            for (name, gauge) in &self.states {
-                gauge.set(f64::from(u8::from(*name == state)));
+            for (of, gauge) in self.states(meter, name) {
+                gauge.set(f64::from(u8::from(*of == state)));
             }
         }
     }

@@ -97,6 +97,18 @@ async fn calls_repeats_and_endpoints_are_counted() {
 }
 
 #[tokio::test]
+async fn a_breaker_has_no_state_before_one_is_told() {
+    let prometheus = Prometheus::new().unwrap();
+    let observer = prometheus.observer();
+    observer.observe(&Event::BreakerRefused { name: "a" });
+    let text = prometheus.render();
+    assert_eq!(value(&text, "nudj_circuit_breaker_refusals_total{endpoint=\"a\"}"), Some(1.0));
+    assert_eq!(value(&text, "nudj_circuit_breaker_state{"), None, "or it would be seen in none of them");
+    observer.observe(&Event::BreakerChanged { name: "a", from: "closed", to: "open", retry_after: None });
+    assert_eq!(sum(&prometheus.render(), "nudj_circuit_breaker_state", "a"), 1.0);
+}
+
+#[tokio::test]
 async fn exactly_one_state_of_a_breaker_is_one() {
     let mock = MockNudj::start_many(2).await.unwrap();
     let prometheus = Prometheus::new().unwrap();

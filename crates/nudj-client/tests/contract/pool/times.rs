@@ -81,3 +81,60 @@ fn a_call_ends_in_its_time_also_where_nobody_drives_the_connection() {
     assert!(made_it.block_on(server.has_no_more()), "it was sent over the one that nobody drives");
     drop(peer);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_call_ends_whatever_the_server_does_and_whenever() {
+    const CALLS: usize = 1_500;
+    let server = Server::start().await;
+    let hyper = hyper(|config| config.pool_max_per_host = 8);
+    let url = server.url.clone();
+    tokio::spawn(async move {
+        let mut served = 0_usize;
+        loop {
+            let mut peer = server.accept().await;
+            served += 1;
+            tokio::spawn(async move {
+                // Each connection answers a few calls, and then hangs, breaks off in the midst of an answer, or ends.
+                for _ in 0..served % 7 {
+                    if peer.try_request().await.is_none() {
+                        return;
+                    }
+                    let _ = peer.0.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+                }
+                if served.is_multiple_of(3) || peer.try_request().await.is_none() {
+                    return;
+                }
+                let part: &[u8] =
+                    if served.is_multiple_of(2) { b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no" } else { b"" };
+                let _ = peer.0.write_all(part).await;
+                if !served.is_multiple_of(5) {
+                    let _ = peer.0.read_u8().await;
+                }
+            });
+        }
+    });
+    let limit = Duration::from_millis(5);
+    let layer = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: limit }).unwrap().one_task();
+    let callers: Vec<_> = (0..16)
+        .map(|_| {
+            let (service, url) = (layer.layer(hyper.clone()), url.clone());
+            tokio::spawn(async move {
+                let mut ended = (0, 0);
+                for _ in 0..CALLS / 16 {
+                    match tokio::time::timeout(MINUTE, ask(service.clone(), &url)).await.expect("the attempt ends") {
+                        Ok(_) => ended.0 += 1,
+                        Err(_) => ended.1 += 1,
+                    }
+                }
+                ended
+            })
+        })
+        .collect();
+    let mut all = (0, 0);
+    for caller in callers {
+        let ended = caller.await.unwrap();
+        all = (all.0 + ended.0, all.1 + ended.1);
+    }
+    assert_eq!(all.0 + all.1, CALLS / 16 * 16);
+    assert!(all.1 > 0, "{all:?}");
+}
