@@ -8,6 +8,7 @@
 //! Two transports stand below it, chosen by [`HttpConfig::transport`](crate::config::HttpConfig::transport): `pool`, over hyper's
 //! own connections, and `legacy`, hyper-util's client.
 
+mod bell;
 mod bound;
 mod connector;
 mod framing;

@@ -11,12 +11,9 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Weak,
-        atomic::{
-            AtomicBool,
-            Ordering::{AcqRel, Relaxed, Release},
-        },
+        atomic::Ordering::{AcqRel, Relaxed, Release},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use hyper_util::{
@@ -28,6 +25,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+
+use super::bell::Bell;
 
 /// Up to how many bytes are copied together rather than handed to the system in pieces: `writev` costs it more than `send` and such a copy.
 const JOINED: usize = 4096;
@@ -44,53 +43,36 @@ pub(super) struct Watched {
 }
 
 /// Who reads, as the runtime knows it.
+///
+/// hyper looks for what came five times in an exchange, of which one finds something. The runtime takes a lock each time to note whom to wake; here
+/// it is told once, and the other looks are one at this.
 #[derive(Debug)]
 struct Reader {
-    news: Arc<News>,
+    /// Rang when something may have come since the runtime was asked last.
+    news: Arc<Bell>,
     /// What the runtime wakes: `news`, which wakes the task.
     waker: Waker,
 }
 
-/// Whether something may have come since the runtime was asked last.
-///
-/// hyper looks for it five times in an exchange, of which one finds something. The runtime takes a lock each time to note whom to wake; here
-/// it is told once, and the other looks are one at this.
-#[derive(Debug)]
-struct News {
-    may_be: AtomicBool,
-    task: Waker,
-}
-
 impl Reader {
     fn of(task: &Waker) -> Self {
-        let news = Arc::new(News { may_be: AtomicBool::new(true), task: task.clone() });
+        let news = Bell::of(task, true);
         Self { waker: Waker::from(Arc::clone(&news)), news }
     }
 
     /// Asks when something may have come since `ask` was pending last.
     fn look<T>(&self, ask: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        if !self.news.may_be.load(Relaxed) {
+        if !self.news.rang.load(Relaxed) {
             return Poll::Pending;
         }
         // Before it asks, so that what comes meanwhile is asked for again.
-        self.news.may_be.swap(false, AcqRel);
+        self.news.rang.swap(false, AcqRel);
         let polled = ask(&mut Context::from_waker(&self.waker));
         if polled.is_ready() {
             // Of what else is there nobody will be told.
-            self.news.may_be.store(true, Release);
+            self.news.rang.store(true, Release);
         }
         polled
-    }
-}
-
-impl Wake for News {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.may_be.store(true, Release);
-        self.task.wake_by_ref();
     }
 }
 

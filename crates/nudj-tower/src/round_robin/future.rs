@@ -122,7 +122,7 @@ where
 
 /// Calls the chosen endpoint, for which a panic in there is a failure like one that comes later.
 #[inline]
-fn try_call<S, Req>(member: &Member, service: &mut S, request: Req) -> Result<S::Future, Refused<Req>>
+fn try_call<S, Req>(chosen: &mut Chosen<S>, request: Req) -> Result<S::Future, Refused<Req>>
 where
     S: TryCall<Req>,
 {
@@ -133,8 +133,8 @@ where
             self.0.end(Some(Outcome::Failure), true);
         }
     }
-    let panicked = Panicked(member);
-    let tried = service.try_call(request);
+    let panicked = Panicked(&chosen.member);
+    let tried = chosen.service.try_call(request);
     std::mem::forget(panicked);
     tried
 }
@@ -166,45 +166,18 @@ where
             Err(error) => return Self::Ended { error: Some(error) },
         };
         let readiness = chosen.service.poll_ready(cx);
-        if !matches!(readiness, Poll::Ready(Ok(()))) {
-            return Self::go(shared, search, request, chosen, readiness, cx);
-        }
-        let Chosen { member, mut service, untried } = chosen;
-        match try_call(&member, &mut service, request) {
-            Ok(inner) => {
-                if let Some(place) = place {
-                    *place = Some(service);
-                }
-                Self::called(inner, member, untried, &search)
-            }
-            Err(Refused { request, rejection }) => {
-                search.refused(member.id, rejection);
-                // What it reserved is the next one's to take.
-                drop(service);
-                Self::next(shared, search, request, cx)
-            }
-        }
-    }
-
-    /// Calls the endpoint whose turn is next.
-    #[cold]
-    fn next(shared: &Arc<Shared<S>>, mut search: Search, request: Req, cx: &mut Context<'_>) -> Self {
-        match shared.next(&mut search) {
-            Ok(mut chosen) => {
-                let readiness = chosen.service.poll_ready(cx);
-                Self::go(shared, search, request, chosen, readiness, cx)
-            }
-            Err(error) => Self::Ended { error: Some(error) },
-        }
+        Self::go(shared, search, request, chosen, place, readiness, cx)
     }
 
     /// Calls the chosen endpoint whose `readiness` this is, or the next that takes the request; stops at one that is not ready.
+    /// Its instance goes to its `place`, where it has one, once it was called.
     #[inline]
     fn go(
         shared: &Arc<Shared<S>>,
         mut search: Search,
         mut request: Req,
         mut chosen: Chosen<S>,
+        mut place: Option<&mut Option<S>>,
         mut readiness: Poll<Result<(), S::Error>>,
         cx: &mut Context<'_>,
     ) -> Self {
@@ -220,14 +193,22 @@ where
                     chosen.member.begin();
                     chosen.member.end(Some(Outcome::Failure), true);
                 }
-                Poll::Ready(Ok(())) => match try_call(&chosen.member, &mut chosen.service, request) {
-                    Ok(inner) => return Self::called(inner, chosen.member, chosen.untried, &search),
+                Poll::Ready(Ok(())) => match try_call(&mut chosen, request) {
+                    Ok(inner) => {
+                        let Chosen { member, service, untried } = chosen;
+                        if let Some(place) = place {
+                            *place = Some(service);
+                        }
+                        return Self::called(inner, member, untried, &search);
+                    }
                     Err(Refused { request: back, rejection }) => {
                         request = back;
                         search.refused(chosen.member.id, rejection);
                     }
                 },
             }
+            // Its instance is let go before the next is asked, which may need what that had reserved.
+            place = None;
             chosen = match shared.next(&mut search) {
                 Ok(chosen) => chosen,
                 Err(error) => return Self::Ended { error: Some(error) },
@@ -277,7 +258,7 @@ where
                     let readiness = Poll::Ready(ready!(waiting.chosen.service.poll_ready(cx)));
                     let Some(waiting) = readying.take() else { continue };
                     let Readying { shared, search, request, chosen } = *waiting;
-                    this.stage.set(Stage::go(&shared, search, request, chosen, readiness, cx));
+                    this.stage.set(Stage::go(&shared, search, request, chosen, None, readiness, cx));
                 }
                 StageProj::Ended { error } => {
                     return Poll::Ready(Err(error.take().unwrap_or_else(|| polled_after_end(WHOSE))));

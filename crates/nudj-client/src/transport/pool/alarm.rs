@@ -15,11 +15,11 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicU64,
             Ordering::{Acquire, Relaxed, Release, SeqCst},
         },
     },
-    task::{Context, Wake, Waker},
+    task::{Context, Wake as _, Waker},
     time::Duration,
 };
 
@@ -28,6 +28,8 @@ use tokio::{
     task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
+
+use crate::transport::bell::Bell;
 
 const NEVER: u64 = u64::MAX;
 
@@ -39,9 +41,8 @@ struct Shared {
     due: AtomicU64,
     /// When the task looks at the latest.
     looks: AtomicU64,
-    /// Whether it is to look now.
-    rang: AtomicBool,
-    task: Waker,
+    /// Has it look now.
+    bell: Arc<Bell>,
     runtime: runtime::Id,
 }
 
@@ -52,23 +53,24 @@ pub(super) struct Alarm(Arc<Shared>);
 /// The task's side.
 pub(super) struct Watchman {
     shared: Arc<Shared>,
-    /// Wakes the task, and has it look.
-    bell: Waker,
+    bell: Arc<Bell>,
+    /// What the timer wakes: the bell, which wakes the task.
+    waker: Waker,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Both sides, for the task that asks; `None` outside of a runtime.
 pub(super) fn alarm(cx: &Context<'_>) -> Option<(Alarm, Watchman)> {
+    let bell = Bell::of(cx.waker(), false);
     let shared = Arc::new(Shared {
         epoch: Instant::now(),
         due: AtomicU64::new(NEVER),
         looks: AtomicU64::new(NEVER),
-        rang: AtomicBool::new(false),
-        task: cx.waker().clone(),
+        bell: Arc::clone(&bell),
         runtime: Handle::try_current().ok()?.id(),
     });
-    let bell = Waker::from(Arc::clone(&shared));
-    Some((Alarm(Arc::clone(&shared)), Watchman { shared, bell, sleep: None }))
+    let waker = Waker::from(Arc::clone(&bell));
+    Some((Alarm(Arc::clone(&shared)), Watchman { shared, bell, waker, sleep: None }))
 }
 
 impl Alarm {
@@ -85,7 +87,7 @@ impl Alarm {
         // This one and the next, and the task's two in the other order: one of both sees what the other has written.
         shared.due.store(due, SeqCst);
         if shared.looks.load(SeqCst) > due {
-            shared.wake_by_ref();
+            shared.bell.wake_by_ref();
         }
         true
     }
@@ -101,35 +103,18 @@ impl Alarm {
     }
 }
 
-impl Shared {
-    fn wake_by_ref(&self) {
-        self.rang.store(true, Release);
-        self.task.wake_by_ref();
-    }
-}
-
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        Shared::wake_by_ref(&self);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        Shared::wake_by_ref(self);
-    }
-}
-
 impl Watchman {
     /// Whether the call on the connection is late. To be asked in each poll of the task, after the connection was polled: then a call that the
     /// connection has taken has written its own time, or none.
     #[inline]
     pub(super) fn is_late(&mut self) -> bool {
-        self.shared.rang.load(Acquire) && self.look()
+        self.bell.rang.load(Acquire) && self.look()
     }
 
     #[cold]
     fn look(&mut self) -> bool {
-        let Self { shared, bell, sleep } = self;
-        shared.rang.store(false, SeqCst);
+        let Self { shared, bell, waker, sleep } = self;
+        bell.rang.store(false, SeqCst);
         loop {
             shared.looks.store(NEVER, SeqCst);
             let due = shared.due.load(SeqCst);
@@ -138,15 +123,11 @@ impl Watchman {
                 *sleep = None;
                 return false;
             };
-            match sleep {
-                Some(sleep) => sleep.as_mut().reset(at),
-                None => *sleep = Some(Box::pin(sleep_until(at))),
-            }
+            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            sleep.as_mut().reset(at);
             shared.looks.store(due, SeqCst);
             // Outside of tokio's budget: a connection that is always busy must not put off its own end.
-            let polled =
-                sleep.as_mut().map(|sleep| Pin::new(&mut unconstrained(sleep)).poll(&mut Context::from_waker(bell)));
-            if polled.is_none_or(|polled| polled.is_pending()) {
+            if Pin::new(&mut unconstrained(sleep)).poll(&mut Context::from_waker(waker)).is_pending() {
                 return false;
             }
             // Still the same call's, after all that.

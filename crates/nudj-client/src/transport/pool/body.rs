@@ -57,45 +57,25 @@ impl Body for PooledBody {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc, time::Duration};
+    use std::time::Duration;
 
-    use http::{
-        Request,
-        uri::{Authority, Scheme},
-    };
+    use http::Request;
     use http_body_util::{BodyExt, Full};
-    use hyper::client::conn::http1;
-    use hyper_util::rt::TokioIo;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        sync::oneshot,
         time::Instant,
     };
 
     use super::*;
-    use crate::{
-        config::HttpConfig,
-        transport::pool::{
-            alarm::alarm,
-            connection::{Exclusive, Held},
-            endpoint::Endpoint,
-            make::Maker,
-            slots::Kept,
-        },
+    use crate::transport::pool::{
+        connection::Held,
+        lone::{Lone, lone},
     };
 
     /// After each frame of this answer: what it was, and whether the connection is there for the next call.
     async fn frames(answer: &str) -> Vec<(Option<Bytes>, bool)> {
-        let maker = Maker::new(&HttpConfig::default()).unwrap();
-        let endpoint = Endpoint::new(Scheme::HTTP, Authority::from_static("a"), maker).unwrap();
-        let (ours, mut peer) = tokio::io::duplex(1024);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        let Lone { endpoint, mut lease, connection, mut peer, alarm, kept: _kept } = lone().await;
         tokio::spawn(connection);
-        sender.ready().await.unwrap();
-        let (held, _released) = oneshot::channel();
-        let (alarm, _watchman) = poll_fn(|cx| Poll::Ready(alarm(cx))).await.unwrap();
-        let connection = Box::new(Exclusive { sender, held, watch: None, alarm: Some(alarm.clone()) });
-        let mut lease = Lease::fresh(Arc::clone(&endpoint), Kept { connection, until: None, since: Instant::now() });
         let Held::Used(kept) = lease.begin() else { panic!("it takes one call at a time") };
         let sent = kept.connection.sender.try_send_request(Request::new(Full::default()));
         assert!(lease.end_by(Instant::now() + Duration::from_secs(60)));
@@ -120,17 +100,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_has_ended_keeps_no_time() {
-        let maker = Maker::new(&HttpConfig::default()).unwrap();
-        let endpoint = Endpoint::new(Scheme::HTTP, Authority::from_static("a"), maker).unwrap();
-        let (ours, _peer) = tokio::io::duplex(1024);
-        let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(ours)).await.unwrap();
+        let Lone { lease, connection, peer: _peer, kept: _kept, .. } = lone().await;
         let task = tokio::spawn(connection);
-        sender.ready().await.unwrap();
-        let (held, _released) = oneshot::channel();
-        let (alarm, _watchman) = poll_fn(|cx| Poll::Ready(alarm(cx))).await.unwrap();
-        let connection = Box::new(Exclusive { sender, held, watch: None, alarm: Some(alarm) });
-        let mut lease = Lease::fresh(endpoint, Kept { connection, until: None, since: Instant::now() });
-        assert!(matches!(lease.begin(), Held::Used(_)));
         let soon = Instant::now() + Duration::from_secs(60);
         assert!(lease.end_by(soon));
         task.abort();

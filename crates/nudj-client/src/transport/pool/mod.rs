@@ -40,6 +40,8 @@ mod drive;
 mod endpoint;
 mod error;
 mod exchange;
+#[cfg(test)]
+mod lone;
 mod make;
 mod service;
 mod slots;

@@ -160,45 +160,24 @@ fn whole(head: Parts, body: Bytes) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, time::Duration};
+    use std::time::Duration;
 
-    use http::uri::{Authority, Scheme};
-    use hyper::client::conn::http1;
-    use hyper_util::rt::TokioIo;
     use nudj_tower::timeout::{AttemptTimeoutConfig, AttemptTimeoutLayer};
-    use tokio::{
-        sync::oneshot,
-        time::{Instant, advance},
-    };
+    use tokio::time::advance;
     use tokio_test::task;
     use tower::{Layer, ServiceExt, service_fn};
 
     use super::*;
-    use crate::{
-        config::HttpConfig,
-        transport::pool::{
-            alarm::alarm,
-            connection::{Exclusive, Held},
-            endpoint::Endpoint,
-            make::Maker,
-            slots::Kept,
-        },
+    use crate::transport::pool::{
+        connection::Held,
+        lone::{Lone, lone},
     };
 
     #[tokio::test(start_paused = true)]
     async fn a_late_request_that_its_connection_has_not_taken_is_not_sent_over_another() {
-        let maker = Maker::new(&HttpConfig::default()).unwrap();
-        let endpoint = Endpoint::new(Scheme::HTTP, Authority::from_static("a"), maker).unwrap();
-        let (ours, _peer) = tokio::io::duplex(1024);
-        let (mut sender, mut connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(ours)).await.unwrap();
         // Ready for a request, and then nobody drives it.
-        assert!(task::spawn(&mut connection).poll().is_pending());
-        sender.ready().await.unwrap();
-        let (held, _released) = oneshot::channel();
-        let (alarm, _watchman) = poll_fn(|cx| Poll::Ready(alarm(cx))).await.unwrap();
-        let connection_of_call = Box::new(Exclusive { sender, held, watch: None, alarm: Some(alarm) });
-        let kept = Kept { connection: connection_of_call, until: None, since: Instant::now() };
-        let mut lease = Some(Lease::fresh(Arc::clone(&endpoint), kept));
+        let Lone { lease, connection, peer: _peer, kept: _kept, .. } = lone().await;
+        let mut lease = Some(lease);
 
         let limit = Duration::from_secs(10);
         let layer = AttemptTimeoutLayer::new(AttemptTimeoutConfig { attempt: limit }).unwrap().one_task();
