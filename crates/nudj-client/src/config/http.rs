@@ -26,9 +26,9 @@ pub struct HttpConfig {
     pub pool_max_idle_per_host: usize,
     /// How many connections may be open per endpoint; `legacy` has no such limit. Default 256; not 0.
     pub pool_max_per_host: usize,
-    /// How many calls may wait for a connection per endpoint; `legacy` has no such limit. Default 1024; not 0.
+    /// How many calls may wait for a connection, or over HTTP/2 for a stream, per endpoint; `legacy` has no such limit. Default 1024; not 0.
     pub pool_max_waiting: usize,
-    /// The longest a call waits for a connection to be made or freed; not so with `legacy`. Where none was made by then, the call fails
+    /// The longest a call waits for a connection to be made or freed, or a stream to end; not so with `legacy`. Where none was made by then, the call fails
     /// as one that could not connect. Default 10 s; not 0.
     #[serde(with = "humantime_serde")]
     pub pool_max_wait: Duration,
@@ -58,7 +58,7 @@ pub enum HttpVersion {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// Our own pool over hyper's connections: bounded, and less work per call.
+    /// Our own pool over hyper's and h2's connections: bounded, and less work per call.
     #[default]
     Pool,
     /// hyper-util's `client::legacy`.

@@ -5,8 +5,8 @@
 //! hyper-util's own hidden retry is off, since what may be sent again is for the retry layer to decide. Only what was never
 //! written, or what an HTTP/2 peer says it did not process, goes over another connection.
 //!
-//! Two transports stand below it, chosen by [`HttpConfig::transport`](crate::config::HttpConfig::transport): `pool`, over hyper's
-//! own connections, and `legacy`, hyper-util's client.
+//! Two transports stand below it, chosen by [`HttpConfig::transport`](crate::config::HttpConfig::transport): `pool`, over
+//! hyper's and h2's connections, and `legacy`, hyper-util's client.
 
 mod bell;
 mod bound;

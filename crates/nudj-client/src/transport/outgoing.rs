@@ -7,7 +7,7 @@ use nudj_tower::HttpRequest;
 
 use crate::service::WholeCall;
 
-/// A request on its way to hyper. A call keeps it in its box until then, so that it is not moved from hand to hand.
+/// A request on its way to a connection. A call keeps it in its box until then, so that it is not moved from hand to hand.
 pub(super) trait Outgoing: HttpRequest + Send + Sized + 'static {
     fn into_request(self) -> Request<Full<Bytes>>;
 
@@ -20,7 +20,7 @@ pub(super) trait Outgoing: HttpRequest + Send + Sized + 'static {
         }
     }
 
-    /// As hyper takes it: the version is the connection's to say, not that of the request which a handler passes on.
+    /// As a connection takes it: the version is the connection's to say, not that of the request which a handler passes on.
     #[inline]
     fn into_sent(self) -> Request<Full<Bytes>> {
         let mut request = self.into_request();

@@ -35,7 +35,7 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
 /// Inflates what is encoded in a way that was asked for; anything else is left to the caller as it came.
 pub(super) async fn inflate<B>(head: Parts, body: B, limit: usize) -> Result<Response<Full<Bytes>>, BoxError>
 where
-    B: Body<Data = Bytes, Error = hyper::Error>,
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let mut response = Some(Response::from_parts(head, body));
     let answer = service_fn(move |_: Request<()>| ready(response.take().ok_or("answered twice")));
@@ -79,12 +79,13 @@ impl Read {
         }
     }
 
+    /// From the second piece on there is room for `more` as well.
     #[inline]
-    fn push(&mut self, next: Bytes) {
+    fn push(&mut self, next: Bytes, more: usize) {
         *self = match std::mem::replace(self, Self::Nothing) {
             Self::Nothing => Self::One(next),
             Self::One(first) => {
-                let mut several = BytesMut::with_capacity(first.len() + next.len());
+                let mut several = BytesMut::with_capacity(first.len() + next.len() + more);
                 several.extend_from_slice(&first);
                 several.extend_from_slice(&next);
                 Self::Several(several)
@@ -124,7 +125,10 @@ where
                 return Poll::Ready(Err(TransportError::BodyTooLarge { limit: *this.limit }));
             }
             if !data.is_empty() {
-                this.read.push(data);
+                // What is announced is there to come: room for it once costs less than to grow, and a page that is not written takes none.
+                let room = *this.limit - this.read.len() - data.len();
+                let announced = usize::try_from(this.body.size_hint().lower()).unwrap_or(room);
+                this.read.push(data, announced.min(room));
             }
             if this.body.is_end_stream() {
                 return Poll::Ready(Ok(this.read.take()));

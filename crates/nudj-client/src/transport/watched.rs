@@ -1,7 +1,7 @@
 //! A TCP stream that can be asked how it stands, past the runtime, that writes what is small in one piece, and that asks the runtime
 //! for what came only when something may have come.
 //!
-//! That a kept connection's end has come is known to the operating system at once, to hyper only when some thread of the runtime has
+//! That a kept connection's end has come is known to the operating system at once, to the program only when some thread of the runtime has
 //! polled the socket and the connection's task. A call that comes in between would be sent into the void, and a POST would then have to fail
 //! since nobody could say that it was not processed. One look at the socket itself is exact and costs a system call.
 
@@ -31,7 +31,7 @@ use super::bell::Bell;
 /// Up to how many bytes are copied together rather than handed to the system in pieces: `writev` costs it more than `send` and such a copy.
 const JOINED: usize = 4096;
 
-/// The stream hyper reads and writes, and a second handle of the same socket to look at it by.
+/// The stream a connection reads and writes, and a second handle of the same socket to look at it by.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,

@@ -5,19 +5,18 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::connection::Lease;
 
 /// An answer's body, which keeps its connection until the end was read. Dropped earlier, or broken, it closes the connection.
 #[derive(Debug)]
-pub(in crate::transport) struct PooledBody {
-    body: Incoming,
+pub(in crate::transport) struct PooledBody<B> {
+    body: B,
     lease: Option<Lease>,
 }
 
-impl PooledBody {
-    pub(super) fn new(body: Incoming, lease: Lease) -> Self {
+impl<B: Body> PooledBody<B> {
+    pub(super) fn new(body: B, lease: Lease) -> Self {
         if body.is_end_stream() {
             lease.finish();
             return Self { body, lease: None };
@@ -26,11 +25,11 @@ impl PooledBody {
     }
 }
 
-impl Body for PooledBody {
+impl<B: Body<Data = Bytes> + Unpin> Body for PooledBody<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Err(_)) => self.lease = None,

@@ -9,8 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use h2::client::SendRequest;
 use http_body_util::Full;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use super::{alarm::Alarm, endpoint::Endpoint, slots::Kept};
@@ -42,35 +44,46 @@ impl Exclusive {
     }
 }
 
-/// HTTP/2: any number of calls. The last clone's end ends the connection.
-#[derive(Clone, Debug)]
-pub(super) struct Multiplexed {
-    pub(super) sender: http2::SendRequest<Full<Bytes>>,
-    pub(super) held: Arc<Hold>,
-    pub(super) watch: Option<Watch>,
-}
+/// HTTP/2: as many calls as the peer allows. The last clone's end ends the connection.
+pub(super) type Multiplexed = Arc<Shared>;
 
-/// What the clones of a shared connection have in common. Dropped with the last, which tells the connection's keeper to end it.
+/// What all calls on a connection share.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct Shared {
+    pub(super) sender: Mutex<SendRequest<Bytes>>,
+    /// The same, to be asked without that lock.
+    asked: SendRequest<Bytes>,
+    /// Dropped with the last clone, which tells the connection's keeper to end it.
     keeper: oneshot::Sender<()>,
+    watch: Option<Watch>,
     has_sent: AtomicBool,
+    is_silent: AtomicBool,
 }
 
-impl Hold {
-    pub(super) fn new(keeper: oneshot::Sender<()>) -> Self {
-        Self { keeper, has_sent: AtomicBool::new(false) }
+impl Shared {
+    pub(super) fn new(sender: SendRequest<Bytes>, keeper: oneshot::Sender<()>, watch: Option<Watch>) -> Multiplexed {
+        Arc::new(Self {
+            asked: sender.clone(),
+            sender: Mutex::new(sender),
+            keeper,
+            watch,
+            has_sent: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
+        })
     }
-}
 
-impl Multiplexed {
     /// Whether this is the connection's first request. Of two at once both may be told so.
     pub(super) fn is_first(&self) -> bool {
-        let first = !self.held.has_sent.load(Relaxed);
+        let first = !self.has_sent.load(Relaxed);
         if first {
-            self.held.has_sent.store(true, Relaxed);
+            self.has_sent.store(true, Relaxed);
         }
         first
+    }
+
+    /// It was ended since its peer gave no sign of life.
+    pub(super) fn silent(&self) {
+        self.is_silent.store(true, Relaxed);
     }
 
     /// As with one call at a time; but a peer may well write of its own accord here.
@@ -78,8 +91,15 @@ impl Multiplexed {
         self.watch.as_ref().is_none_or(|watch| watch.look() != Unread::End)
     }
 
-    pub(super) fn alive(&self) -> bool {
-        !self.sender.is_closed() && !self.held.keeper.is_closed()
+    /// How many calls it takes at once, as its peer has said last; `None` once it has ended.
+    #[inline]
+    pub(super) fn takes(connection: &Multiplexed) -> Option<usize> {
+        connection.alive().then(|| connection.asked.current_max_send_streams())
+    }
+
+    /// Whether it has not ended. One that takes no more calls says so when it is sent one.
+    fn alive(&self) -> bool {
+        !self.keeper.is_closed()
     }
 }
 
@@ -146,6 +166,11 @@ impl Lease {
             self.held = Held::Used(kept);
         }
         &mut self.held
+    }
+
+    /// Whether it was ended since its peer gave no sign of life.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(&self.held, Held::Shared(connection, _) if connection.is_silent.load(Relaxed))
     }
 
     #[inline]

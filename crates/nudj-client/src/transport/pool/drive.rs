@@ -17,11 +17,9 @@ use super::alarm::Watchman;
 /// How long a connection may take to say goodbye once nobody holds it.
 const LINGER: Duration = Duration::from_secs(1);
 
-pub(super) type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
-
 /// A connection as its task has it.
-pub(super) struct Drive {
-    driver: Option<Driver>,
+pub(super) struct Drive<D> {
+    driver: Option<Pin<Box<D>>>,
     /// Where one call at a time is on it.
     watchman: Option<Watchman>,
     released: oneshot::Receiver<()>,
@@ -29,38 +27,29 @@ pub(super) struct Drive {
     told: Option<Waker>,
 }
 
-impl Drive {
-    pub(super) fn new(driver: Driver, watchman: Option<Watchman>, released: oneshot::Receiver<()>) -> Self {
+impl<D: Future> Drive<D> {
+    pub(super) fn new(driver: Pin<Box<D>>, watchman: Option<Watchman>, released: oneshot::Receiver<()>) -> Self {
         Self { driver: Some(driver), watchman, released, told: None }
     }
 
-    /// Drives it until it ends by itself or for a call that is late (`true`), or until nobody holds it and it has said goodbye.
-    pub(super) async fn run(&mut self) -> bool {
-        match (WhileHeld { drive: self }).await {
-            None => true,
-            Some(driver) => {
-                let _ = timeout(LINGER, driver).await;
-                false
-            }
+    /// Drives it until it ends by itself or for a call that is late, or until nobody holds it and it has said goodbye.
+    pub(super) async fn run(&mut self) {
+        if let Some(driver) = (WhileHeld { drive: self }).await {
+            let _ = timeout(LINGER, driver).await;
         }
-    }
-
-    /// Ends when nobody holds it.
-    pub(super) async fn released(self) {
-        let _ = self.released.await;
     }
 }
 
 /// Gives the connection back when nobody holds it any more.
-struct WhileHeld<'d> {
-    drive: &'d mut Drive,
+struct WhileHeld<'d, D> {
+    drive: &'d mut Drive<D>,
 }
 
-impl Future for WhileHeld<'_> {
-    type Output = Option<Driver>;
+impl<D: Future> Future for WhileHeld<'_, D> {
+    type Output = Option<Pin<Box<D>>>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Driver>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Pin<Box<D>>>> {
         let Drive { driver, watchman, released, told } = &mut *self.get_mut().drive;
         let has_ended = driver.as_mut().is_none_or(|driver| driver.as_mut().poll(cx).is_ready());
         if has_ended || watchman.as_mut().is_some_and(Watchman::is_late) {

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    connection::{Exclusive, Lease, Multiplexed},
+    connection::{Exclusive, Lease, Multiplexed, Shared},
     error::PoolError,
     make::{self, Maker},
     slots::{Kept, Put, Refused, Slots, Taken},
@@ -78,7 +78,7 @@ impl Endpoint {
     pub(super) fn at_hand(self: &Arc<Self>) -> Option<Lease> {
         let now = clock::recent();
         // Its own statement, so that nothing is made or dropped under the lock.
-        let taken = self.slots.lock().take(now, |one| one.alive(), Multiplexed::alive);
+        let taken = self.slots.lock().take(now, |one| one.alive(), Shared::takes);
         taken.map(|taken| self.lease(taken))
     }
 
@@ -95,7 +95,7 @@ impl Endpoint {
         let now = Instant::now();
         let (ticket, make) = {
             let mut slots = self.slots.lock();
-            match slots.take(now, |one| one.alive(), Multiplexed::alive) {
+            match slots.take(now, |one| one.alive(), Shared::takes) {
                 Some(taken) => {
                     drop(slots);
                     return Ok(self.lease(taken));
@@ -151,7 +151,8 @@ impl Endpoint {
 
     /// A connection was made that all share. Its id.
     pub(super) fn made_shared(self: &Arc<Self>, connection: &Multiplexed) -> u64 {
-        let (id, waiters) = self.slots.lock().made_shared(connection.clone(), Instant::now());
+        let takes = Shared::takes(connection).unwrap_or_default();
+        let (id, waiters) = self.slots.lock().made_shared(connection.clone(), takes, Instant::now());
         for waiter in waiters {
             // The lease of a waiter who is gone comes back and counts itself out.
             drop(waiter.send(Ok(Lease::shared(Arc::clone(self), connection.clone(), id, None))));
@@ -188,12 +189,40 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn release(&self, id: u64) {
-        self.slots.lock().release(id, Instant::now());
+    pub(super) fn release(self: &Arc<Self>, id: u64) {
+        let mut next = {
+            let mut slots = self.slots.lock();
+            slots.release(id, Instant::now);
+            if !slots.is_awaited() {
+                return;
+            }
+            slots.grant(Instant::now(), Shared::takes)
+        };
+        // As many as there is room for: the peer may allow more than it did.
+        while let Some((waiter, connection, id)) = next {
+            drop(waiter.send(Ok(Lease::shared(Arc::clone(self), connection, id, None))));
+            next = self.slots.lock().grant(Instant::now(), Shared::takes);
+        }
+        self.make_another();
     }
 
-    pub(super) fn retire(&self, id: u64) {
+    /// Whether a call is on the shared connection `id`.
+    pub(super) fn is_in_use(&self, id: u64) -> bool {
+        self.slots.lock().is_in_use(id)
+    }
+
+    /// The shared connection `id` takes no more calls. Those who wait for it get another.
+    pub(super) fn retire(self: &Arc<Self>, id: u64) {
         self.slots.lock().retire(id);
+        self.make_another();
+    }
+
+    /// For those who wait for a connection that is no longer kept. Without a runtime it is left to that connection's end.
+    fn make_another(self: &Arc<Self>) {
+        if Handle::try_current().is_ok() {
+            let make = self.slots.lock().reserve();
+            make::start(self, make);
+        }
     }
 
     pub(super) fn sweep(&self) -> Option<Instant> {

@@ -4,7 +4,9 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use nudj_tower::{BoxError, classify::TransportError};
 
-/// Why a call got no connection, or could not be sent on one. The request did not leave.
+use crate::transport::connector::KEEP_ALIVE_TIMEOUT;
+
+/// Why a call got no connection, or could not be sent on one. The request did not leave, save on one that fell silent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(in crate::transport) enum PoolError {
     #[error("making a connection failed")]
@@ -13,10 +15,13 @@ pub(in crate::transport) enum PoolError {
     ConnectTimeout { limit: Duration },
     #[error("no connection was made within {limit:?}; is the endpoint reachable? http.pool_max_wait sets the limit")]
     Unmade { limit: Duration },
-    #[error("{limit} calls wait for a connection to this endpoint already; raise http.pool_max_per_host or send less")]
+    #[error(
+        "{limit} calls wait for a connection to this endpoint already; raise http.pool_max_per_host or http.pool_max_waiting, or send less"
+    )]
     Full { limit: usize },
     #[error(
-        "all connections to this endpoint were busy for {limit:?}; raise http.pool_max_per_host or http.pool_max_wait"
+        "all connections to this endpoint, or the HTTP/2 streams that it allows, were busy for {limit:?}; raise \
+         http.pool_max_per_host or http.pool_max_wait, or send less"
     )]
     Busy { limit: Duration },
     #[error("the transport was shut down")]
@@ -27,6 +32,10 @@ pub(in crate::transport) enum PoolError {
     ClosedEarly,
     #[error("the server did not process the request and asked for a new connection more than once")]
     Refused,
+    #[error(
+        "the connection's peer gave no sign of life within {KEEP_ALIVE_TIMEOUT:?}; is the endpoint still reachable?"
+    )]
+    Silent,
     #[error("the call's time was over before the connection took the request; nothing was sent")]
     Late,
 }
@@ -38,6 +47,7 @@ impl PoolError {
             Self::Connect(_) | Self::ConnectTimeout { .. } | Self::Unmade { .. } => {
                 TransportError::Connect(Box::new(self))
             }
+            Self::Silent => TransportError::Exchange(Box::new(self)),
             Self::Full { .. } | Self::Busy { .. } => TransportError::Busy(Box::new(self)),
             Self::Closed => TransportError::Closed(Box::new(self)),
             Self::RuntimeGone | Self::ClosedEarly | Self::Refused | Self::Late => {

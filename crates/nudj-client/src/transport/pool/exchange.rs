@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::client::conn::TrySendError;
 use nudj_tower::{
     BoxError,
-    classify::{IDEMPOTENCY_KEY, TransportError, find_in_chain},
+    classify::{IDEMPOTENCY_KEY, TransportError},
     correlation::CORRELATION_ID,
 };
 
@@ -16,13 +16,14 @@ use super::{
     connection::{Held, Lease},
     endpoint::Endpoint,
     error::PoolError,
+    http2,
     under_way::{Sent, UnderWay},
 };
 use crate::transport::{outgoing::Outgoing, wire::WholeExchange};
 
 /// From how long on an unused connection is looked at before it is used.
 ///
-/// That its end has come is known to the operating system, but to hyper only once the runtime has asked: see
+/// That its end has come is known to the operating system, but here only once the runtime has asked: see
 /// [`watched`](crate::transport::watched). Of what the look costs nothing is seen between calls that are so far apart. An end that an
 /// answer foretold is known without.
 const QUIET: Duration = Duration::from_millis(1);
@@ -35,7 +36,7 @@ const REPLAYS: u8 = 1;
 
 /// Sends `request`, whose URI is absolute or a path, and reads an answer of up to `limit` bytes.
 ///
-/// Over a connection that is at hand it is sent right here, so that it is moved once, into hyper, and not into a future first.
+/// Over a connection that is at hand it is sent right here, so that it is moved once, into the connection, and not into a future first.
 #[inline]
 pub(super) fn exchange(endpoint: &Arc<Endpoint>, request: impl Outgoing, tries: Tries, limit: usize) -> WholeExchange {
     match at_hand(endpoint) {
@@ -76,22 +77,33 @@ fn usable(lease: Lease) -> Option<Lease> {
 #[inline]
 fn send(mut lease: Lease, mut request: impl Outgoing, tries: Tries, limit: usize) -> WholeExchange {
     if lease.is_shared() {
-        let mut request = request.into_sent();
-        if let Err(error) = absolute_form(&mut request, lease.endpoint()) {
-            return Box::pin(ready(Err(error)));
-        }
-        let Held::Shared(connection, _) = lease.begin() else { return failed(PoolError::ClosedEarly) };
-        if !connection.is_first() {
-            keep_out_of_table(&mut request);
-        }
-        let replay = Some(Box::new(copy(&request)));
-        let answer = connection.sender.try_send_request(request);
-        return Box::pin(UnderWay::new(answer, Sent { lease, replay, tries }, limit));
+        return send_shared(lease, request.into_sent(), tries, limit);
     }
     origin_form(&mut request, lease.endpoint());
     let Held::Used(kept) = lease.begin() else { return failed(PoolError::ClosedEarly) };
     let answer = kept.connection.sender.try_send_request(request.into_sent());
     Box::pin(UnderWay::new(answer, Sent { lease, replay: None, tries }, limit))
+}
+
+fn send_shared(mut lease: Lease, mut request: Request<Full<Bytes>>, mut tries: Tries, limit: usize) -> WholeExchange {
+    if let Err(error) = absolute_form(&mut request, lease.endpoint()) {
+        return Box::pin(ready(Err(error)));
+    }
+    let Held::Shared(connection, _) = lease.begin() else { return failed(PoolError::ClosedEarly) };
+    if !connection.is_first() {
+        keep_out_of_table(&mut request);
+    }
+    let replay = Some(Box::new(copy(&request)));
+    match http2::send(&connection.sender, request) {
+        Ok(answer) => Box::pin(UnderWay::new(answer, Sent { lease, replay, tries }, limit)),
+        Err(failure) => {
+            let endpoint = Arc::clone(lease.endpoint());
+            match again(lease, replay, failure, &mut tries) {
+                Ok(request) => exchange(&endpoint, *request, tries, limit),
+                Err(error) => Box::pin(ready(Err(error))),
+            }
+        }
+    }
 }
 
 fn failed(error: PoolError) -> WholeExchange {
@@ -109,45 +121,55 @@ pub(super) struct Tries {
 pub(super) fn again(
     lease: Lease,
     replay: Option<Box<Request<Full<Bytes>>>>,
-    error: TrySendError<Request<Full<Bytes>>>,
+    failure: Failure,
     tries: &mut Tries,
 ) -> Result<Box<Request<Full<Bytes>>>, BoxError> {
-    match (failure(error), replay) {
-        (Failure::Unsent(request), _) => {
+    match failure {
+        Failure::Unsent(request) => {
             // Each dead one out of the idle is one less, so only the others need counting.
             if lease.idle_for.is_none() || lease.is_shared() {
                 tries.closed += 1;
             }
             lease.discard();
-            if tries.closed >= CLOSED_EARLY { Err(PoolError::ClosedEarly.into_transport()) } else { Ok(request) }
+            let request = request.or(replay).filter(|_| tries.closed < CLOSED_EARLY);
+            request.ok_or_else(|| PoolError::ClosedEarly.into_transport())
         }
-        (Failure::NotProcessed, Some(request)) => {
+        Failure::NotProcessed => {
             lease.discard();
             tries.replays += 1;
-            if tries.replays > REPLAYS { Err(PoolError::Refused.into_transport()) } else { Ok(request) }
+            let request = replay.filter(|_| tries.replays <= REPLAYS);
+            request.ok_or_else(|| PoolError::Refused.into_transport())
         }
-        (Failure::NotProcessed, None) => Err(PoolError::Refused.into_transport()),
-        (Failure::Broken(error), _) => Err(Box::new(TransportError::Exchange(error))),
+        Failure::Invalid(error) => Err(Box::new(TransportError::InvalidRequest(error))),
+        Failure::Broken(_) if lease.is_silent() => Err(PoolError::Silent.into_transport()),
+        Failure::Broken(error) => Err(Box::new(TransportError::Exchange(error))),
     }
 }
 
-enum Failure {
-    /// hyper gives the request back only if not a byte of it was written.
-    Unsent(Box<Request<Full<Bytes>>>),
+/// Why there is no answer.
+pub(super) enum Failure {
+    /// Not a byte of the request was written. With the request, where it was given back.
+    Unsent(Option<Box<Request<Full<Bytes>>>>),
     /// The server says that it did nothing about it.
     NotProcessed,
+    /// No connection would take it.
+    Invalid(BoxError),
     Broken(BoxError),
 }
 
-fn failure(mut error: TrySendError<Request<Full<Bytes>>>) -> Failure {
-    if let Some(request) = error.take_message() {
-        return Failure::Unsent(Box::new(request));
+impl From<TrySendError<Request<Full<Bytes>>>> for Failure {
+    fn from(mut error: TrySendError<Request<Full<Bytes>>>) -> Self {
+        match error.take_message() {
+            // hyper gives it back only if it wrote nothing of it.
+            Some(request) => Self::Unsent(Some(Box::new(request))),
+            None => Self::Broken(error.into_error().into()),
+        }
     }
-    let error = error.into_error();
-    if find_in_chain::<h2::Error>(&error).is_some_and(not_processed) {
-        Failure::NotProcessed
-    } else {
-        Failure::Broken(error.into())
+}
+
+impl From<h2::Error> for Failure {
+    fn from(error: h2::Error) -> Self {
+        if not_processed(&error) { Self::NotProcessed } else { Self::Broken(error.into()) }
     }
 }
 

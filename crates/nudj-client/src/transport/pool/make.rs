@@ -6,24 +6,24 @@
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
+use h2::PingPong;
 use http::{Uri, uri::Scheme};
 use http_body_util::Full;
-use hyper::client::conn::{http1, http2};
-use hyper_util::{
-    client::legacy::connect::Connection as _,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper::client::conn::http1;
+use hyper_util::{client::legacy::connect::Connection as _, rt::TokioIo};
 use nudj_tower::BoxError;
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tower_service::Service;
 
 use super::{
     alarm,
-    connection::{Exclusive, Hold, Multiplexed},
-    drive::{Drive, Driver},
+    connection::{Exclusive, Multiplexed, Shared},
+    drive::Drive,
     endpoint::Endpoint,
     error::PoolError,
+    http2, keep_alive,
     slots::{Limits, Protocol},
+    turns::Turns,
 };
 use crate::{
     config::{HttpConfig, HttpVersion},
@@ -96,20 +96,13 @@ impl Maker {
         let connected = io.connected();
         let watch = Watch::of(&connected);
         if self.version == HttpVersion::Http2 || connected.is_negotiated_h2() {
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .keep_alive_interval(Some(connector::KEEP_ALIVE_INTERVAL))
-                .keep_alive_timeout(connector::KEEP_ALIVE_TIMEOUT)
-                .handshake::<_, Full<Bytes>>(io)
-                .await?;
-            let connection: Driver = Box::pin(connection);
-            Ok(Made::Shared(
-                Multiplexed { sender, held: Arc::new(Hold::new(held)), watch },
-                Drive::new(connection, None, released),
-            ))
+            let (sender, mut connection) = http2::handshake(Turns::new(TokioIo::new(io))).await?;
+            let pings = connection.ping_pong();
+            let drive = Drive::new(Box::pin(connection), None, released);
+            Ok(Made::Shared(Shared::new(sender, held, watch), drive, pings))
         } else {
             let (mut sender, connection) = http1::Builder::new().handshake(io).await?;
-            let mut connection: Driver = Box::pin(connection);
+            let mut connection = Box::pin(connection);
             let (alarm, watchman) = poll_fn(|cx| Poll::Ready(alarm::alarm(cx))).await.unzip();
             // The first poll makes it ready to take a request.
             poll_fn(|cx| {
@@ -131,9 +124,11 @@ impl fmt::Debug for Maker {
     }
 }
 
+type Io = <Connector as Service<Uri>>::Response;
+
 enum Made {
-    One(Box<Exclusive>, Drive),
-    Shared(Multiplexed, Drive),
+    One(Box<Exclusive>, Drive<http1::Connection<Io, Full<Bytes>>>),
+    Shared(Multiplexed, Drive<h2::client::Connection<Turns<TokioIo<Io>>, Bytes>>, Option<PingPong>),
 }
 
 /// Makes `count` connections, each in a task of its own. Their places are reserved already.
@@ -186,14 +181,17 @@ async fn keep(mut place: Place) {
             start(&endpoint, endpoint.made_one(connection));
             drive.run().await;
         }
-        Ok(Made::Shared(connection, mut drive)) => {
+        Ok(Made::Shared(connection, mut drive, pings)) => {
             let id = endpoint.made_shared(&connection);
+            let hold = Arc::downgrade(&connection);
             drop(connection);
-            if drive.run().await {
-                // After a GOAWAY hyper's own task finishes the streams that are left: the place is taken until then.
-                endpoint.retire(id);
-                drive.released().await;
+            let driving = tokio::spawn(async move { drive.run().await });
+            if !keep_alive::keep(driving, pings, || endpoint.is_in_use(id)).await
+                && let Some(hold) = hold.upgrade()
+            {
+                hold.silent();
             }
+            endpoint.retire(id);
         }
     }
     place.end();

@@ -1,4 +1,4 @@
-//! The transport over hyper's own connections.
+//! The transport over connections of its own: hyper's for HTTP/1.1, h2's for HTTP/2.
 //!
 //! Keeps connections per endpoint and gives each call one: to HTTP/1.1 the one used last, over HTTP/2 one for all. The stack
 //! over hyper-util's legacy client takes two fifths more instructions and 27 allocations a call to 17, and does not bound connections,
@@ -12,8 +12,10 @@
 //!
 //! - **Dead connections.** A connection whose end is known is never used. Of one unused for a millisecond or more the socket itself
 //!   is looked at, past the runtime, so that an end the operating system knows of is known here too; that takes a second handle per
-//!   connection. hyper gives a request back of which it wrote nothing; that one goes over another connection. A request of which a byte was written is never sent again, save where
+//!   connection. A request of which nothing was written goes over another connection. One of which a byte was written is never sent again, save where
 //!   an HTTP/2 peer says that it did not process it (GOAWAY, REFUSED_STREAM): once, on a new connection.
+//! - **Over HTTP/2** each call puts its request into a stream itself and waits there; between two reads of the connection those have a turn whose
+//!   answers have come, so that the peer has something to do while they go on.
 //! - **Ids over HTTP/2.** What is new in each call stays out of HPACK's table, where it would drive out what is the same in each.
 //! - **On cancel.** A call that waits gives up its place, and a connection granted meanwhile goes to the next. A call under way
 //!   closes its HTTP/1.1 connection, or resets its HTTP/2 stream.
@@ -24,8 +26,8 @@
 //!   within `http.pool_max_wait` all connections were still being made), `Unsent`, `Busy` (none came free in that time, or too many
 //!   wait), `Closed`, `Exchange`, `InvalidRequest`.
 //! - **Bounds.** `http.pool_max_per_host` connections, `pool_max_idle_per_host` kept, `pool_max_waiting` calls that wait, each for
-//!   `pool_max_wait` at most; `connect_timeout` covers address, TCP and TLS. Over HTTP/2 the peer's limit of streams holds,
-//!   and hyper queues what is above it.
+//!   `pool_max_wait` at most; `connect_timeout` covers address, TCP and TLS. Over HTTP/2 there is one connection;
+//!   calls beyond the peer's limit of streams wait in the same way for one of those to end.
 //!
 //! Of hyper-util's `client::pool` nothing is used. Its parts have no names, so a struct cannot hold them but in a box. `cache`
 //! takes each connection back on drop, also in the midst of an exchange, and has neither discard, age nor limit; a limit
@@ -40,12 +42,15 @@ mod drive;
 mod endpoint;
 mod error;
 mod exchange;
+mod http2;
+mod keep_alive;
 #[cfg(test)]
 mod lone;
 mod make;
 mod service;
 mod slots;
 mod sweep;
+mod turns;
 mod under_way;
 
 pub(super) use self::{

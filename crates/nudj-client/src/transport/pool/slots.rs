@@ -84,7 +84,7 @@ enum Mode {
     Closed,
 }
 
-/// The connections of one endpoint: `C` takes one call at a time, `S` any number, `W` is told what it waited for.
+/// The connections of one endpoint: `C` takes one call at a time, `S` as many as its peer allows, `W` is told what it waited for.
 ///
 /// Invariant: while anything is idle, nobody waits. So the waiters are served in their order, and a newcomer passes nobody.
 #[derive(Debug)]
@@ -121,20 +121,16 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         &mut self,
         now: Instant,
         alive_one: impl Fn(&C) -> bool,
-        alive_shared: impl Fn(&S) -> bool,
+        takes: impl Fn(&S) -> Option<usize>,
     ) -> Option<Taken<C, S>> {
         if self.mode == Mode::Closed {
             return None;
         }
         let limits = self.limits;
-        if let Some(shared) = &mut self.shared {
-            let unused = (shared.users == 0).then(|| now.saturating_duration_since(shared.since));
-            let stale = unused.is_some_and(|unused| unused >= limits.idle_timeout);
-            if alive_shared(&shared.connection) && !stale && !is_over(shared.until, now) {
-                shared.users = shared.users.saturating_add(1);
-                return Some(Taken::Shared(shared.connection.clone(), shared.id, unused));
-            }
-            self.shared = None;
+        if !self.is_awaited()
+            && let Some((connection, id, unused)) = self.join(now, takes)
+        {
+            return Some(Taken::Shared(connection, id, unused));
         }
         while let Some(kept) = self.idle.pop() {
             let unused = now.saturating_duration_since(kept.since);
@@ -148,6 +144,37 @@ impl<C, S: Clone, W> Slots<C, S, W> {
             }
         }
         None
+    }
+
+    /// One call more on the shared connection, if that has not ended and `takes` as many at once. The first it takes in any case.
+    #[inline]
+    fn join(&mut self, now: Instant, takes: impl Fn(&S) -> Option<usize>) -> Option<(S, u64, Option<Duration>)> {
+        let shared = self.shared.as_mut()?;
+        let unused = (shared.users == 0).then(|| now.saturating_duration_since(shared.since));
+        let stale = unused.is_some_and(|unused| unused >= self.limits.idle_timeout);
+        match takes(&shared.connection) {
+            Some(limit) if !stale && !is_over(shared.until, now) => {
+                let has_room = shared.users < limit.max(1);
+                has_room.then(|| {
+                    shared.users = shared.users.saturating_add(1);
+                    (shared.connection.clone(), shared.id, unused)
+                })
+            }
+            _ => {
+                self.shared = None;
+                None
+            }
+        }
+    }
+
+    /// Who waited longest, if the shared connection has room for one more, with it and its id.
+    pub(super) fn grant(&mut self, now: Instant, takes: impl Fn(&S) -> Option<usize>) -> Option<(W, S, u64)> {
+        if !self.is_awaited() {
+            return None;
+        }
+        let (connection, id, _) = self.join(now, takes)?;
+        let (_, waiter) = self.waiting.pop_front()?;
+        Some((waiter, connection, id))
     }
 
     /// Puts a waiter at the end of the queue. Its id takes it out again.
@@ -175,7 +202,9 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         let room = self.limits.max_open.saturating_sub(self.open);
         let wanted = match self.protocol {
             Protocol::Http1 => self.waiting.len().saturating_sub(self.making),
-            Protocol::Unknown | Protocol::Http2 => usize::from(self.making == 0 && !self.waiting.is_empty()),
+            Protocol::Unknown | Protocol::Http2 => {
+                usize::from(self.making == 0 && self.shared.is_none() && !self.waiting.is_empty())
+            }
         };
         let count = wanted.min(room);
         self.open = self.open.saturating_add(count);
@@ -190,12 +219,14 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         self.put(Kept { connection, until: self.until(now), since: now }, now)
     }
 
-    /// A connection was made that all can use: its id, and those who waited. Each of them counts as a user already.
-    pub(super) fn made_shared(&mut self, connection: S, now: Instant) -> (u64, Vec<W>) {
+    /// A connection was made that all can use, as many at once as it `takes`: its id, and those who waited longest. Each of them counts as a
+    /// user already.
+    pub(super) fn made_shared(&mut self, connection: S, takes: usize, now: Instant) -> (u64, Vec<W>) {
         self.making = self.making.saturating_sub(1);
         self.protocol = Protocol::Http2;
         let id = self.fresh_id();
-        let waiters = self.drain();
+        let served = self.waiting.len().min(takes.max(1));
+        let waiters: Vec<W> = self.waiting.drain(..served).map(|(_, waiter)| waiter).collect();
         if self.keeps() || !waiters.is_empty() {
             self.shared = Some(Shared { connection, id, until: self.until(now), since: now, users: waiters.len() });
         }
@@ -218,16 +249,21 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         surplus.map_or(Put::Kept, Put::Surplus)
     }
 
-    /// A call is done with the shared connection `id`.
-    pub(super) fn release(&mut self, id: u64, now: Instant) {
+    /// A call is done with the shared connection `id`: see who has [waited](Self::grant) for that.
+    pub(super) fn release(&mut self, id: u64, now: impl FnOnce() -> Instant) {
         let Some(shared) = self.shared.as_mut().filter(|shared| shared.id == id) else { return };
         shared.users = shared.users.saturating_sub(1);
         if shared.users == 0 {
-            shared.since = now;
-            if !self.keeps() {
+            shared.since = now();
+            if !self.keeps() && self.waiting.is_empty() {
                 self.shared = None;
             }
         }
+    }
+
+    /// Whether a call is on the shared connection `id`. One that was retired is kept by nobody else.
+    pub(super) fn is_in_use(&self, id: u64) -> bool {
+        self.shared.as_ref().is_none_or(|shared| shared.id != id || shared.users > 0)
     }
 
     /// The shared connection `id` takes no more calls. Those on it go on.
@@ -309,6 +345,11 @@ impl<C, S: Clone, W> Slots<C, S, W> {
     /// Whether all that there is to wait for is still being made.
     pub(super) fn only_making(&self) -> bool {
         self.making > 0 && self.making == self.open
+    }
+
+    /// Whether somebody waits for a connection.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// How many connections are open or being made.

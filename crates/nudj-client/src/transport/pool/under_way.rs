@@ -1,4 +1,4 @@
-//! From the moment hyper has a request to the end of its answer.
+//! From the moment a connection has a request to the end of its answer.
 
 use std::{
     future::Future,
@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, response::Parts};
+use http_body::Body;
 use http_body_util::Full;
-use hyper::{body::Incoming, client::conn::TrySendError};
 use nudj_tower::{
     BoxError,
     classify::TransportError,
@@ -22,7 +22,7 @@ use super::{
     body::PooledBody,
     connection::Lease,
     error::PoolError,
-    exchange::{Tries, again, exchange},
+    exchange::{Failure, Tries, again, exchange},
 };
 use crate::transport::{
     reading::{Reading, inflate, is_encoded},
@@ -30,11 +30,11 @@ use crate::transport::{
 };
 
 pin_project! {
-    /// A request that hyper has, then the answer's body. Written by hand, since this is moved into a box: an `async` block would have room
+    /// A request that a connection has, then the answer's body. Written by hand, since this is moved into a box: an `async` block would have room
     /// for everything twice.
-    pub(super) struct UnderWay<F> {
+    pub(super) struct UnderWay<F, B> {
         #[pin]
-        stage: Stage<F>,
+        stage: Stage<F, B>,
         limit: usize,
         // Of the attempt's time, for the connection that the request was sent on.
         keeper: Keeper,
@@ -43,9 +43,9 @@ pin_project! {
 
 pin_project! {
     #[project = StageProj]
-    enum Stage<F> {
+    enum Stage<F, B> {
         Sent { #[pin] answer: F, sent: Option<Sent> },
-        Reading { head: Option<Parts>, #[pin] body: Reading<PooledBody> },
+        Reading { head: Option<Parts>, #[pin] body: Reading<PooledBody<B>> },
         // What few come to: inflating, and another connection.
         Other { rest: WholeExchange },
     }
@@ -62,15 +62,17 @@ pub(super) struct Sent {
 /// To a caller who has a fault, and should see it, not wait for ever.
 const POLLED_AFTER_END: &str = "a request's future was polled after it had ended";
 
-impl<F> UnderWay<F> {
+impl<F, B> UnderWay<F, B> {
     pub(super) fn new(answer: F, sent: Sent, limit: usize) -> Self {
         Self { stage: Stage::Sent { answer, sent: Some(sent) }, limit, keeper: Keeper::default() }
     }
 }
 
-impl<F> Future for UnderWay<F>
+impl<F, B, E> Future for UnderWay<F, B>
 where
-    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>>,
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
+    E: Into<Failure>,
 {
     type Output = Result<Response<Full<Bytes>>, BoxError>;
 
@@ -84,9 +86,11 @@ where
     }
 }
 
-impl<F> Stage<F>
+impl<F, B, E> Stage<F, B>
 where
-    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>>,
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
+    E: Into<Failure>,
 {
     fn poll(
         mut self: Pin<&mut Self>,
@@ -122,7 +126,7 @@ where
                         Err(error) => {
                             let Sent { lease, replay, mut tries } = sent;
                             let endpoint = Arc::clone(lease.endpoint());
-                            let request = again(lease, replay, error, &mut tries)?;
+                            let request = again(lease, replay, error.into(), &mut tries)?;
                             if keeper.is_over() {
                                 return Poll::Ready(Err(PoolError::Late.into_transport()));
                             }

@@ -6,78 +6,13 @@ use http::{Method, Request};
 use http_body_util::Full;
 use nudj_client::config::HttpVersion;
 use nudj_tower::classify::TransportError;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
-use super::{Peer, Server, hyper, is_unsent, says, spawned, transport_error};
-
-const PREFACE: usize = 24;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-
-const NO_ERROR: u32 = 0;
-const INTERNAL_ERROR: u32 = 2;
-const REFUSED_STREAM: u32 = 7;
-
-impl Server {
-    async fn accept_http2(&self) -> Peer {
-        let mut peer = self.accept().await;
-        peer.0.read_exact(&mut [0; PREFACE]).await.unwrap();
-        peer.frame(SETTINGS, 0, 0, &[]).await;
-        peer
-    }
-}
-
-impl Peer {
-    async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        self.0.write_all(&frame).await.unwrap();
-    }
-
-    /// The stream of the next request; `None` when the client has closed.
-    async fn stream(&mut self) -> Option<u32> {
-        Some(self.head().await?.0)
-    }
-
-    /// The stream of the next request, and how many bytes its head takes.
-    async fn head(&mut self) -> Option<(u32, usize)> {
-        loop {
-            let mut head = [0; 9];
-            self.0.read_exact(&mut head).await.ok()?;
-            let [_, a, b] = [head[0], head[1], head[2]];
-            let mut payload = vec![0; usize::from(u16::from_be_bytes([a, b]))];
-            self.0.read_exact(&mut payload).await.ok()?;
-            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            match head[3] {
-                HEADERS => return Some((stream, payload.len())),
-                SETTINGS if head[4] == 0 => self.frame(SETTINGS, 1, 0, &[]).await,
-                _ => {}
-            }
-        }
-    }
-
-    async fn answer_on(&mut self, stream: u32) {
-        // Static table entry 8 is `:status: 200`; END_HEADERS and END_STREAM.
-        self.frame(HEADERS, 0x5, stream, &[0x88]).await;
-    }
-
-    async fn go_away(&mut self, last: u32, reason: u32) {
-        self.frame(GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat()).await;
-    }
-
-    async fn reset(&mut self, stream: u32, reason: u32) {
-        self.frame(RST_STREAM, 0, stream, &reason.to_be_bytes()).await;
-    }
-}
-
-fn http2() -> nudj_client::transport::Hyper {
-    hyper(|config| config.version = HttpVersion::Http2)
-}
+use super::{
+    Peer, Server,
+    frames::{CANCEL, HEADERS, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RST_STREAM, http2},
+    hyper, is_unsent, says, spawned, transport_error,
+};
 
 #[tokio::test]
 async fn all_calls_share_one_connection_also_those_that_came_before_it_was_made() {
@@ -196,6 +131,8 @@ async fn a_cancelled_call_resets_its_stream_and_leaves_the_others() {
     let stream = peer.stream().await.unwrap();
     cancelled.abort();
     assert!(cancelled.await.unwrap_err().is_cancelled());
+    let reset = peer.next(RST_STREAM).await.unwrap();
+    assert_eq!((reset.stream, reset.payload), (1, CANCEL.to_be_bytes().to_vec()));
     peer.answer_on(stream).await;
     other.await.unwrap().unwrap();
     let third = spawned(&hyper, Method::POST, &server.url);
@@ -282,9 +219,9 @@ async fn what_is_new_in_each_call_drives_nothing_out_of_the_table() {
             peer = Some(server.accept_http2().await);
         }
         let peer = peer.as_mut().unwrap();
-        let (stream, length) = peer.head().await.unwrap();
-        heads.push(length);
-        peer.answer_on(stream).await;
+        let head = peer.next(HEADERS).await.unwrap();
+        heads.push(head.payload.len());
+        peer.answer_on(head.stream).await;
         answered.await.unwrap().unwrap();
     }
     assert!(heads[1] < heads[0], "the second call finds what the first one left");

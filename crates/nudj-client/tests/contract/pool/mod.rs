@@ -3,9 +3,11 @@
 #[cfg(target_os = "linux")]
 mod closes;
 mod ends;
+mod frames;
 mod http2;
 mod limits;
 mod reuse;
+mod streams;
 mod times;
 
 use std::time::Duration;

@@ -19,10 +19,14 @@ fn seconds(after: u64) -> Duration {
 }
 
 fn take(slots: &mut Numbers, now: Instant) -> Option<u32> {
-    match slots.take(now, |_| true, |_| true)? {
+    match slots.take(now, |_| true, any_number)? {
         Taken::One(kept, _) => Some(kept.connection),
         Taken::Shared(connection, ..) => Some(connection),
     }
+}
+
+fn any_number(_: &u32) -> Option<usize> {
+    Some(usize::MAX)
 }
 
 fn kept(slots: &mut Numbers, connection: u32, now: Instant) {
@@ -36,7 +40,7 @@ fn the_one_used_last_is_taken_first_and_the_dead_on_the_way_are_dropped() {
     for connection in 1..=4 {
         kept(&mut slots, connection, now);
     }
-    let taken = slots.take(now, |connection| *connection < 3, |_| true);
+    let taken = slots.take(now, |connection| *connection < 3, any_number);
     assert!(matches!(taken, Some(Taken::One(Kept { connection: 2, .. }, _))));
     assert_eq!(take(&mut slots, now), Some(1));
     assert_eq!(take(&mut slots, now), None);
@@ -78,7 +82,7 @@ fn idle_time_and_age_end_a_connection_at_their_limit() {
     let mut slots = Numbers::new(limits(), Protocol::Http1);
     let mut old = || {
         kept(&mut slots, 1, start);
-        match slots.take(start, |_| true, |_| true) {
+        match slots.take(start, |_| true, any_number) {
             Some(Taken::One(kept, _)) => kept,
             other => panic!("it was kept: {other:?}"),
         }
@@ -88,9 +92,9 @@ fn idle_time_and_age_end_a_connection_at_their_limit() {
     assert!(matches!(slots.put(in_time, start + seconds(599)), Put::Kept));
     assert_eq!(take(&mut slots, start + seconds(600)), None);
     let mut slots = Numbers::new(limits(), Protocol::Http2);
-    slots.made_shared(1, start);
+    slots.made_shared(1, 9, start);
     assert_eq!(take(&mut slots, start + seconds(599)), None, "unused for too long");
-    slots.made_shared(2, start);
+    slots.made_shared(2, 9, start);
     assert_eq!(take(&mut slots, start), Some(2));
     assert_eq!(take(&mut slots, start + seconds(599)), Some(2), "in use all the time");
     assert_eq!(take(&mut slots, start + seconds(600)), None);
@@ -106,10 +110,10 @@ fn the_sweep_drops_the_stale_and_says_when_the_next_one_is() {
     assert_eq!(slots.sweep(start + seconds(89)), Some(start + seconds(90)));
     assert_eq!(slots.sweep(start + seconds(90)), Some(start + seconds(120)));
     assert_eq!(slots.sweep(start + seconds(120)), None);
-    let (id, _) = slots.made_shared(3, start);
+    let (id, _) = slots.made_shared(3, 9, start);
     assert_eq!(take(&mut slots, start), Some(3));
     assert_eq!(slots.sweep(start + seconds(500)), Some(start + seconds(590)), "in use");
-    slots.release(id, start + seconds(500));
+    slots.release(id, || start + seconds(500));
     assert_eq!(slots.sweep(start + seconds(590)), None);
     assert_eq!(take(&mut slots, start + seconds(590)), None);
 }
@@ -133,11 +137,49 @@ fn where_nothing_is_kept_there_is_nothing_to_look_for() {
     let mut slots = Numbers::new(limits, Protocol::Http2);
     slots.enqueue(1).unwrap();
     assert_eq!(slots.reserve(), 1);
-    let (id, waiters) = slots.made_shared(7, now);
+    let (id, waiters) = slots.made_shared(7, 9, now);
     assert_eq!(waiters, [1]);
     assert_eq!(slots.sweep(now), None, "one is in use: a look would come at once, and again at once");
-    slots.release(id, now);
+    slots.release(id, || now);
     assert!(take(&mut slots, now).is_none(), "the last user was the last");
+}
+
+#[test]
+fn beyond_what_the_peer_takes_calls_wait_their_turn_and_another_connection_is_made_only_in_place_of_this_one() {
+    let now = Instant::now();
+    let two = |_: &u32| Some(2);
+    let mut slots = Numbers::new(limits(), Protocol::Http2);
+    for waiter in 0..3 {
+        slots.enqueue(waiter).unwrap();
+    }
+    assert_eq!(slots.reserve(), 1);
+    let (first, served) = slots.made_shared(7, 2, now);
+    assert_eq!((served, slots.reserve()), (vec![0, 1], 0));
+    assert_eq!(slots.grant(now, two), None);
+    assert!(slots.take(now, |_| true, any_number).is_none(), "a newcomer passes nobody");
+    slots.release(first, || now);
+    assert_eq!(slots.grant(now, two), Some((2, 7, first)));
+    assert!(slots.take(now, |_| true, two).is_none() && slots.is_in_use(first));
+    slots.enqueue(3).unwrap();
+    assert_eq!(slots.reserve(), 0);
+    slots.retire(first);
+    assert_eq!(slots.reserve(), 1);
+    let (second, served) = slots.made_shared(8, 2, now);
+    slots.release(first, || now);
+    assert_eq!((served, slots.grant(now, two)), (vec![3], None));
+    assert!(slots.is_in_use(first) && slots.is_in_use(second), "who uses a retired one is not known");
+    slots.release(second, || now);
+    assert!(!slots.is_in_use(second));
+}
+
+#[test]
+fn a_peer_that_takes_no_calls_is_asked_by_one() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Http2);
+    slots.made_shared(7, 0, now);
+    let none = |_: &u32| Some(0);
+    assert!(matches!(slots.take(now, |_| true, none), Some(Taken::Shared(7, ..))));
+    assert!(slots.take(now, |_| true, none).is_none());
 }
 
 #[test]
@@ -197,6 +239,7 @@ enum Step {
     Lost,
     Cancel(usize),
     Release,
+    Retire,
     Sweep,
     Later(u64),
 }
@@ -210,7 +253,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Step::Back),
         1 => Just(Step::Lost),
         1 => (0_usize..4).prop_map(Step::Cancel),
-        1 => Just(Step::Release),
+        2 => Just(Step::Release),
+        1 => Just(Step::Retire),
         1 => Just(Step::Sweep),
         1 => (1_u64..200).prop_map(Step::Later),
     ];
@@ -221,19 +265,21 @@ proptest! {
     /// Calls, connections and cancellations in any order, kept beside a plain list of who waits and what is in use.
     #[test]
     fn limits_hold_waiters_keep_their_order_and_none_is_forgotten(
-        steps in steps(), http1 in any::<bool>(), max_open in 1_usize..5,
+        steps in steps(), http1 in any::<bool>(), max_open in 1_usize..5, at_once in 1_usize..4,
     ) {
+        let takes = |_: &u32| Some(at_once);
         let limits = Limits { max_open, ..limits() };
         let mut slots = Numbers::new(limits, if http1 { Protocol::Http1 } else { Protocol::Unknown });
         let mut now = Instant::now();
         let mut waiting: Vec<(u64, u32)> = Vec::new();
         let mut used: Vec<Kept<u32>> = Vec::new();
         let mut shared: Vec<u64> = Vec::new();
+        let mut retired: Vec<u64> = Vec::new();
         let (mut making, mut next) = (0_usize, 0_u32);
         for step in steps {
             next += 1;
             match step {
-                Step::Call => match slots.take(now, |_| true, |_| true) {
+                Step::Call => match slots.take(now, |_| true, takes) {
                     Some(taken) => {
                         prop_assert!(waiting.is_empty(), "a newcomer passed a waiter");
                         match taken {
@@ -255,8 +301,9 @@ proptest! {
                 }
                 Step::MadeShared if making > 0 && !http1 => {
                     making -= 1;
-                    let (id, served) = slots.made_shared(next, now);
-                    prop_assert_eq!(&served, &waiting.drain(..).map(|(_, waiter)| waiter).collect::<Vec<_>>());
+                    let (id, served) = slots.made_shared(next, at_once, now);
+                    let first = waiting.len().min(at_once);
+                    prop_assert_eq!(&served, &waiting.drain(..first).map(|(_, waiter)| waiter).collect::<Vec<_>>());
                     shared.extend(served.iter().map(|_| id));
                 }
                 Step::Failed if making > 0 => {
@@ -278,7 +325,17 @@ proptest! {
                     prop_assert_eq!(slots.abandon(id), Some(waiter));
                     prop_assert_eq!(slots.abandon(id), None);
                 }
-                Step::Release if !shared.is_empty() => slots.release(shared.remove(0), now),
+                Step::Release if !shared.is_empty() => {
+                    slots.release(shared.remove(0), || now);
+                    while let Some((waiter, _, id)) = slots.grant(now, takes) {
+                        prop_assert_eq!(waiting.remove(0).1, waiter);
+                        shared.push(id);
+                    }
+                }
+                Step::Retire if !shared.is_empty() => {
+                    slots.retire(shared[0]);
+                    retired.push(shared[0]);
+                }
                 Step::Sweep => {
                     slots.sweep(now);
                 }
@@ -291,7 +348,15 @@ proptest! {
             prop_assert!(slots.idle.is_empty() || waiting.is_empty());
             prop_assert_eq!(slots.waiting.len(), waiting.len());
             prop_assert_eq!(slots.making, making);
-            prop_assert!(waiting.is_empty() || making > 0 || slots.open() == limits.max_open, "nobody sees to the waiters");
+            let in_use = slots.shared.as_ref().map_or(0, |shared| shared.users);
+            prop_assert!(
+                waiting.is_empty() || making > 0 || in_use > 0 || slots.open() == limits.max_open,
+                "nobody sees to the waiters"
+            );
+            if let Some(current) = &slots.shared {
+                prop_assert!(current.users <= at_once && !retired.contains(&current.id));
+                prop_assert_eq!(current.users, shared.iter().filter(|id| **id == current.id).count());
+            }
             prop_assert!(slots.idle.is_sorted_by_key(|kept| kept.since));
         }
     }

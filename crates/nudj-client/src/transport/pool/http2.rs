@@ -1,0 +1,159 @@
+//! HTTP/2 connections: h2's, without hyper's client around them.
+//!
+//! hyper hands a request to a task over a channel, spawns another task for each answer, and hands that back over a second channel, for bodies
+//! that come piece by piece. Here a request is whole before it is sent. So the call itself puts it into a stream and waits there, and the
+//! connection's task alone stands between it and the socket: two fifths fewer instructions.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    client::{Builder, Connection, ResponseFuture, SendRequest},
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::exchange::Failure;
+
+/// What a peer may send on one stream, and on all together, before it is read: bytes. hyper's own figures.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 5 << 20;
+/// How long an answer's head may be: bytes, as HPACK counts them (RFC 7541, section 4.1).
+const MAX_HEAD: u32 = 16 << 10;
+
+pub(super) async fn handshake<T>(io: T) -> Result<(SendRequest<Bytes>, Connection<T, Bytes>), h2::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEAD)
+        .enable_push(false)
+        .handshake(io)
+        .await
+}
+
+/// Puts `request`, whose URI is absolute, into a stream of its own. If it fails, not a byte of it was or will be written.
+pub(super) fn send(sender: &Mutex<SendRequest<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+    let (mut head, body) = request.into_parts();
+    let body = body.into_inner().unwrap_or_default();
+    announce(&mut head.headers, &head.method, body.len());
+    let is_empty = body.is_empty();
+    let sent = {
+        // A clone for each call would take h2's lock and count two shares, twice.
+        let mut sender = sender.lock();
+        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {}
+            // What h2 has one handle wait for another knows nothing of. How many there may be is for the pool to say.
+            Poll::Pending => *sender = sender.clone(),
+            Poll::Ready(Err(_)) => return Err(Failure::Unsent(None)),
+        }
+        sender.send_request(Request::from_parts(head, ()), is_empty)
+    };
+    // The connection was good: it is the request that none would take.
+    let (answer, mut stream) = sent.map_err(|error| Failure::Invalid(error.into()))?;
+    if !is_empty {
+        // Refused by what has ended meanwhile, of which the answer tells. So it does of this.
+        stream.send_data(body, true).unwrap_or_else(|_| stream.send_reset(Reason::CANCEL));
+    }
+    Ok(Answer(answer))
+}
+
+/// RFC 9110, section 8.6: the length, also of no content where the method foresees some.
+fn announce(headers: &mut HeaderMap, method: &Method, length: usize) {
+    if length > 0 || !matches!(*method, Method::GET | Method::HEAD | Method::DELETE) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// The answer to come. Dropped before, it resets the stream.
+pub(super) struct Answer(ResponseFuture);
+
+impl Future for Answer {
+    type Output = Result<Response<Streamed>, h2::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (head, stream) = ready!(Pin::new(&mut self.0).poll(cx))?.into_parts();
+        let has_ended = stream.is_end_stream();
+        let left = if has_ended { Some(0) } else { announced(&head.headers) };
+        Poll::Ready(Ok(Response::from_parts(head, Streamed { stream, has_ended, left })))
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    // h2 sees to it that it is the length in the end.
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// An answer's body. Its trailers are left where they are; nobody here reads them.
+///
+/// One whose stream is reset before its end is an error for whatever reason it was, `NO_ERROR` too: half an answer is none.
+#[derive(Debug)]
+pub(super) struct Streamed {
+    stream: RecvStream,
+    /// Known from here, since h2 takes the connection's lock to tell.
+    has_ended: bool,
+    left: Option<u64>,
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let Some(data) = ready!(self.stream.poll_data(cx)) else { return Poll::Ready(None) };
+        let data = data?;
+        self.has_ended = self.stream.is_end_stream();
+        if !self.has_ended {
+            // What was read is in memory and counts against the answer's limit, so the peer may send as much again. What the end leaves
+            // unsaid the stream says when it is dropped. It is refused only by a stream that has ended meanwhile.
+            let _ = self.stream.flow_control().release_capacity(data.len());
+        }
+        self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::TRANSFER_ENCODING;
+
+    use super::*;
+
+    fn request() -> Request<Full<Bytes>> {
+        Request::get("http://a/").body(Full::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_cannot_be_sent_is_told_from_a_connection_that_takes_none() {
+        let (ours, peer) = tokio::io::duplex(1024);
+        let (sender, connection) = handshake(ours).await.unwrap();
+        let sender = Mutex::new(sender);
+        let mut invalid = request();
+        // One that a connection may not carry: RFC 9113, section 8.2.2.
+        invalid.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        assert!(matches!(send(&sender, invalid), Err(Failure::Invalid(_))));
+        let answer = send(&sender, request()).unwrap_or_else(|_| panic!("the connection is as good as it was"));
+        drop(peer);
+        assert!(connection.await.is_err());
+        assert!(answer.await.is_err());
+        assert!(matches!(send(&sender, request()), Err(Failure::Unsent(None))));
+    }
+}
