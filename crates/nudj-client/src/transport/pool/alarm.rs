@@ -29,6 +29,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::drive::KeepsTime;
 use crate::transport::bell::Bell;
 
 const NEVER: u64 = u64::MAX;
@@ -103,14 +104,15 @@ impl Alarm {
     }
 }
 
-impl Watchman {
-    /// Whether the call on the connection is late. To be asked in each poll of the task, after the connection was polled: then a call that the
-    /// connection has taken has written its own time, or none.
+impl KeepsTime for Watchman {
+    /// Whether the call on the connection is late. Once the connection was polled, a call that it has taken has written its own time, or none.
     #[inline]
-    pub(super) fn is_late(&mut self) -> bool {
+    fn is_late(&mut self) -> bool {
         self.bell.rang.load(Acquire) && self.look()
     }
+}
 
+impl Watchman {
     #[cold]
     fn look(&mut self) -> bool {
         let Self { shared, bell, waker, sleep } = self;

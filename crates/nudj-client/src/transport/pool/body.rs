@@ -1,6 +1,6 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -30,7 +30,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for PooledBody<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            if let Some(lease) = &self.lease {
+                lease.waits_in(cx.waker());
+            }
+            return Poll::Pending;
+        };
         match &frame {
             Some(Err(_)) => self.lease = None,
             // With the last of the bytes that were announced, without another poll to be told so.
@@ -56,7 +61,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for PooledBody<B> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{task::Waker, time::Duration};
 
     use http::Request;
     use http_body_util::{BodyExt, Full};
@@ -77,7 +82,7 @@ mod tests {
         tokio::spawn(connection);
         let Held::Used(kept) = lease.begin() else { panic!("it takes one call at a time") };
         let sent = kept.connection.sender.try_send_request(Request::new(Full::default()));
-        assert!(lease.end_by(Instant::now() + Duration::from_secs(60)));
+        assert!(lease.end_by(Instant::now() + Duration::from_secs(60), Waker::noop()));
         let answering = async {
             assert_ne!(peer.read(&mut [0; 1024]).await.unwrap(), 0);
             peer.write_all(answer.as_bytes()).await.unwrap();
@@ -99,13 +104,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_has_ended_keeps_no_time() {
-        let Lone { lease, connection, peer: _peer, kept: _kept, .. } = lone().await;
+        let Lone { mut lease, connection, peer: _peer, kept: _kept, .. } = lone().await;
         let task = tokio::spawn(connection);
         let soon = Instant::now() + Duration::from_secs(60);
-        assert!(lease.end_by(soon));
+        assert!(lease.end_by(soon, Waker::noop()));
         task.abort();
         assert!(task.await.is_err());
-        assert!(!lease.end_by(soon), "its task will not look any more");
+        assert!(!lease.end_by(soon, Waker::noop()), "its task will not look any more");
     }
 
     #[tokio::test]

@@ -1,21 +1,18 @@
-//! Connections, and a call's hold on one.
+//! HTTP/1.1 connections, and a call's hold on a connection.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, task::Waker, time::Duration};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
 use http_body_util::Full;
 use hyper::client::conn::http1;
-use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
-use super::{alarm::Alarm, endpoint::Endpoint, slots::Kept};
+use super::{
+    alarm::Alarm,
+    endpoint::Endpoint,
+    shared::{Joined, Multiplexed},
+    slots::Kept,
+};
 use crate::transport::watched::{Unread, Watch};
 
 /// How long a connection may take, after its answer's end, to be ready for the next call. An upload that the server answered
@@ -44,65 +41,6 @@ impl Exclusive {
     }
 }
 
-/// HTTP/2: as many calls as the peer allows. The last clone's end ends the connection.
-pub(super) type Multiplexed = Arc<Shared>;
-
-/// What all calls on a connection share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) sender: Mutex<SendRequest<Bytes>>,
-    /// The same, to be asked without that lock.
-    asked: SendRequest<Bytes>,
-    /// Dropped with the last clone, which tells the connection's keeper to end it.
-    keeper: oneshot::Sender<()>,
-    watch: Option<Watch>,
-    has_sent: AtomicBool,
-    is_silent: AtomicBool,
-}
-
-impl Shared {
-    pub(super) fn new(sender: SendRequest<Bytes>, keeper: oneshot::Sender<()>, watch: Option<Watch>) -> Multiplexed {
-        Arc::new(Self {
-            asked: sender.clone(),
-            sender: Mutex::new(sender),
-            keeper,
-            watch,
-            has_sent: AtomicBool::new(false),
-            is_silent: AtomicBool::new(false),
-        })
-    }
-
-    /// Whether this is the connection's first request. Of two at once both may be told so.
-    pub(super) fn is_first(&self) -> bool {
-        let first = !self.has_sent.load(Relaxed);
-        if first {
-            self.has_sent.store(true, Relaxed);
-        }
-        first
-    }
-
-    /// It was ended since its peer gave no sign of life.
-    pub(super) fn silent(&self) {
-        self.is_silent.store(true, Relaxed);
-    }
-
-    /// As with one call at a time; but a peer may well write of its own accord here.
-    fn is_open(&self) -> bool {
-        self.watch.as_ref().is_none_or(|watch| watch.look() != Unread::End)
-    }
-
-    /// How many calls it takes at once, as its peer has said last; `None` once it has ended.
-    #[inline]
-    pub(super) fn takes(connection: &Multiplexed) -> Option<usize> {
-        connection.alive().then(|| connection.asked.current_max_send_streams())
-    }
-
-    /// Whether it has not ended. One that takes no more calls says so when it is sent one.
-    fn alive(&self) -> bool {
-        !self.keeper.is_closed()
-    }
-}
-
 /// A call's hold on a connection.
 ///
 /// Dropped before anything was sent, the connection goes back. Dropped later, an HTTP/1.1 connection is closed and an HTTP/2
@@ -119,7 +57,7 @@ pub(super) struct Lease {
 pub(super) enum Held {
     Unused(Kept<Box<Exclusive>>),
     Used(Kept<Box<Exclusive>>),
-    Shared(Multiplexed, u64),
+    Shared(Joined),
     Gone,
 }
 
@@ -139,7 +77,7 @@ impl Lease {
         id: u64,
         idle_for: Option<Duration>,
     ) -> Self {
-        Self { endpoint, held: Held::Shared(connection, id), idle_for }
+        Self { endpoint, held: Held::Shared(Joined::new(connection, id)), idle_for }
     }
 
     /// Where the connection leads.
@@ -147,14 +85,27 @@ impl Lease {
         &self.endpoint
     }
 
-    /// Has the connection ended at `at` if the call has not been finished by then: whether that will be seen to.
+    /// Has the connection ended, or of one that is shared `task` woken, at `at` if the call has not been finished by then: whether that will
+    /// be seen to.
     #[inline]
-    pub(super) fn end_by(&self, at: Instant) -> bool {
-        let Held::Used(kept) = &self.held else { return false };
+    pub(super) fn end_by(&mut self, at: Instant, task: &Waker) -> bool {
+        let kept = match &mut self.held {
+            Held::Used(kept) => kept,
+            Held::Shared(joined) => return joined.end_by(at, task),
+            Held::Unused(_) | Held::Gone => return false,
+        };
         let set = kept.connection.alarm.as_ref().is_some_and(|alarm| alarm.set(at));
         // In this order: a connection that ends in between may have left the request lying where nobody looks any more, and its task cannot
         // keep the time. hyper says that it is closed before it lets go of what was sent to it.
         set && kept.connection.alive()
+    }
+
+    /// The call waits in `task` now.
+    #[inline]
+    pub(super) fn waits_in(&self, task: &Waker) {
+        if let Held::Shared(joined) = &self.held {
+            joined.waits_in(task);
+        }
     }
 
     /// The connection, from here on used.
@@ -168,9 +119,14 @@ impl Lease {
         &mut self.held
     }
 
+    /// Whether a shared connection has written nothing since it was given the request.
+    pub(super) fn has_written_nothing(&self) -> bool {
+        matches!(&self.held, Held::Shared(joined) if joined.has_written_nothing())
+    }
+
     /// Whether it was ended since its peer gave no sign of life.
     pub(super) fn is_silent(&self) -> bool {
-        matches!(&self.held, Held::Shared(connection, _) if connection.is_silent.load(Relaxed))
+        matches!(&self.held, Held::Shared(joined) if joined.is_silent())
     }
 
     #[inline]
@@ -181,7 +137,7 @@ impl Lease {
     pub(super) fn alive(&self) -> bool {
         match &self.held {
             Held::Unused(kept) | Held::Used(kept) => kept.connection.alive(),
-            Held::Shared(connection, _) => connection.alive(),
+            Held::Shared(joined) => joined.connection().alive(),
             Held::Gone => false,
         }
     }
@@ -191,7 +147,7 @@ impl Lease {
         self.alive()
             && match &self.held {
                 Held::Unused(kept) | Held::Used(kept) => kept.connection.is_quiet(),
-                Held::Shared(connection, _) => connection.is_open(),
+                Held::Shared(joined) => joined.connection().is_open(),
                 Held::Gone => false,
             }
     }
@@ -209,8 +165,8 @@ impl Lease {
 
     /// The connection takes no more calls: it is closed, or those on it are its last.
     pub(super) fn discard(mut self) {
-        if let Held::Shared(_, id) = &self.held {
-            self.endpoint.retire(*id);
+        if let Held::Shared(joined) = &self.held {
+            self.endpoint.retire(joined.id());
         } else {
             self.held = Held::Gone;
         }
@@ -234,10 +190,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.held, Held::Gone) {
             Held::Unused(kept) => give_back(&self.endpoint, kept),
-            Held::Shared(connection, id) => {
-                self.endpoint.release(id);
-                drop(connection);
-            }
+            Held::Shared(joined) => self.endpoint.release(joined.id()),
             Held::Used(_) | Held::Gone => {}
         }
     }

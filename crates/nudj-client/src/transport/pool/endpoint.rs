@@ -1,6 +1,14 @@
 //! The connections of one endpoint, shared by those who call it and those who keep the connections.
 
-use std::{sync::Arc, time::Duration};
+mod ticket;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::{
     HeaderValue, Uri,
@@ -14,10 +22,12 @@ use tokio::{
     time::Instant,
 };
 
+use self::ticket::Ticket;
 use super::{
-    connection::{Exclusive, Lease, Multiplexed, Shared},
+    connection::{Exclusive, Lease},
     error::PoolError,
     make::{self, Maker},
+    shared::{Multiplexed, Shared},
     slots::{Kept, Put, Refused, Slots, Taken},
     sweep,
 };
@@ -36,6 +46,8 @@ pub(super) struct Endpoint {
     max_wait: Duration,
     max_waiting: usize,
     slots: Mutex<State>,
+    /// Whether somebody may wait for a stream. Written under the lock.
+    awaited: AtomicBool,
     /// Told when the last connection is gone.
     empty: Notify,
     sweeping: sweep::Running,
@@ -55,6 +67,7 @@ impl Endpoint {
             max_wait,
             max_waiting,
             slots: Mutex::new(slots),
+            awaited: AtomicBool::new(false),
             empty: Notify::new(),
             sweeping: sweep::Running::default(),
         }))
@@ -77,7 +90,7 @@ impl Endpoint {
     #[inline]
     pub(super) fn at_hand(self: &Arc<Self>) -> Option<Lease> {
         let now = clock::recent();
-        // Its own statement, so that nothing is made or dropped under the lock.
+        // Its own statement, so that no lease is made under the lock.
         let taken = self.slots.lock().take(now, |one| one.alive(), Shared::takes);
         taken.map(|taken| self.lease(taken))
     }
@@ -93,9 +106,9 @@ impl Endpoint {
     /// A connection for one call: one that is there, else the next to be made or freed.
     pub(super) async fn checkout(self: &Arc<Self>) -> Grant {
         let now = Instant::now();
-        let (ticket, make) = {
+        let (ticket, make, for_stream) = {
             let mut slots = self.slots.lock();
-            match slots.take(now, |one| one.alive(), Shared::takes) {
+            match slots.take(now, |one| one.alive(), Shared::takes_more) {
                 Some(taken) => {
                     drop(slots);
                     return Ok(self.lease(taken));
@@ -108,11 +121,17 @@ impl Endpoint {
                         Refused::Closed => PoolError::Closed,
                         Refused::Full => PoolError::Full { limit: self.max_waiting },
                     })?;
-                    (Ticket { endpoint: self, receiver, id }, slots.reserve())
+                    let for_stream = slots.waits_for_stream();
+                    self.awaited.store(for_stream, Relaxed);
+                    (Ticket { endpoint: self, receiver, id }, slots.reserve(), for_stream)
                 }
             }
         };
         make::start(self, make);
+        if for_stream {
+            // What the peer said since the look above its connection's task told nobody: who waits only now it did not see.
+            self.serve();
+        }
         ticket.wait(self.max_wait).await
     }
 
@@ -152,7 +171,12 @@ impl Endpoint {
     /// A connection was made that all share. Its id.
     pub(super) fn made_shared(self: &Arc<Self>, connection: &Multiplexed) -> u64 {
         let takes = Shared::takes(connection).unwrap_or_default();
-        let (id, waiters) = self.slots.lock().made_shared(connection.clone(), takes, Instant::now());
+        let (id, waiters) = {
+            let mut slots = self.slots.lock();
+            let made = slots.made_shared(connection.clone(), takes, Instant::now());
+            self.awaited.store(slots.waits_for_stream(), Relaxed);
+            made
+        };
         for waiter in waiters {
             // The lease of a waiter who is gone comes back and counts itself out.
             drop(waiter.send(Ok(Lease::shared(Arc::clone(self), connection.clone(), id, None))));
@@ -181,7 +205,7 @@ impl Endpoint {
     pub(super) fn lost(&self, making: bool) {
         let (waiters, open) = {
             let mut slots = self.slots.lock();
-            (slots.lost(making), slots.open())
+            (slots.lost(making, Shared::takes), slots.open())
         };
         tell(waiters, &PoolError::RuntimeGone);
         if open == 0 {
@@ -190,18 +214,37 @@ impl Endpoint {
     }
 
     pub(super) fn release(self: &Arc<Self>, id: u64) {
-        let mut next = {
+        let is_awaited = {
             let mut slots = self.slots.lock();
             slots.release(id, Instant::now);
-            if !slots.is_awaited() {
-                return;
-            }
-            slots.grant(Instant::now(), Shared::takes)
+            slots.waits_for_stream()
         };
-        // As many as there is room for: the peer may allow more than it did.
-        while let Some((waiter, connection, id)) = next {
+        if is_awaited {
+            self.serve();
+        }
+    }
+
+    /// The shared connection was polled: its peer may take more calls at once than before, or none any more.
+    #[inline]
+    pub(super) fn polled(self: &Arc<Self>) {
+        if self.awaited.load(Relaxed) {
+            self.serve();
+        }
+    }
+
+    /// Lets those in who wait for a stream, as many as there is room for.
+    #[cold]
+    fn serve(self: &Arc<Self>) {
+        loop {
+            // Its own statement, so that nothing is handed over under the lock.
+            let granted = {
+                let mut slots = self.slots.lock();
+                let granted = slots.grant(Instant::now(), Shared::takes_more);
+                self.awaited.store(slots.waits_for_stream(), Relaxed);
+                granted
+            };
+            let Some((waiter, connection, id)) = granted else { break };
             drop(waiter.send(Ok(Lease::shared(Arc::clone(self), connection, id, None))));
-            next = self.slots.lock().grant(Instant::now(), Shared::takes);
         }
         self.make_another();
     }
@@ -281,28 +324,4 @@ fn host(scheme: &Scheme, authority: &Authority) -> Result<HeaderValue, BoxError>
         Some(port) if port != own_port => HeaderValue::try_from(format!("{}:{port}", authority.host()))?,
         _ => HeaderValue::from_str(authority.host())?,
     })
-}
-
-/// A place in the queue. Dropping it gives the place up; a connection that was granted meanwhile goes back.
-struct Ticket<'e> {
-    endpoint: &'e Endpoint,
-    receiver: oneshot::Receiver<Grant>,
-    id: u64,
-}
-
-impl Ticket<'_> {
-    async fn wait(mut self, limit: Duration) -> Grant {
-        match tokio::time::timeout(limit, &mut self.receiver).await {
-            Ok(granted) => granted.unwrap_or(Err(PoolError::RuntimeGone)),
-            Err(_) if self.endpoint.slots.lock().only_making() => Err(PoolError::Unmade { limit }),
-            Err(_) => Err(PoolError::Busy { limit }),
-        }
-    }
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        let waiter = self.endpoint.slots.lock().abandon(self.id);
-        drop(waiter);
-    }
 }

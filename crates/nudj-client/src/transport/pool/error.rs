@@ -6,7 +6,7 @@ use nudj_tower::{BoxError, classify::TransportError};
 
 use crate::transport::connector::KEEP_ALIVE_TIMEOUT;
 
-/// Why a call got no connection, or could not be sent on one. The request did not leave, save on one that fell silent.
+/// Why a call got no connection, or could not be sent on one. Nobody has acted on the request, save perhaps where the connection fell silent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(in crate::transport) enum PoolError {
     #[error("making a connection failed")]
@@ -16,12 +16,12 @@ pub(in crate::transport) enum PoolError {
     #[error("no connection was made within {limit:?}; is the endpoint reachable? http.pool_max_wait sets the limit")]
     Unmade { limit: Duration },
     #[error(
-        "{limit} calls wait for a connection to this endpoint already; raise http.pool_max_per_host or http.pool_max_waiting, or send less"
+        "{limit} calls wait for a connection to this endpoint already; send less, or raise http.pool_max_waiting or, over HTTP/1.1, http.pool_max_per_host"
     )]
     Full { limit: usize },
     #[error(
-        "all connections to this endpoint, or the HTTP/2 streams that it allows, were busy for {limit:?}; raise \
-         http.pool_max_per_host or http.pool_max_wait, or send less"
+        "all connections to this endpoint, or the HTTP/2 streams that it allows, were busy for {limit:?}; send \
+         less, or raise http.pool_max_wait or, over HTTP/1.1, http.pool_max_per_host"
     )]
     Busy { limit: Duration },
     #[error("the transport was shut down")]

@@ -16,7 +16,6 @@ use super::{
     connection::{Held, Lease},
     endpoint::Endpoint,
     error::PoolError,
-    http2,
     under_way::{Sent, UnderWay},
 };
 use crate::transport::{outgoing::Outgoing, wire::WholeExchange};
@@ -89,12 +88,12 @@ fn send_shared(mut lease: Lease, mut request: Request<Full<Bytes>>, mut tries: T
     if let Err(error) = absolute_form(&mut request, lease.endpoint()) {
         return Box::pin(ready(Err(error)));
     }
-    let Held::Shared(connection, _) = lease.begin() else { return failed(PoolError::ClosedEarly) };
-    if !connection.is_first() {
+    let Held::Shared(joined) = lease.begin() else { return failed(PoolError::ClosedEarly) };
+    if !joined.connection().is_first() {
         keep_out_of_table(&mut request);
     }
     let replay = Some(Box::new(copy(&request)));
-    match http2::send(&connection.sender, request) {
+    match joined.send(request) {
         Ok(answer) => Box::pin(UnderWay::new(answer, Sent { lease, replay, tries }, limit)),
         Err(failure) => {
             let endpoint = Arc::clone(lease.endpoint());
@@ -124,6 +123,11 @@ pub(super) fn again(
     failure: Failure,
     tries: &mut Tries,
 ) -> Result<Box<Request<Full<Bytes>>>, BoxError> {
+    let failure = match failure {
+        // It never came to this one.
+        Failure::Ended(_) if lease.has_written_nothing() => Failure::Unsent(None),
+        other => other,
+    };
     match failure {
         Failure::Unsent(request) => {
             // Each dead one out of the idle is one less, so only the others need counting.
@@ -141,8 +145,8 @@ pub(super) fn again(
             request.ok_or_else(|| PoolError::Refused.into_transport())
         }
         Failure::Invalid(error) => Err(Box::new(TransportError::InvalidRequest(error))),
-        Failure::Broken(_) if lease.is_silent() => Err(PoolError::Silent.into_transport()),
-        Failure::Broken(error) => Err(Box::new(TransportError::Exchange(error))),
+        Failure::Ended(_) if lease.is_silent() => Err(PoolError::Silent.into_transport()),
+        Failure::Ended(error) | Failure::Broken(error) => Err(Box::new(TransportError::Exchange(error))),
     }
 }
 
@@ -154,6 +158,8 @@ pub(super) enum Failure {
     NotProcessed,
     /// No connection would take it.
     Invalid(BoxError),
+    /// The connection was no more; it may have written the request before.
+    Ended(BoxError),
     Broken(BoxError),
 }
 
@@ -169,7 +175,13 @@ impl From<TrySendError<Request<Full<Bytes>>>> for Failure {
 
 impl From<h2::Error> for Failure {
     fn from(error: h2::Error) -> Self {
-        if not_processed(&error) { Self::NotProcessed } else { Self::Broken(error.into()) }
+        if not_processed(&error) {
+            Self::NotProcessed
+        } else if error.is_io() {
+            Self::Ended(error.into())
+        } else {
+            Self::Broken(error.into())
+        }
     }
 }
 
@@ -219,4 +231,33 @@ fn copy(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::task;
+
+    use super::*;
+    use crate::transport::pool::lone::{LoneShared, lone_shared};
+
+    #[tokio::test]
+    async fn what_a_connection_had_not_written_when_it_ended_may_go_over_another() {
+        for is_written in [false, true] {
+            let LoneShared { mut lease, mut connection, peer, kept: _kept, .. } = lone_shared().await;
+            let request = || Request::post("http://a/").body(Full::default()).unwrap();
+            let Held::Shared(joined) = lease.begin() else { panic!("all share it") };
+            let answer = joined.send(request()).unwrap_or_else(|_| panic!("it takes requests"));
+            if is_written {
+                assert!(task::spawn(&mut connection).poll().is_pending());
+            }
+            drop(peer);
+            let _ = connection.await;
+            let failure = Failure::from(answer.await.unwrap_err());
+            let again = again(lease, Some(Box::new(request())), failure, &mut Tries::default());
+            assert_eq!(again.is_err(), is_written);
+            if let Err(error) = again {
+                assert!(matches!(error.downcast_ref(), Some(TransportError::Exchange(_))), "{error:?}");
+            }
+        }
+    }
 }

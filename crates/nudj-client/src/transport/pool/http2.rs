@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{
-    Reason, RecvStream,
+    Reason, RecvStream, SendStream,
     client::{Builder, Connection, ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
@@ -23,11 +23,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::exchange::Failure;
 
-/// What a peer may send on one stream, and on all together, before it is read: bytes. hyper's own figures.
+/// What a peer may send on one stream, and on all together, before it is read: bytes. hyper's own figures, as all these.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 5 << 20;
 /// How long an answer's head may be: bytes, as HPACK counts them (RFC 7541, section 4.1).
 const MAX_HEAD: u32 = 16 << 10;
+/// How many streams are opened before the peer has said how many it takes: what RFC 9113, section 6.5.2, asks of it at the least.
+const STREAMS_AT_FIRST: usize = 100;
+
+/// How much is queued for a stream at once: bytes. More is nowhere to be counted.
+const MAX_BODY: usize = (1 << 31) - 1;
+
+/// Up to how many bytes of a body are left to h2 when the answer does not wait for them: one frame.
+const LEFT_BEHIND: usize = 16 << 10;
 
 pub(super) async fn handshake<T>(io: T) -> Result<(SendRequest<Bytes>, Connection<T, Bytes>), h2::Error>
 where
@@ -36,6 +44,7 @@ where
     Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_max_send_streams(STREAMS_AT_FIRST)
         .max_header_list_size(MAX_HEAD)
         .enable_push(false)
         .handshake(io)
@@ -46,26 +55,62 @@ where
 pub(super) fn send(sender: &Mutex<SendRequest<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
     let (mut head, body) = request.into_parts();
     let body = body.into_inner().unwrap_or_default();
+    if body.len() > MAX_BODY {
+        return Err(Failure::Invalid("over HTTP/2 a body is shorter than 2 GiB".into()));
+    }
     announce(&mut head.headers, &head.method, body.len());
-    let is_empty = body.is_empty();
+    // Here, and not under the lock: what is in them is the caller's.
+    head.extensions.clear();
+    let (is_head, length) = (head.method == Method::HEAD, body.len());
     let sent = {
         // A clone for each call would take h2's lock and count two shares, twice.
         let mut sender = sender.lock();
-        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {}
-            // What h2 has one handle wait for another knows nothing of. How many there may be is for the pool to say.
-            Poll::Pending => *sender = sender.clone(),
-            Poll::Ready(Err(_)) => return Err(Failure::Unsent(None)),
+        let sent = sender.send_request(Request::from_parts(head, ()), length == 0);
+        match ready_again(&mut sender) {
+            Ok(()) => sent.map_err(unsent),
+            Err(_) => sent.map_err(|_| Failure::Unsent(None)),
         }
-        sender.send_request(Request::from_parts(head, ()), is_empty)
     };
-    // The connection was good: it is the request that none would take.
-    let (answer, mut stream) = sent.map_err(|error| Failure::Invalid(error.into()))?;
-    if !is_empty {
-        // Refused by what has ended meanwhile, of which the answer tells. So it does of this.
-        stream.send_data(body, true).unwrap_or_else(|_| stream.send_reset(Reason::CANCEL));
+    let (answer, mut stream) = sent?;
+    let mut upload = None;
+    if length > 0 {
+        // Refused only by what has ended meanwhile, of which the answer tells.
+        let _ = stream.send_data(body, true);
+        upload = (length > LEFT_BEHIND).then(|| Upload(stream));
     }
-    Ok(Answer(answer))
+    Ok(Answer { answer, is_head, upload })
+}
+
+/// Whether the connection takes requests. How many there may be is for the pool to say, and not for one handle to wait for: it would keep the last
+/// stream that it opened, also when its call is gone.
+pub(super) fn ready_again(sender: &mut SendRequest<Bytes>) -> Result<(), h2::Error> {
+    match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(ready) => ready,
+        Poll::Pending => {
+            *sender = sender.clone();
+            Ok(())
+        }
+    }
+}
+
+/// Whether it is the connection that took no more requests, or the request that none would take.
+fn unsent(error: h2::Error) -> Failure {
+    if error.is_io() || error.is_go_away() || error.is_reset() {
+        Failure::Unsent(None)
+    } else {
+        Failure::Invalid(error.into())
+    }
+}
+
+/// What is left of a long request when its answer has come: nobody waits for it.
+#[derive(Debug)]
+struct Upload(SendStream<Bytes>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // Does nothing where all of it was written.
+        self.0.send_reset(Reason::CANCEL);
+    }
 }
 
 /// RFC 9110, section 8.6: the length, also of no content where the method foresees some.
@@ -76,16 +121,21 @@ fn announce(headers: &mut HeaderMap, method: &Method, length: usize) {
 }
 
 /// The answer to come. Dropped before, it resets the stream.
-pub(super) struct Answer(ResponseFuture);
+pub(super) struct Answer {
+    answer: ResponseFuture,
+    is_head: bool,
+    upload: Option<Upload>,
+}
 
 impl Future for Answer {
     type Output = Result<Response<Streamed>, h2::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (head, stream) = ready!(Pin::new(&mut self.0).poll(cx))?.into_parts();
+        let (head, stream) = ready!(Pin::new(&mut self.answer).poll(cx))?.into_parts();
         let has_ended = stream.is_end_stream();
-        let left = if has_ended { Some(0) } else { announced(&head.headers) };
-        Poll::Ready(Ok(Response::from_parts(head, Streamed { stream, has_ended, left })))
+        let left = if has_ended || self.is_head { Some(0) } else { announced(&head.headers) };
+        let upload = self.upload.take();
+        Poll::Ready(Ok(Response::from_parts(head, Streamed { stream, has_ended, left, _upload: upload })))
     }
 }
 
@@ -103,6 +153,8 @@ pub(super) struct Streamed {
     /// Known from here, since h2 takes the connection's lock to tell.
     has_ended: bool,
     left: Option<u64>,
+    /// Dropped with this, when the answer was read or is not wanted.
+    _upload: Option<Upload>,
 }
 
 impl Body for Streamed {
@@ -115,7 +167,7 @@ impl Body for Streamed {
         self.has_ended = self.stream.is_end_stream();
         if !self.has_ended {
             // What was read is in memory and counts against the answer's limit, so the peer may send as much again. What the end leaves
-            // unsaid the stream says when it is dropped. It is refused only by a stream that has ended meanwhile.
+            // unsaid the stream says when it is dropped. Only more than came is refused.
             let _ = self.stream.flow_control().release_capacity(data.len());
         }
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
@@ -155,5 +207,9 @@ mod tests {
         assert!(connection.await.is_err());
         assert!(answer.await.is_err());
         assert!(matches!(send(&sender, request()), Err(Failure::Unsent(None))));
+        // Also where its end comes between the two looks at it.
+        let (head, _) = request().into_parts();
+        let error = sender.lock().send_request(Request::from_parts(head, ()), true).unwrap_err();
+        assert!(matches!(unsent(error), Failure::Unsent(None)));
     }
 }

@@ -1,32 +1,68 @@
 //! Whether the peer of an HTTP/2 connection is still there: RFC 9113, section 6.7.
 
+use std::{pin::pin, sync::Arc};
+
 use h2::{Ping, PingPong};
 use tokio::{
-    task::{AbortHandle, JoinHandle},
-    time::timeout,
+    task::AbortHandle,
+    time::{sleep, timeout},
 };
 
+use super::{times::Times, turns::Traffic};
 use crate::transport::connector::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
 
-/// Waits until `driving`, the task of a connection, has ended, and ends it when with calls on it a ping is left unanswered (`false`).
-///
-/// From another task than the connection's, so that no exchange looks at this one's timer.
-pub(super) async fn keep(mut driving: JoinHandle<()>, pings: Option<PingPong>, is_in_use: impl Fn() -> bool) -> bool {
-    let _end = EndsWithMe(driving.abort_handle());
-    let Some(mut pings) = pings else { return driving.await.is_ok() };
-    while timeout(KEEP_ALIVE_INTERVAL, &mut driving).await.is_err() {
-        // One that cannot be sent has found the connection's end.
-        if is_in_use() && timeout(KEEP_ALIVE_TIMEOUT, pings.ping(Ping::opaque())).await.is_err() {
-            return false;
-        }
-    }
-    true
+/// A peer that can be asked.
+pub(super) struct Asked {
+    times: Arc<Times>,
+    traffic: Arc<Traffic>,
+    pings: PingPong,
 }
 
-/// Also when the task that keeps the connection is dropped.
-struct EndsWithMe(AbortHandle);
+/// It is asked as long as this is kept.
+pub(super) struct Watched(AbortHandle);
 
-impl Drop for EndsWithMe {
+impl Asked {
+    pub(super) fn new(times: Arc<Times>, traffic: Arc<Traffic>, pings: PingPong) -> Self {
+        Self { times, traffic, pings }
+    }
+
+    /// Has the connection end when, with calls on it, nothing comes and its peer leaves a ping unanswered.
+    ///
+    /// From another task than the connection's, so that no exchange looks at this one's timer.
+    pub(super) fn watch(self, is_in_use: impl Fn() -> bool + Send + 'static) -> Watched {
+        let Self { times, traffic, pings } = self;
+        let watching = tokio::spawn(async move {
+            if falls_silent(&traffic, pings, is_in_use).await {
+                times.silent();
+            }
+        });
+        Watched(watching.abort_handle())
+    }
+}
+
+/// Ends when the peer has fallen silent, or (`false`) when there is no connection any more.
+async fn falls_silent(traffic: &Traffic, mut pings: PingPong, is_in_use: impl Fn() -> bool) -> bool {
+    loop {
+        let before = traffic.read();
+        sleep(KEEP_ALIVE_INTERVAL).await;
+        if traffic.read() != before || !is_in_use() {
+            continue;
+        }
+        let mut pong = pin!(pings.ping(Ping::opaque()));
+        loop {
+            let before = traffic.read();
+            match timeout(KEEP_ALIVE_TIMEOUT, &mut pong).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(_)) => return false,
+                Err(_) if traffic.read() == before => return true,
+                // It may stand behind an answer that takes its time.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Watched {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -34,63 +70,90 @@ impl Drop for EndsWithMe {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
     use tokio::{
-        io::DuplexStream,
-        time::{Instant, sleep},
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+        task::JoinHandle,
+        time::Instant,
     };
 
     use super::*;
-    use crate::transport::pool::http2;
+    use crate::transport::pool::{http2, turns::Turns};
 
-    /// A connection's task and its pings, and the peer's end.
-    async fn connection() -> (JoinHandle<()>, Option<PingPong>, DuplexStream) {
+    struct Connection {
+        /// Its task.
+        driving: JoinHandle<()>,
+        pings: PingPong,
+        traffic: Arc<Traffic>,
+        peer: DuplexStream,
+    }
+
+    async fn connection() -> Connection {
         let (ours, peer) = tokio::io::duplex(1024);
+        let (ours, traffic) = Turns::new(ours);
         let (sender, mut connection) = http2::handshake(ours).await.unwrap();
-        let pings = connection.ping_pong();
+        let pings = connection.ping_pong().unwrap();
         let driving = tokio::spawn(async move {
             let _held = sender;
             let _ = connection.await;
         });
-        (driving, pings, peer)
+        Connection { driving, pings, traffic, peer }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_kept_as_long_as_its_peer_answers() {
-        let (driving, pings, peer) = connection().await;
-        let ends = driving.abort_handle();
+    async fn as_long_as_the_peer_answers_it_is_there() {
+        let Connection { driving, pings, traffic, peer } = connection().await;
         let mut peer = h2::server::handshake(peer).await.unwrap();
         tokio::spawn(async move { while peer.accept().await.is_some() {} });
-        let kept = tokio::spawn(keep(driving, pings, || true));
+        let watching = tokio::spawn(async move { falls_silent(&traffic, pings, || true).await });
         sleep(10 * KEEP_ALIVE_INTERVAL).await;
-        assert!(!kept.is_finished());
-        ends.abort();
-        assert!(kept.await.unwrap());
+        assert!(!watching.is_finished());
+        driving.abort();
+        assert!(!watching.await.unwrap(), "the connection has ended, and not for its silence");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_with_calls_on_it_is_ended_when_a_ping_is_not_answered_and_one_without_is_not_asked() {
-        for is_in_use in [true, false] {
-            let (driving, pings, _silent) = connection().await;
-            let ends = driving.abort_handle();
-            let start = Instant::now();
-            let kept = timeout(10 * KEEP_ALIVE_INTERVAL, keep(driving, pings, || is_in_use)).await;
-            if is_in_use {
-                assert!(!kept.unwrap());
-                assert_eq!(start.elapsed(), KEEP_ALIVE_INTERVAL + KEEP_ALIVE_TIMEOUT);
-            } else {
-                assert!(kept.is_err());
-            }
-            // Either way nobody keeps it any more.
-            tokio::task::yield_now().await;
-            assert!(ends.is_finished());
-        }
+    async fn a_ping_that_is_not_answered_is_silence_and_none_is_sent_where_there_is_no_call() {
+        let Connection { driving: _driving, pings, traffic, peer: _peer } = connection().await;
+        let start = Instant::now();
+        assert!(falls_silent(&traffic, pings, || true).await);
+        assert_eq!(start.elapsed(), KEEP_ALIVE_INTERVAL + KEEP_ALIVE_TIMEOUT);
+        let Connection { driving: _driving, pings, traffic, peer: _peer } = connection().await;
+        assert!(timeout(10 * KEEP_ALIVE_INTERVAL, falls_silent(&traffic, pings, || false)).await.is_err());
     }
 
-    #[tokio::test]
-    async fn a_connection_that_panics_has_ended() {
-        let (driving, pings, _peer) = connection().await;
-        driving.abort();
-        let panics = tokio::spawn(async { panic!("as if in h2") });
-        assert!(keep(panics, pings, || true).await);
+    /// How many pings lie there.
+    async fn pings_in(peer: &mut DuplexStream) -> usize {
+        peer.read_exact(&mut [0; 24]).await.unwrap();
+        let mut pings = 0;
+        let mut head = [0; 9];
+        while let Some(read) = peer.read_exact(&mut head).now_or_never() {
+            read.unwrap();
+            peer.read_exact(&mut vec![0; usize::from(head[2])]).await.unwrap();
+            pings += usize::from(head[3] == 6);
+        }
+        pings
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_sends_is_there_whether_it_answers_or_not() {
+        for first in [Duration::ZERO, KEEP_ALIVE_INTERVAL + Duration::from_secs(1)] {
+            let Connection { driving: _driving, pings, traffic, mut peer } = connection().await;
+            let watching = tokio::spawn(async move { falls_silent(&traffic, pings, || true).await });
+            // The second time a ping is under way before anything comes.
+            sleep(first).await;
+            for _ in 0..30 {
+                assert!(!watching.is_finished());
+                // SETTINGS, to be acknowledged.
+                peer.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+                sleep(KEEP_ALIVE_TIMEOUT / 2).await;
+            }
+            assert_eq!(pings_in(&mut peer).await, usize::from(!first.is_zero()), "none is sent while something comes");
+            let quiet = Instant::now();
+            assert!(watching.await.unwrap());
+            assert!(quiet.elapsed() <= KEEP_ALIVE_INTERVAL + 2 * KEEP_ALIVE_TIMEOUT);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::Bytes;
+use h2::client::Connection;
 use http::uri::{Authority, Scheme};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -14,10 +15,14 @@ use super::{
     alarm::{self, Alarm, Watchman},
     connection::{Exclusive, Held, Lease},
     endpoint::Endpoint,
+    http2,
     make::Maker,
+    shared::Shared,
     slots::Kept,
+    times::{self, Timekeeper, Times},
+    turns::Turns,
 };
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, HttpVersion};
 
 pub(super) struct Lone {
     pub(super) endpoint: Arc<Endpoint>,
@@ -45,4 +50,29 @@ pub(super) async fn lone() -> Lone {
     let mut lease = Lease::fresh(Arc::clone(&endpoint), kept);
     assert!(matches!(lease.begin(), Held::Used(_)));
     Lone { endpoint, lease, connection, peer, alarm, kept: (watchman, released) }
+}
+
+/// Over HTTP/2.
+pub(super) struct LoneShared {
+    pub(super) lease: Lease,
+    pub(super) connection: Connection<Turns<DuplexStream>, Bytes>,
+    pub(super) peer: DuplexStream,
+    pub(super) times: Arc<Times>,
+    /// What tells that somebody keeps the connection.
+    pub(super) kept: (Timekeeper, oneshot::Receiver<()>),
+}
+
+pub(super) async fn lone_shared() -> LoneShared {
+    let config = HttpConfig { version: HttpVersion::Http2, ..HttpConfig::default() };
+    let maker = Maker::new(&config).unwrap();
+    let endpoint = Endpoint::new(Scheme::HTTP, Authority::from_static("a"), maker).unwrap();
+    let (ours, peer) = tokio::io::duplex(1024);
+    let (ours, traffic) = Turns::new(ours);
+    let (sender, connection) = http2::handshake(ours).await.unwrap();
+    let (held, released) = oneshot::channel();
+    let (times, timekeeper) = poll_fn(|cx| Poll::Ready(times::times(cx))).await.unwrap();
+    let shared = Shared::new(sender, held, None, Some(Arc::clone(&times)), traffic);
+    let id = endpoint.made_shared(&shared);
+    let lease = Lease::shared(endpoint, shared, id, None);
+    LoneShared { lease, connection, peer, times, kept: (timekeeper, released) }
 }

@@ -6,7 +6,6 @@
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use h2::PingPong;
 use http::{Uri, uri::Scheme};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -16,13 +15,16 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tower_service::Service;
 
 use super::{
-    alarm,
-    connection::{Exclusive, Multiplexed, Shared},
+    alarm::{self, Watchman},
+    connection::Exclusive,
     drive::Drive,
     endpoint::Endpoint,
     error::PoolError,
-    http2, keep_alive,
+    http2,
+    keep_alive::Asked,
+    shared::{Multiplexed, Shared},
     slots::{Limits, Protocol},
+    times::{self, Timekeeper},
     turns::Turns,
 };
 use crate::{
@@ -96,10 +98,13 @@ impl Maker {
         let connected = io.connected();
         let watch = Watch::of(&connected);
         if self.version == HttpVersion::Http2 || connected.is_negotiated_h2() {
-            let (sender, mut connection) = http2::handshake(Turns::new(TokioIo::new(io))).await?;
+            let (io, traffic) = Turns::new(TokioIo::new(io));
+            let (sender, mut connection) = http2::handshake(io).await?;
             let pings = connection.ping_pong();
-            let drive = Drive::new(Box::pin(connection), None, released);
-            Ok(Made::Shared(Shared::new(sender, held, watch), drive, pings))
+            let (times, timekeeper) = poll_fn(|cx| Poll::Ready(times::times(cx))).await.unzip();
+            let drive = Drive::new(Box::pin(connection), timekeeper, released);
+            let asked = times.clone().zip(pings).map(|(times, pings)| Asked::new(times, Arc::clone(&traffic), pings));
+            Ok(Made::Shared(Shared::new(sender, held, watch, times, traffic), drive, asked))
         } else {
             let (mut sender, connection) = http1::Builder::new().handshake(io).await?;
             let mut connection = Box::pin(connection);
@@ -127,8 +132,9 @@ impl fmt::Debug for Maker {
 type Io = <Connector as Service<Uri>>::Response;
 
 enum Made {
-    One(Box<Exclusive>, Drive<http1::Connection<Io, Full<Bytes>>>),
-    Shared(Multiplexed, Drive<h2::client::Connection<Turns<TokioIo<Io>>, Bytes>>, Option<PingPong>),
+    One(Box<Exclusive>, Drive<http1::Connection<Io, Full<Bytes>>, Watchman>),
+    /// And by what its peer is asked for a sign of life.
+    Shared(Multiplexed, Drive<h2::client::Connection<Turns<TokioIo<Io>>, Bytes>, Timekeeper>, Option<Asked>),
 }
 
 /// Makes `count` connections, each in a task of its own. Their places are reserved already.
@@ -179,18 +185,16 @@ async fn keep(mut place: Place) {
         Err(error) => endpoint.failed(&error),
         Ok(Made::One(connection, mut drive)) => {
             start(&endpoint, endpoint.made_one(connection));
-            drive.run().await;
+            drive.run(|| {}).await;
         }
-        Ok(Made::Shared(connection, mut drive, pings)) => {
+        Ok(Made::Shared(connection, mut drive, asked)) => {
             let id = endpoint.made_shared(&connection);
-            let hold = Arc::downgrade(&connection);
             drop(connection);
-            let driving = tokio::spawn(async move { drive.run().await });
-            if !keep_alive::keep(driving, pings, || endpoint.is_in_use(id)).await
-                && let Some(hold) = hold.upgrade()
-            {
-                hold.silent();
-            }
+            let _watched = asked.map(|asked| {
+                let endpoint = Arc::clone(&endpoint);
+                asked.watch(move || endpoint.is_in_use(id))
+            });
+            drive.run(|| endpoint.polled()).await;
             endpoint.retire(id);
         }
     }

@@ -19,8 +19,8 @@
 //! - **Ids over HTTP/2.** What is new in each call stays out of HPACK's table, where it would drive out what is the same in each.
 //! - **On cancel.** A call that waits gives up its place, and a connection granted meanwhile goes to the next. A call under way
 //!   closes its HTTP/1.1 connection, or resets its HTTP/2 stream.
-//! - **An attempt's time**, where it is on offer (`nudj_tower::timeout::Keeper`), is kept by the HTTP/1.1 connection's task, with one timer from call
-//!   to call. A call that is late ends with its connection.
+//! - **An attempt's time**, where it is on offer (`nudj_tower::timeout::Keeper`), is kept by the connection's task, with one timer from call
+//!   to call. A call that is late ends with its HTTP/1.1 connection, or is woken to be ended by its layer, over HTTP/2.
 //! - **On panic** or the end of the runtime that keeps a connection, its place is free again and those waiting are told.
 //! - **Errors** are [`TransportError`](nudj_tower::classify::TransportError)s: `Connect` (also where
 //!   within `http.pool_max_wait` all connections were still being made), `Unsent`, `Busy` (none came free in that time, or too many
@@ -48,8 +48,10 @@ mod keep_alive;
 mod lone;
 mod make;
 mod service;
+mod shared;
 mod slots;
 mod sweep;
+mod times;
 mod turns;
 mod under_way;
 

@@ -127,7 +127,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
             return None;
         }
         let limits = self.limits;
-        if !self.is_awaited()
+        if self.waiting.is_empty()
             && let Some((connection, id, unused)) = self.join(now, takes)
         {
             return Some(Taken::Shared(connection, id, unused));
@@ -146,12 +146,14 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         None
     }
 
-    /// One call more on the shared connection, if that has not ended and `takes` as many at once. The first it takes in any case.
+    /// One call more on the shared connection, if that has not ended and `takes` as many at once. The first it takes in any case. Unused for
+    /// too long it is given up.
     #[inline]
     fn join(&mut self, now: Instant, takes: impl Fn(&S) -> Option<usize>) -> Option<(S, u64, Option<Duration>)> {
         let shared = self.shared.as_mut()?;
         let unused = (shared.users == 0).then(|| now.saturating_duration_since(shared.since));
-        let stale = unused.is_some_and(|unused| unused >= self.limits.idle_timeout);
+        // Not by those who waited for it all the time.
+        let stale = self.waiting.is_empty() && unused.is_some_and(|unused| unused >= self.limits.idle_timeout);
         match takes(&shared.connection) {
             Some(limit) if !stale && !is_over(shared.until, now) => {
                 let has_room = shared.users < limit.max(1);
@@ -169,7 +171,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
 
     /// Who waited longest, if the shared connection has room for one more, with it and its id.
     pub(super) fn grant(&mut self, now: Instant, takes: impl Fn(&S) -> Option<usize>) -> Option<(W, S, u64)> {
-        if !self.is_awaited() {
+        if self.waiting.is_empty() {
             return None;
         }
         let (connection, id, _) = self.join(now, takes)?;
@@ -292,12 +294,14 @@ impl<C, S: Clone, W> Slots<C, S, W> {
 
     /// Whoever made or kept a connection is gone and can make no other, as when its runtime ends: who is to be told.
     #[must_use]
-    pub(super) fn lost(&mut self, making: bool) -> Vec<W> {
+    pub(super) fn lost(&mut self, making: bool, takes: impl Fn(&S) -> Option<usize>) -> Vec<W> {
         self.open = self.open.saturating_sub(1);
         if making {
             self.making = self.making.saturating_sub(1);
         }
-        if self.making == 0 { self.drain() } else { Vec::new() }
+        self.shared.take_if(|shared| takes(&shared.connection).is_none());
+        // Those who wait for a stream are served when one ends.
+        if self.making == 0 && self.shared.is_none() { self.drain() } else { Vec::new() }
     }
 
     /// Drops what nobody used for too long. When to look again, as long as anything is open: a connection in use is idle from now on at
@@ -347,9 +351,9 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         self.making > 0 && self.making == self.open
     }
 
-    /// Whether somebody waits for a connection.
-    pub(super) fn is_awaited(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether somebody waits for room on the shared connection.
+    pub(super) fn waits_for_stream(&self) -> bool {
+        self.shared.is_some() && !self.waiting.is_empty()
     }
 
     /// How many connections are open or being made.

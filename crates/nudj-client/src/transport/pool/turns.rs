@@ -7,6 +7,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -21,11 +25,42 @@ pub(super) struct Turns<T> {
     io: T,
     /// How much was read in this turn.
     read: usize,
+    traffic: Arc<Traffic>,
+}
+
+/// What has gone over the stream: how often something was read, and written.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    read: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Traffic {
+    pub(super) fn read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+}
+
+/// One more, by the only one who writes it.
+fn count(times: &AtomicU64) {
+    times.store(times.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
 impl<T> Turns<T> {
-    pub(super) fn new(io: T) -> Self {
-        Self { io, read: 0 }
+    pub(super) fn new(io: T) -> (Self, Arc<Traffic>) {
+        let traffic = Arc::new(Traffic::default());
+        (Self { io, read: 0, traffic: Arc::clone(&traffic) }, traffic)
+    }
+
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(_)) = polled {
+            count(&self.traffic.written);
+        }
+        polled
     }
 }
 
@@ -38,14 +73,20 @@ impl<T: AsyncRead + Unpin> AsyncRead for Turns<T> {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.read = if polled.is_ready() { self.read + buf.filled().len() - before } else { 0 };
+        if polled.is_ready() {
+            self.read += buf.filled().len() - before;
+            count(&self.traffic.read);
+        } else {
+            self.read = 0;
+        }
         polled
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Turns<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(polled)
     }
 
     fn poll_write_vectored(
@@ -53,7 +94,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Turns<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -80,7 +122,7 @@ mod tests {
     fn after_each_turn_the_reader_pauses_once_and_nothing_is_lost() {
         let few = [1; TURN - 1];
         let many = [2; 3 * TURN];
-        let mut stream = Turns::new(Builder::new().read(&few).read(&many).read(&few).build());
+        let (mut stream, traffic) = Turns::new(Builder::new().read(&few).read(&many).read(&few).build());
         let mut buf = [0; 8 * TURN];
         let mut read = task::spawn(async { stream.read(&mut buf).await.unwrap() });
         assert_eq!(read.poll(), Poll::Ready(few.len()));
@@ -94,5 +136,6 @@ mod tests {
         drop(read);
         let mut end = task::spawn(async { stream.read(&mut buf).await.unwrap() });
         assert_eq!(end.poll(), Poll::Ready(0), "an end is told at once");
+        assert_eq!((traffic.read(), traffic.written()), (4, 0));
     }
 }

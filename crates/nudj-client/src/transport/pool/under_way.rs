@@ -101,8 +101,11 @@ where
         loop {
             let next = match self.as_mut().project() {
                 StageProj::Sent { answer, sent } => {
+                    // Not polled again once it has ended: h2 would not bear it.
+                    let Some(waiting) = sent else { return Poll::Ready(Err(POLLED_AFTER_END.into())) };
                     let Poll::Ready(answer) = answer.poll(cx) else {
-                        keeper.waits(cx, |at| sent.as_ref().is_some_and(|sent| sent.lease.end_by(at)));
+                        waiting.lease.waits_in(cx.waker());
+                        keeper.waits(cx, |at| waiting.lease.end_by(at, cx.waker()));
                         return Poll::Pending;
                     };
                     let Some(sent) = sent.take() else { return Poll::Ready(Err(POLLED_AFTER_END.into())) };

@@ -1,9 +1,10 @@
 //! HTTP/2 written out by hand: a peer that reads and writes frames. RFC 9113, section 6.
 
+use http::Method;
 use nudj_client::{config::HttpVersion, transport::Hyper};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Peer, Server, hyper};
+use super::{Peer, Server, hyper, spawned};
 
 const PREFACE: usize = 24;
 
@@ -24,11 +25,23 @@ pub(super) const INTERNAL_ERROR: u32 = 2;
 pub(super) const REFUSED_STREAM: u32 = 7;
 pub(super) const CANCEL: u32 = 8;
 
+pub(super) const MAX_CONCURRENT_STREAMS: u16 = 3;
+
 /// `:status: 200`, entry 8 of HPACK's static table.
 pub(super) const OK: u8 = 0x88;
 
 pub(super) fn http2() -> Hyper {
     hyper(|config| config.version = HttpVersion::Http2)
+}
+
+/// A connection over which a call has gone, so that the client knows what the peer has said.
+pub(super) async fn settled(server: &Server, hyper: &Hyper, at_once: u32) -> Peer {
+    let call = spawned(hyper, Method::POST, &server.url);
+    let mut peer = server.accept_http2_with(&[(MAX_CONCURRENT_STREAMS, at_once)]).await;
+    let stream = peer.stream().await.unwrap();
+    peer.answer_on(stream).await;
+    call.await.unwrap().unwrap();
+    peer
 }
 
 pub(super) struct Frame {
@@ -45,18 +58,28 @@ impl Server {
 
     /// As [`accept_http2`](Self::accept_http2), and says `settings`.
     pub(super) async fn accept_http2_with(&self, settings: &[(u16, u32)]) -> Peer {
+        let mut peer = self.accept_http2_silently().await;
+        peer.settings(settings).await;
+        peer
+    }
+
+    /// Says nothing yet.
+    pub(super) async fn accept_http2_silently(&self) -> Peer {
         let mut peer = self.accept().await;
         peer.0.read_exact(&mut [0; PREFACE]).await.unwrap();
-        let settings: Vec<u8> = settings
-            .iter()
-            .flat_map(|(name, value)| name.to_be_bytes().into_iter().chain(value.to_be_bytes()))
-            .collect();
-        peer.frame(SETTINGS, 0, 0, &settings).await;
         peer
     }
 }
 
 impl Peer {
+    pub(super) async fn settings(&mut self, settings: &[(u16, u32)]) {
+        let settings: Vec<u8> = settings
+            .iter()
+            .flat_map(|(name, value)| name.to_be_bytes().into_iter().chain(value.to_be_bytes()))
+            .collect();
+        self.frame(SETTINGS, 0, 0, &settings).await;
+    }
+
     pub(super) async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
         frame.extend([kind, flags]);

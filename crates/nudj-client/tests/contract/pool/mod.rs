@@ -1,5 +1,6 @@
 //! The pool against servers that are written out by hand, so that each byte and each close comes when the test says.
 
+mod at_once;
 #[cfg(target_os = "linux")]
 mod closes;
 mod ends;

@@ -1,6 +1,4 @@
-//! What goes over an HTTP/2 stream: bodies either way, how many at once, and how they end.
-
-use std::time::Duration;
+//! What goes over an HTTP/2 stream: bodies either way, and how they end.
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -14,23 +12,13 @@ use super::{
     Answered, Peer, Server,
     frames::{
         ACK, CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, NO_ERROR, OK, PING, RST_STREAM, WINDOW_UPDATE, http2,
+        settled,
     },
     hyper, says, spawned, transport_error,
 };
 
-const MAX_CONCURRENT_STREAMS: u16 = 3;
 /// Beyond what a peer takes before it says more: 65,535 bytes.
 const LONG: usize = 200_000;
-
-/// A connection over which a call has gone, so that the client knows what the peer has said.
-async fn settled(server: &Server, hyper: &nudj_client::transport::Hyper, at_once: u32) -> Peer {
-    let call = spawned(hyper, Method::POST, &server.url);
-    let mut peer = server.accept_http2_with(&[(MAX_CONCURRENT_STREAMS, at_once)]).await;
-    let stream = peer.stream().await.unwrap();
-    peer.answer_on(stream).await;
-    call.await.unwrap().unwrap();
-    peer
-}
 
 /// What a client makes of the frames that `answer` writes on the stream of its one request.
 async fn answered(answer: impl AsyncFnOnce(&mut Peer, u32)) -> Answered {
@@ -41,64 +29,6 @@ async fn answered(answer: impl AsyncFnOnce(&mut Peer, u32)) -> Answered {
     let stream = peer.stream().await.unwrap();
     answer(&mut peer, stream).await;
     call.await.unwrap()
-}
-
-#[tokio::test]
-async fn streams_beyond_the_peers_limit_wait_their_turn() {
-    let server = Server::start().await;
-    let hyper = http2();
-    let mut peer = settled(&server, &hyper, 2).await;
-    let calls: Vec<_> = (0..6).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
-    let mut open = vec![peer.stream().await.unwrap(), peer.stream().await.unwrap()];
-    for answered in 1..=calls.len() {
-        peer.sees_no_request().await;
-        peer.answer_on(open.remove(0)).await;
-        if answered + open.len() < calls.len() {
-            open.push(peer.stream().await.unwrap());
-        }
-    }
-    for call in calls {
-        call.await.unwrap().unwrap();
-    }
-    assert!(server.has_no_more().await);
-}
-
-#[tokio::test]
-async fn those_who_wait_for_a_stream_go_over_another_connection_when_this_one_ends() {
-    let server = Server::start().await;
-    let hyper = http2();
-    let mut old = settled(&server, &hyper, 1).await;
-    let sent = spawned(&hyper, Method::POST, &server.url);
-    old.stream().await.unwrap();
-    let waiting: Vec<_> = (0..3).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
-    old.sees_no_request().await;
-    drop(old);
-    let mut new = server.accept_http2().await;
-    for _ in &waiting {
-        let stream = new.stream().await.unwrap();
-        new.answer_on(stream).await;
-    }
-    for call in waiting {
-        call.await.unwrap().unwrap();
-    }
-    assert!(transport_error(sent.await.unwrap()).was_sent());
-}
-
-#[tokio::test]
-async fn a_wait_for_a_stream_has_an_end_and_says_so() {
-    let server = Server::start().await;
-    let hyper = hyper(|config| {
-        config.version = HttpVersion::Http2;
-        config.pool_max_wait = Duration::from_millis(30);
-    });
-    let mut peer = settled(&server, &hyper, 1).await;
-    let first = spawned(&hyper, Method::POST, &server.url);
-    let stream = peer.stream().await.unwrap();
-    let error = transport_error(spawned(&hyper, Method::POST, &server.url).await.unwrap());
-    assert!(matches!(error, TransportError::Busy(_)) && !error.was_sent(), "{error:?}");
-    assert!(says(&error, "streams"), "{error:?}");
-    peer.answer_on(stream).await;
-    first.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -237,6 +167,25 @@ async fn an_answer_that_came_whole_counts_also_when_the_peer_then_wants_no_more_
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_request_is_not_sent_once_its_answer_has_come() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut peer = settled(&server, &hyper, 1).await;
+    let request = Request::post(&server.url).body(Full::new(Bytes::from(vec![b'x'; LONG]))).unwrap();
+    let call = tokio::spawn(hyper.clone().oneshot(request));
+    let stream = peer.stream().await.unwrap();
+    // And makes no room for the rest.
+    peer.answer_on(stream).await;
+    call.await.unwrap().unwrap();
+    let next = spawned(&hyper, Method::GET, &server.url);
+    let reset = peer.next(RST_STREAM).await.unwrap();
+    assert_eq!((reset.stream, reset.payload), (stream, CANCEL.to_be_bytes().to_vec()));
+    let stream = peer.stream().await.unwrap();
+    peer.answer_on(stream).await;
+    next.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn trailers_end_an_answer() {
     let answer = answered(async |peer, stream| {
         peer.frame(HEADERS, END_HEADERS, stream, &[OK]).await;
@@ -272,6 +221,11 @@ async fn the_answer_to_a_head_may_announce_more_than_an_answer_may_be() {
     let mut peer = server.accept_http2().await;
     let stream = peer.stream().await.unwrap();
     peer.frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x88\x0f\x0d\x014").await;
+    call.await.unwrap().unwrap();
+    let call = spawned(&hyper, Method::HEAD, &server.url);
+    let stream = peer.stream().await.unwrap();
+    peer.frame(HEADERS, END_HEADERS, stream, b"\x88\x0f\x0d\x014").await;
+    peer.frame(DATA, END_STREAM, stream, &[]).await;
     call.await.unwrap().unwrap();
     // Of another that says so nothing need be read, and the rest of it is not wanted.
     let call = spawned(&hyper, Method::GET, &server.url);

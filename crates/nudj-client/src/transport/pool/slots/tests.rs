@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -173,6 +175,32 @@ fn beyond_what_the_peer_takes_calls_wait_their_turn_and_another_connection_is_ma
 }
 
 #[test]
+fn those_who_wait_for_a_stream_are_not_told_that_another_connection_is_lost() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Http2);
+    for waiter in 0..2 {
+        slots.enqueue(waiter).unwrap();
+    }
+    assert_eq!(slots.reserve(), 1);
+    slots.made_shared(7, 1, now);
+    assert!(slots.lost(false, |_| Some(1)).is_empty());
+    assert_eq!(slots.lost(false, |_| None), [1], "it was theirs, and nobody makes another");
+}
+
+#[test]
+fn who_waited_for_a_connection_that_is_not_kept_unused_gets_it() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(Limits { idle_timeout: Duration::ZERO, ..limits() }, Protocol::Http2);
+    for waiter in 0..2 {
+        slots.enqueue(waiter).unwrap();
+    }
+    assert_eq!(slots.reserve(), 1);
+    let (id, _) = slots.made_shared(7, 1, now);
+    slots.release(id, || now);
+    assert_eq!(slots.grant(now, |_| Some(1)), Some((1, 7, id)));
+}
+
+#[test]
 fn a_peer_that_takes_no_calls_is_asked_by_one() {
     let now = Instant::now();
     let mut slots = Numbers::new(limits(), Protocol::Http2);
@@ -240,6 +268,7 @@ enum Step {
     Cancel(usize),
     Release,
     Retire,
+    Says(Option<usize>),
     Sweep,
     Later(u64),
 }
@@ -255,6 +284,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0_usize..4).prop_map(Step::Cancel),
         2 => Just(Step::Release),
         1 => Just(Step::Retire),
+        2 => prop_oneof![4 => (0_usize..4).prop_map(Some), 1 => Just(None)].prop_map(Step::Says),
         1 => Just(Step::Sweep),
         1 => (1_u64..200).prop_map(Step::Later),
     ];
@@ -267,7 +297,9 @@ proptest! {
     fn limits_hold_waiters_keep_their_order_and_none_is_forgotten(
         steps in steps(), http1 in any::<bool>(), max_open in 1_usize..5, at_once in 1_usize..4,
     ) {
-        let takes = |_: &u32| Some(at_once);
+        // What the peer takes at once, which it may change; nothing once it is gone.
+        let at_once = Cell::new(Some(at_once));
+        let takes = |_: &u32| at_once.get();
         let limits = Limits { max_open, ..limits() };
         let mut slots = Numbers::new(limits, if http1 { Protocol::Http1 } else { Protocol::Unknown });
         let mut now = Instant::now();
@@ -278,13 +310,18 @@ proptest! {
         let (mut making, mut next) = (0_usize, 0_u32);
         for step in steps {
             next += 1;
+            let mut polled = false;
             match step {
                 Step::Call => match slots.take(now, |_| true, takes) {
                     Some(taken) => {
                         prop_assert!(waiting.is_empty(), "a newcomer passed a waiter");
                         match taken {
                             Taken::One(kept, _) => used.push(kept),
-                            Taken::Shared(_, id, _) => shared.push(id),
+                            Taken::Shared(_, id, _) => {
+                                let on_it = shared.iter().filter(|other| **other == id).count();
+                                prop_assert!(on_it == 0 || at_once.get().is_some_and(|takes| on_it < takes));
+                                shared.push(id);
+                            }
                         }
                     }
                     None => {
@@ -301,8 +338,9 @@ proptest! {
                 }
                 Step::MadeShared if making > 0 && !http1 => {
                     making -= 1;
-                    let (id, served) = slots.made_shared(next, at_once, now);
-                    let first = waiting.len().min(at_once);
+                    let takes = at_once.get().unwrap_or_default();
+                    let (id, served) = slots.made_shared(next, takes, now);
+                    let first = waiting.len().min(takes.max(1));
                     prop_assert_eq!(&served, &waiting.drain(..first).map(|(_, waiter)| waiter).collect::<Vec<_>>());
                     shared.extend(served.iter().map(|_| id));
                 }
@@ -327,10 +365,11 @@ proptest! {
                 }
                 Step::Release if !shared.is_empty() => {
                     slots.release(shared.remove(0), || now);
-                    while let Some((waiter, _, id)) = slots.grant(now, takes) {
-                        prop_assert_eq!(waiting.remove(0).1, waiter);
-                        shared.push(id);
-                    }
+                    polled = true;
+                }
+                Step::Says(takes) => {
+                    at_once.set(takes);
+                    polled = true;
                 }
                 Step::Retire if !shared.is_empty() => {
                     slots.retire(shared[0]);
@@ -341,6 +380,10 @@ proptest! {
                 }
                 Step::Later(by) => now += seconds(by),
                 _ => {}
+            }
+            while polled && let Some((waiter, _, id)) = slots.grant(now, takes) {
+                prop_assert_eq!(waiting.remove(0).1, waiter);
+                shared.push(id);
             }
             making += slots.reserve();
             prop_assert!(slots.open() <= limits.max_open);
@@ -354,7 +397,10 @@ proptest! {
                 "nobody sees to the waiters"
             );
             if let Some(current) = &slots.shared {
-                prop_assert!(current.users <= at_once && !retired.contains(&current.id));
+                prop_assert!(!retired.contains(&current.id));
+                if let Some(takes) = at_once.get().filter(|_| polled) {
+                    prop_assert!(waiting.is_empty() || current.users >= takes.max(1), "there is room");
+                }
                 prop_assert_eq!(current.users, shared.iter().filter(|id| **id == current.id).count());
             }
             prop_assert!(slots.idle.is_sorted_by_key(|kept| kept.since));

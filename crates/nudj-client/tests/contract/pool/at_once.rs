@@ -1,0 +1,187 @@
+//! How many HTTP/2 streams at once, and those who wait for one.
+
+use std::time::Duration;
+
+use http::Method;
+use nudj_client::config::HttpVersion;
+use nudj_tower::classify::TransportError;
+
+use super::{
+    Server,
+    frames::{CANCEL, MAX_CONCURRENT_STREAMS, NO_ERROR, RST_STREAM, http2, settled},
+    hyper, says, spawned, transport_error,
+};
+
+#[tokio::test]
+async fn streams_beyond_the_peers_limit_wait_their_turn() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut peer = settled(&server, &hyper, 2).await;
+    let calls: Vec<_> = (0..6).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let mut open = vec![peer.stream().await.unwrap(), peer.stream().await.unwrap()];
+    for answered in 1..=calls.len() {
+        peer.sees_no_request().await;
+        peer.answer_on(open.remove(0)).await;
+        if answered + open.len() < calls.len() {
+            open.push(peer.stream().await.unwrap());
+        }
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert!(server.has_no_more().await);
+}
+
+#[tokio::test]
+async fn no_more_than_a_hundred_are_opened_before_the_peer_has_said_how_many_it_takes() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let calls: Vec<_> = (0..150).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let mut peer = server.accept_http2_silently().await;
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(peer.stream().await.unwrap());
+    }
+    peer.sees_no_request().await;
+    // And all that it takes as soon as it has.
+    peer.settings(&[(MAX_CONCURRENT_STREAMS, 150)]).await;
+    for _ in 100..150 {
+        open.push(peer.stream().await.unwrap());
+    }
+    for stream in open {
+        peer.answer_on(stream).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert!(server.has_no_more().await);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_more_than_before_is_sent_more() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut peer = settled(&server, &hyper, 1).await;
+    let calls: Vec<_> = (0..3).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let mut open = vec![peer.stream().await.unwrap()];
+    peer.sees_no_request().await;
+    peer.settings(&[(MAX_CONCURRENT_STREAMS, 3)]).await;
+    open.extend([peer.stream().await.unwrap(), peer.stream().await.unwrap()]);
+    for stream in open {
+        peer.answer_on(stream).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_stream_do_not_wait_for_a_peer_that_says_goodbye() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut old = settled(&server, &hyper, 1).await;
+    let under_way = spawned(&hyper, Method::POST, &server.url);
+    let stream = old.stream().await.unwrap();
+    let waiting: Vec<_> = (0..2).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    old.sees_no_request().await;
+    old.go_away(stream, NO_ERROR).await;
+    let mut new = server.accept_http2().await;
+    for _ in &waiting {
+        let stream = new.stream().await.unwrap();
+        new.answer_on(stream).await;
+    }
+    for call in waiting {
+        call.await.unwrap().unwrap();
+    }
+    old.answer_on(stream).await;
+    under_way.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_cancelled_call_that_was_the_last_there_is_room_for_is_reset_at_once() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut peer = settled(&server, &hyper, 1).await;
+    let cancelled = spawned(&hyper, Method::POST, &server.url);
+    let stream = peer.stream().await.unwrap();
+    cancelled.abort();
+    // Without another call, and not when the connection ends.
+    let reset = tokio::time::timeout(Duration::from_secs(15), peer.next(RST_STREAM)).await.expect("at once").unwrap();
+    assert_eq!((reset.stream, reset.payload), (stream, CANCEL.to_be_bytes().to_vec()));
+}
+
+#[tokio::test]
+async fn a_shutdown_refuses_those_who_wait_for_a_stream_and_waits_for_those_who_have_one() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut peer = settled(&server, &hyper, 1).await;
+    let under_way = spawned(&hyper, Method::POST, &server.url);
+    let stream = peer.stream().await.unwrap();
+    let waiting = spawned(&hyper, Method::POST, &server.url);
+    peer.sees_no_request().await;
+    let shutdown = tokio::spawn(async move { hyper.shutdown().await });
+    assert!(matches!(transport_error(waiting.await.unwrap()), TransportError::Closed(_)));
+    assert!(!shutdown.is_finished());
+    peer.answer_on(stream).await;
+    under_way.await.unwrap().unwrap();
+    shutdown.await.unwrap();
+    assert_eq!(peer.stream().await, None);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_stream_are_served_also_when_nobody_else_has_the_transport_any_more() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut peer = settled(&server, &hyper, 1).await;
+    let calls: Vec<_> = (0..3).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let mut stream = peer.stream().await.unwrap();
+    drop(hyper);
+    for left in (0..calls.len()).rev() {
+        peer.answer_on(stream).await;
+        if left > 0 {
+            stream = peer.stream().await.unwrap();
+        }
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(peer.stream().await, None, "and then the connection ends");
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_stream_go_over_another_connection_when_this_one_ends() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let mut old = settled(&server, &hyper, 1).await;
+    let sent = spawned(&hyper, Method::POST, &server.url);
+    old.stream().await.unwrap();
+    let waiting: Vec<_> = (0..3).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    old.sees_no_request().await;
+    drop(old);
+    let mut new = server.accept_http2().await;
+    for _ in &waiting {
+        let stream = new.stream().await.unwrap();
+        new.answer_on(stream).await;
+    }
+    for call in waiting {
+        call.await.unwrap().unwrap();
+    }
+    assert!(transport_error(sent.await.unwrap()).was_sent());
+}
+
+#[tokio::test]
+async fn a_wait_for_a_stream_has_an_end_and_says_so() {
+    let server = Server::start().await;
+    let hyper = hyper(|config| {
+        config.version = HttpVersion::Http2;
+        config.pool_max_wait = Duration::from_millis(30);
+    });
+    let mut peer = settled(&server, &hyper, 1).await;
+    let first = spawned(&hyper, Method::POST, &server.url);
+    let stream = peer.stream().await.unwrap();
+    let error = transport_error(spawned(&hyper, Method::POST, &server.url).await.unwrap());
+    assert!(matches!(error, TransportError::Busy(_)) && !error.was_sent(), "{error:?}");
+    assert!(says(&error, "streams"), "{error:?}");
+    peer.answer_on(stream).await;
+    first.await.unwrap().unwrap();
+}
