@@ -3,7 +3,7 @@
 //! It sends one request over a pooled connection and collects the answer's body inside the attempt, so that a truncated, endless
 //! or oversized body is a failed attempt and not a surprise for the caller later. It follows no redirect and repeats nothing:
 //! hyper-util's own hidden retry is off, since what may be sent again is for the retry layer to decide. Only what was never
-//! written, or what an HTTP/2 peer says it did not process, goes over another connection.
+//! written, or what an HTTP/2 peer says it did not process, is sent once more.
 //!
 //! Two transports stand below it, chosen by [`HttpConfig::transport`](crate::config::HttpConfig::transport): `pool`, over
 //! hyper's and h2's connections, and `legacy`, hyper-util's client.

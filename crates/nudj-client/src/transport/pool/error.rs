@@ -30,7 +30,7 @@ pub(in crate::transport) enum PoolError {
     RuntimeGone,
     #[error("each connection closed before it took the request")]
     ClosedEarly,
-    #[error("the server did not process the request and asked for a new connection more than once")]
+    #[error("the server said more than once that it did not process the request")]
     Refused,
     #[error(
         "the connection's peer gave no sign of life within {KEEP_ALIVE_TIMEOUT:?}; is the endpoint still reachable?"

@@ -30,8 +30,12 @@ const QUIET: Duration = Duration::from_millis(1);
 /// How many new or shared connections may close before they take the request.
 const CLOSED_EARLY: u8 = 3;
 
-/// How often a request is sent anew that the server says it did not process.
-const REPLAYS: u8 = 1;
+/// How often a request is sent anew whose stream the server refused.
+const REFUSALS: u8 = 1;
+
+/// How often one is sent anew that a connection which says goodbye did not come to. A server may end each after a thousand requests, and
+/// those under way then are often more than a hundred.
+const GOODBYES: u8 = 8;
 
 /// Sends `request`, whose URI is absolute or a path, and reads an answer of up to `limit` bytes.
 ///
@@ -113,7 +117,8 @@ fn failed(error: PoolError) -> WholeExchange {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tries {
     closed: u8,
-    replays: u8,
+    refusals: u8,
+    goodbyes: u8,
 }
 
 /// The request, to be sent over another connection, or why that may not be.
@@ -138,10 +143,17 @@ pub(super) fn again(
             let request = request.or(replay).filter(|_| tries.closed < CLOSED_EARLY);
             request.ok_or_else(|| PoolError::ClosedEarly.into_transport())
         }
-        Failure::NotProcessed => {
+        Failure::Refused => {
+            // By now the connection knows how many streams the server takes: this one waits its turn.
+            drop(lease);
+            tries.refusals += 1;
+            let request = replay.filter(|_| tries.refusals <= REFUSALS);
+            request.ok_or_else(|| PoolError::Refused.into_transport())
+        }
+        Failure::Goodbye => {
             lease.discard();
-            tries.replays += 1;
-            let request = replay.filter(|_| tries.replays <= REPLAYS);
+            tries.goodbyes += 1;
+            let request = replay.filter(|_| tries.goodbyes <= GOODBYES);
             request.ok_or_else(|| PoolError::Refused.into_transport())
         }
         Failure::Invalid(error) => Err(Box::new(TransportError::InvalidRequest(error))),
@@ -155,7 +167,9 @@ pub(super) enum Failure {
     /// Not a byte of the request was written. With the request, where it was given back.
     Unsent(Option<Box<Request<Full<Bytes>>>>),
     /// The server says that it did nothing about it.
-    NotProcessed,
+    Refused,
+    /// And that it takes no more over this connection.
+    Goodbye,
     /// No connection would take it.
     Invalid(BoxError),
     /// The connection was no more; it may have written the request before.
@@ -175,20 +189,18 @@ impl From<TrySendError<Request<Full<Bytes>>>> for Failure {
 
 impl From<h2::Error> for Failure {
     fn from(error: h2::Error) -> Self {
-        if not_processed(&error) {
-            Self::NotProcessed
+        // RFC 9113, sections 6.8 and 8.7: REFUSED_STREAM, and GOAWAY on a stream above the last one that it names. h2 gives the error of a GOAWAY to
+        // those streams only.
+        if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) {
+            Self::Refused
+        } else if error.is_remote() && error.is_go_away() {
+            Self::Goodbye
         } else if error.is_io() {
             Self::Ended(error.into())
         } else {
             Self::Broken(error.into())
         }
     }
-}
-
-/// RFC 9113, sections 6.8 and 8.7: REFUSED_STREAM, and GOAWAY on a stream above the last one that it names. h2 gives the error
-/// of a GOAWAY to those streams only.
-fn not_processed(error: &h2::Error) -> bool {
-    error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// As HTTP/1.1 wants it: path and query as the target, the authority as `host`.

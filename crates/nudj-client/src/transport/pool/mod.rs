@@ -7,13 +7,13 @@
 //! ```text
 //!  call ── checkout ──┬─ idle or shared ───────────────── send ── head ── body's end ── back
 //!                     └─ wait: the first made or freed ──┘  │       └── dropped, broken: closed
-//!          (one task makes and keeps each connection)       └── not written, or refused by the peer: another connection
+//!          (one task makes and keeps each connection)       └── not written, or not processed by the peer: once more
 //! ```
 //!
 //! - **Dead connections.** A connection whose end is known is never used. Of one unused for a millisecond or more the socket itself
 //!   is looked at, past the runtime, so that an end the operating system knows of is known here too; that takes a second handle per
 //!   connection. A request of which nothing was written goes over another connection. One of which a byte was written is never sent again, save where
-//!   an HTTP/2 peer says that it did not process it (GOAWAY, REFUSED_STREAM): once, on a new connection.
+//!   an HTTP/2 peer says that it did not process it: on a new connection after a GOAWAY, once more in its turn after REFUSED_STREAM.
 //! - **Over HTTP/2** each call puts its request into a stream itself and waits there; between two reads of the connection those have a turn whose
 //!   answers have come, so that the peer has something to do while they go on.
 //! - **Ids over HTTP/2.** What is new in each call stays out of HPACK's table, where it would drive out what is the same in each.

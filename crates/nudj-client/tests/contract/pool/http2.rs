@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use super::{
     Peer, Server,
-    frames::{CANCEL, HEADERS, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RST_STREAM, http2},
+    frames::{CANCEL, HEADERS, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, NO_ERROR, REFUSED_STREAM, RST_STREAM, http2},
     hyper, is_unsent, says, spawned, transport_error,
 };
 
@@ -74,16 +74,57 @@ async fn a_goaway_that_names_no_stream_of_ours_sends_each_of_them_anew_once() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_sent_anew_on_another_connection_once() {
+async fn a_refused_stream_is_sent_anew_once() {
     let server = Server::start().await;
     let hyper = http2();
     let call = spawned(&hyper, Method::POST, &server.url);
-    let mut old = server.accept_http2().await;
-    let stream = old.stream().await.unwrap();
-    old.reset(stream, REFUSED_STREAM).await;
-    let mut new = server.accept_http2().await;
-    let stream = new.stream().await.unwrap();
-    new.reset(stream, REFUSED_STREAM).await;
+    let mut peer = server.accept_http2().await;
+    for _ in 0..2 {
+        let stream = peer.stream().await.unwrap();
+        peer.reset(stream, REFUSED_STREAM).await;
+    }
+    let error = transport_error(call.await.unwrap());
+    assert!(is_unsent(&error) && says(&error, "did not process"), "{error:?}");
+    assert!(server.has_no_more().await);
+}
+
+#[tokio::test]
+async fn what_a_peer_refused_since_it_takes_fewer_at_once_waits_its_turn() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let calls: Vec<_> = (0..20).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let mut peer = server.accept_http2_silently().await;
+    let mut streams = Vec::new();
+    for _ in &calls {
+        streams.push(peer.stream().await.unwrap());
+    }
+    peer.settings(&[(MAX_CONCURRENT_STREAMS, 2)]).await;
+    for stream in &streams[2..] {
+        peer.reset(*stream, REFUSED_STREAM).await;
+    }
+    for stream in &streams[..2] {
+        peer.answer_on(*stream).await;
+    }
+    for _ in 2..calls.len() {
+        let stream = peer.stream().await.unwrap();
+        peer.answer_on(stream).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert!(server.has_no_more().await);
+}
+
+#[tokio::test]
+async fn a_peer_that_says_goodbye_again_and_again_is_believed_for_a_while() {
+    let server = Server::start().await;
+    let hyper = http2();
+    let call = spawned(&hyper, Method::POST, &server.url);
+    for _ in 0..9 {
+        let mut peer = server.accept_http2().await;
+        peer.stream().await.unwrap();
+        peer.go_away(0, NO_ERROR).await;
+    }
     let error = transport_error(call.await.unwrap());
     assert!(is_unsent(&error) && says(&error, "did not process"), "{error:?}");
     assert!(server.has_no_more().await);
