@@ -1,4 +1,4 @@
-//! What a pool can cost at the least: hyper's connections, used without limits, ages, idle times, looks at sockets or replays.
+//! What a pool can cost at the least: hyper's and h2's connections, used without limits, ages, idle times, looks at sockets or replays.
 
 use std::{
     net::SocketAddr,
@@ -6,14 +6,16 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response, Uri, header::HOST};
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
+use h2::client::SendRequest;
+use http::{
+    HeaderValue, Request, Response, Uri,
+    header::{CONTENT_LENGTH, HOST},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
 use nudj_tower::BoxError;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -66,7 +68,7 @@ impl Service<Request<Body>> for Bare {
 
 /// One HTTP/2 connection.
 #[derive(Clone)]
-pub(super) struct BareShared(Arc<(SocketAddr, Mutex<Option<http2::SendRequest<Body>>>)>);
+pub(super) struct BareShared(Arc<(SocketAddr, Mutex<Option<SendRequest<Bytes>>>)>);
 
 impl BareShared {
     pub(super) fn new(address: SocketAddr) -> Self {
@@ -91,13 +93,28 @@ impl Service<Request<Body>> for BareShared {
             let mut sender = match there {
                 Some(sender) => sender,
                 None => {
-                    let (sender, connection) = http2::handshake(TokioExecutor::new(), connect(*address).await?).await?;
+                    let io = connect(*address).await?.into_inner();
+                    let (sender, connection) = h2::client::handshake(io).await?;
                     tokio::spawn(connection);
                     *kept.lock() = Some(sender.clone());
                     sender
                 }
             };
-            whole(sender.send_request(request).await?).await
+            let (mut head, body) = request.into_parts();
+            let body = body.into_inner().unwrap_or_default();
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            let (answer, mut stream) = sender.send_request(Request::from_parts(head, ()), body.is_empty())?;
+            if !body.is_empty() {
+                stream.send_data(body, true)?;
+            }
+            let (head, mut body) = answer.await?.into_parts();
+            let mut read = BytesMut::new();
+            while let Some(data) = body.data().await {
+                let data = data?;
+                body.flow_control().release_capacity(data.len())?;
+                read.extend_from_slice(&data);
+            }
+            Ok(Response::from_parts(head, Full::new(read.freeze())))
         })
     }
 }
