@@ -31,6 +31,10 @@ const MAX_HEAD: u32 = 16 << 10;
 /// How many streams are opened before the peer has said how many it takes: what RFC 9113, section 6.5.2, asks of it at the least.
 const STREAMS_AT_FIRST: usize = 100;
 
+/// How many streams that were reset here are remembered, for what the peer had sent on them before it knew: what comes for one that is forgotten
+/// counts as the peer's fault, and a thousand of those end the connection.
+const RESET_REMEMBERED: usize = 1024;
+
 /// How much is queued for a stream at once: bytes. More is nowhere to be counted.
 const MAX_BODY: usize = (1 << 31) - 1;
 
@@ -46,6 +50,7 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_max_send_streams(STREAMS_AT_FIRST)
         .max_header_list_size(MAX_HEAD)
+        .max_concurrent_reset_streams(RESET_REMEMBERED)
         .enable_push(false)
         .handshake(io)
         .await
@@ -72,13 +77,16 @@ pub(super) fn send(sender: &Mutex<SendRequest<Bytes>>, request: Request<Full<Byt
         }
     };
     let (answer, mut stream) = sent?;
-    let mut upload = None;
-    if length > 0 {
-        // Refused only by what has ended meanwhile, of which the answer tells.
-        let _ = stream.send_data(body, true);
-        upload = (length > LEFT_BEHIND).then(|| Upload(stream));
+    // Refused only by what has ended meanwhile, of which the answer tells.
+    if length > LEFT_BEHIND {
+        // With an end of its own, by which h2 knows to the last piece that something is left to reset.
+        let _ = stream.send_data(body, false).and_then(|()| stream.send_data(Bytes::new(), true));
+        return Ok(Answer { answer, is_head, upload: Some(stream) });
     }
-    Ok(Answer { answer, is_head, upload })
+    if length > 0 {
+        let _ = stream.send_data(body, true);
+    }
+    Ok(Answer { answer, is_head, upload: None })
 }
 
 /// Whether the connection takes requests. How many there may be is for the pool to say, and not for one handle to wait for: it would keep the last
@@ -108,7 +116,7 @@ struct Upload(SendStream<Bytes>);
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // Does nothing where all of it was written.
+        // Nothing goes out where all of it was written.
         self.0.send_reset(Reason::CANCEL);
     }
 }
@@ -124,7 +132,8 @@ fn announce(headers: &mut HeaderMap, method: &Method, length: usize) {
 pub(super) struct Answer {
     answer: ResponseFuture,
     is_head: bool,
-    upload: Option<Upload>,
+    /// Left to h2 as long as there is no answer: a stream that is dropped before it was opened is not sent then.
+    upload: Option<SendStream<Bytes>>,
 }
 
 impl Future for Answer {
@@ -134,7 +143,7 @@ impl Future for Answer {
         let (head, stream) = ready!(Pin::new(&mut self.answer).poll(cx))?.into_parts();
         let has_ended = stream.is_end_stream();
         let left = if has_ended || self.is_head { Some(0) } else { announced(&head.headers) };
-        let upload = self.upload.take();
+        let upload = self.upload.take().map(Upload);
         Poll::Ready(Ok(Response::from_parts(head, Streamed { stream, has_ended, left, _upload: upload })))
     }
 }
@@ -185,7 +194,10 @@ impl Body for Streamed {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use http::header::TRANSFER_ENCODING;
+    use tokio::io::AsyncReadExt;
+    use tokio_test::task;
 
     use super::*;
 
@@ -211,5 +223,32 @@ mod tests {
         let (head, _) = request().into_parts();
         let error = sender.lock().send_request(Request::from_parts(head, ()), true).unwrap_err();
         assert!(matches!(unsent(error), Failure::Unsent(None)));
+    }
+
+    #[tokio::test]
+    async fn of_a_long_request_that_is_given_up_before_it_was_opened_the_peer_sees_no_body() {
+        const DATA: u8 = 0;
+        for is_cancelled in [true, false] {
+            let (ours, mut peer) = tokio::io::duplex(1 << 20);
+            let (sender, connection) = handshake(ours).await.unwrap();
+            let sender = Mutex::new(sender);
+            let body = Bytes::from(vec![b'x'; 2 * LEFT_BEHIND]);
+            let request = Request::post("http://a/").body(Full::new(body)).unwrap();
+            let answer = send(&sender, request).unwrap_or_else(|_| panic!("it takes requests"));
+            let answer = (!is_cancelled).then_some(answer);
+            let mut connection = task::spawn(connection);
+            assert!(connection.poll().is_pending());
+            peer.read_exact(&mut [0; 24]).await.unwrap();
+            let mut kinds = Vec::new();
+            let mut head = [0; 9];
+            while let Some(read) = peer.read_exact(&mut head).now_or_never() {
+                read.unwrap();
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+                peer.read_exact(&mut vec![0; length]).await.unwrap();
+                kinds.push(head[3]);
+            }
+            assert_eq!(kinds.contains(&DATA), !is_cancelled, "{kinds:?}");
+            drop(answer);
+        }
     }
 }

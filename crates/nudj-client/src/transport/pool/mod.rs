@@ -18,7 +18,7 @@
 //!   answers have come, so that the peer has something to do while they go on.
 //! - **Ids over HTTP/2.** What is new in each call stays out of HPACK's table, where it would drive out what is the same in each.
 //! - **On cancel.** A call that waits gives up its place, and a connection granted meanwhile goes to the next. A call under way
-//!   closes its HTTP/1.1 connection, or resets its HTTP/2 stream.
+//!   closes its HTTP/1.1 connection, or resets its HTTP/2 stream; so does an answer that is whole before a long request was sent.
 //! - **An attempt's time**, where it is on offer (`nudj_tower::timeout::Keeper`), is kept by the connection's task, with one timer from call
 //!   to call. A call that is late ends with its HTTP/1.1 connection, or is woken to be ended by its layer, over HTTP/2.
 //! - **On panic** or the end of the runtime that keeps a connection, its place is free again and those waiting are told.

@@ -81,8 +81,9 @@ impl Shared {
 
     /// As [`takes`](Self::takes), and `None` also once its peer wants no more calls: for those who wait, and do not send it one to see.
     pub(super) fn takes_more(connection: &Multiplexed) -> Option<usize> {
+        let takes = Self::takes(connection)?;
         http2::ready_again(&mut connection.sender.lock()).ok()?;
-        Self::takes(connection)
+        Some(takes)
     }
 
     /// Whether it has not ended. One that takes no more calls says so when it is sent one.

@@ -172,6 +172,10 @@ impl<C, S: Clone, W> Slots<C, S, W> {
     /// Who waited longest, if the shared connection has room for one more, with it and its id.
     pub(super) fn grant(&mut self, now: Instant, takes: impl Fn(&S) -> Option<usize>) -> Option<(W, S, u64)> {
         if self.waiting.is_empty() {
+            // Who waited when the last call ended may have gone meanwhile.
+            if !self.keeps() {
+                self.shared.take_if(|shared| shared.users == 0);
+            }
             return None;
         }
         let (connection, id, _) = self.join(now, takes)?;

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{
             AtomicBool,
-            Ordering::{Acquire, Relaxed, SeqCst},
+            Ordering::{AcqRel, Acquire, Release},
         },
     },
     task::{Context, Wake as _, Waker},
@@ -73,9 +73,13 @@ impl Times {
     /// It is `task` that waits now.
     #[inline]
     pub(super) fn set_task(&self, key: usize, task: &Waker) {
-        if let Some(call) = self.calls.lock().waiting.get_mut(key) {
-            call.task.clone_from(task);
-        }
+        let mut calls = self.calls.lock();
+        let before = match calls.waiting.get_mut(key) {
+            Some(call) if !call.task.will_wake(task) => Some(std::mem::replace(&mut call.task, task.clone())),
+            _ => None,
+        };
+        drop(calls);
+        drop(before);
     }
 
     #[inline]
@@ -86,12 +90,12 @@ impl Times {
 
     /// The peer has given no sign of life: the connection has to end.
     pub(super) fn silent(&self) {
-        self.is_silent.store(true, SeqCst);
+        self.is_silent.store(true, Release);
         self.bell.wake_by_ref();
     }
 
     pub(super) fn is_silent(&self) -> bool {
-        self.is_silent.load(Relaxed)
+        self.is_silent.load(Acquire)
     }
 }
 
@@ -107,7 +111,7 @@ impl Timekeeper {
     #[cold]
     fn wake_late(&mut self) -> bool {
         let Self { times, waker, sleep } = self;
-        times.bell.rang.store(false, SeqCst);
+        times.bell.rang.swap(false, AcqRel);
         if times.is_silent() {
             return true;
         }

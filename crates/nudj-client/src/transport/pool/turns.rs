@@ -25,10 +25,13 @@ pub(super) struct Turns<T> {
     io: T,
     /// How much was read in this turn.
     read: usize,
+    /// Whether the peer's end was read. From then on nothing is written, as nobody waits for an answer any more: what was queued can go over
+    /// another connection, and must not go over this one as well.
+    has_ended: bool,
     traffic: Arc<Traffic>,
 }
 
-/// What has gone over the stream: how often something was read, and written.
+/// What has gone over the stream: how often something was read, and how often something was or may have been written.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     read: AtomicU64,
@@ -53,11 +56,19 @@ fn count(times: &AtomicU64) {
 impl<T> Turns<T> {
     pub(super) fn new(io: T) -> (Self, Arc<Traffic>) {
         let traffic = Arc::new(Traffic::default());
-        (Self { io, read: 0, traffic: Arc::clone(&traffic) }, traffic)
+        (Self { io, read: 0, has_ended: false, traffic: Arc::clone(&traffic) }, traffic)
     }
 
-    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(_)) = polled {
+    fn written(&mut self, write: impl FnOnce(Pin<&mut T>) -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>>
+    where
+        T: Unpin,
+    {
+        if self.has_ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let polled = write(Pin::new(&mut self.io));
+        // An error too: under TLS a part may have gone out before.
+        if polled.is_ready() {
             count(&self.traffic.written);
         }
         polled
@@ -73,8 +84,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Turns<T> {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if polled.is_ready() {
-            self.read += buf.filled().len() - before;
+        if let Poll::Ready(read) = &polled {
+            let count_read = buf.filled().len() - before;
+            self.has_ended |= read.is_ok() && count_read == 0 && buf.remaining() > 0;
+            self.read += count_read;
             count(&self.traffic.read);
         } else {
             self.read = 0;
@@ -85,8 +98,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Turns<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Turns<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(polled)
+        self.written(|io| io.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -94,8 +106,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Turns<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(polled)
+        self.written(|io| io.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -113,7 +124,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Turns<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_test::{io::Builder, task};
 
     use super::*;
@@ -137,5 +148,19 @@ mod tests {
         let mut end = task::spawn(async { stream.read(&mut buf).await.unwrap() });
         assert_eq!(end.poll(), Poll::Ready(0), "an end is told at once");
         assert_eq!((traffic.read(), traffic.written()), (4, 0));
+    }
+
+    #[test]
+    fn after_the_peers_end_nothing_is_written() {
+        let (mut stream, traffic) = Turns::new(Builder::new().write(b"before").build());
+        let mut write = task::spawn(async { stream.write(b"before").await.unwrap() });
+        assert_eq!(write.poll(), Poll::Ready(6));
+        drop(write);
+        let mut end = task::spawn(async { stream.read(&mut [0; 8]).await.unwrap() });
+        assert_eq!(end.poll(), Poll::Ready(0));
+        drop(end);
+        let mut write = task::spawn(async { stream.write(b"after").await.map_err(|error| error.kind()) });
+        assert_eq!(write.poll(), Poll::Ready(Err(io::ErrorKind::BrokenPipe)));
+        assert_eq!(traffic.written(), 1);
     }
 }

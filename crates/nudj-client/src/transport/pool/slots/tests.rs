@@ -201,6 +201,20 @@ fn who_waited_for_a_connection_that_is_not_kept_unused_gets_it() {
 }
 
 #[test]
+fn a_connection_that_is_not_kept_goes_also_when_who_waited_for_it_has_gone() {
+    let now = Instant::now();
+    let mut slots = Numbers::new(limits(), Protocol::Http2);
+    let (id, _) = slots.made_shared(7, 1, now);
+    assert_eq!(take(&mut slots, now), Some(7));
+    let waiter = slots.enqueue(1).unwrap();
+    slots.drain_off();
+    slots.release(id, || now);
+    assert_eq!(slots.abandon(waiter), Some(1));
+    assert_eq!(slots.grant(now, |_| Some(1)), None);
+    assert!(slots.shared.is_none());
+}
+
+#[test]
 fn a_peer_that_takes_no_calls_is_asked_by_one() {
     let now = Instant::now();
     let mut slots = Numbers::new(limits(), Protocol::Http2);
