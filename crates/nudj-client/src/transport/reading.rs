@@ -29,7 +29,8 @@ pin_project! {
 
 /// Whether the body has to be [inflated](inflate) on the way.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.contains_key(CONTENT_ENCODING)
+    // One look at what is there costs less than a search for what hardly ever is.
+    headers.keys().any(|name| *name == CONTENT_ENCODING)
 }
 
 /// Inflates what is encoded in a way that was asked for; anything else is left to the caller as it came.
@@ -79,13 +80,14 @@ impl Read {
         }
     }
 
-    /// From the second piece on there is room for `more` as well.
+    /// From the second piece on there is room for what is `announced` as well, which costs less than to grow; of an allocation a page that is
+    /// not written takes no memory.
     #[inline]
-    fn push(&mut self, next: Bytes, more: usize) {
+    fn push(&mut self, next: Bytes, announced: impl FnOnce() -> usize) {
         *self = match std::mem::replace(self, Self::Nothing) {
             Self::Nothing => Self::One(next),
             Self::One(first) => {
-                let mut several = BytesMut::with_capacity(first.len() + next.len() + more);
+                let mut several = BytesMut::with_capacity(first.len() + next.len() + announced());
                 several.extend_from_slice(&first);
                 several.extend_from_slice(&next);
                 Self::Several(several)
@@ -125,10 +127,9 @@ where
                 return Poll::Ready(Err(TransportError::BodyTooLarge { limit: *this.limit }));
             }
             if !data.is_empty() {
-                // What is announced is there to come: room for it once costs less than to grow, and a page that is not written takes none.
                 let room = *this.limit - this.read.len() - data.len();
-                let announced = usize::try_from(this.body.size_hint().lower()).unwrap_or(room);
-                this.read.push(data, announced.min(room));
+                let body = &this.body;
+                this.read.push(data, || usize::try_from(body.size_hint().lower()).unwrap_or(room).min(room));
             }
             if this.body.is_end_stream() {
                 return Poll::Ready(Ok(this.read.take()));
