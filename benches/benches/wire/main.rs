@@ -1,6 +1,6 @@
 //! Calls per second on the wire: loopback, the server in a process of its own, many short rounds in turn.
 //!
-//! `cargo bench -p nudj-benches --bench wire -- [--rounds N] [--calls N] [--only NAME] [--setting START] [--csv FILE]`.
+//! `cargo bench -p nudj-benches --bench wire -- [--rounds N] [--calls N] [--only NAME] [--setting START] [--threads N] [--csv FILE]`.
 //!
 //! In each round every contender makes the same number of calls, in an order that moves on by one from round to round; what is shown is the median over the rounds of its rate divided by raw
 //! hyper-util's in the same round, with its 95 % interval (by rank), and the same for the time the client had a processor. Raw stands there
@@ -37,6 +37,9 @@ struct Args {
     /// Only settings that begin like this: "HTTP/1.1, 16".
     #[arg(long, default_value = "")]
     setting: String,
+    /// Calls run on so many worker threads; on the main one alone without.
+    #[arg(long)]
+    threads: Option<usize>,
     /// Write the figures to this file too.
     #[arg(long)]
     csv: Option<String>,
@@ -63,7 +66,10 @@ struct Round {
 
 fn main() -> Result<ExitCode, BoxError> {
     let args = Args::parse();
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = match args.threads {
+        None => Builder::new_current_thread().enable_all().build()?,
+        Some(threads) => Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
+    };
     let mut csv = String::from("setting,contender,calls,low,high,cpu,cpu_low,cpu_high\n");
     let mut valid = true;
     let mut settings = Vec::from(
@@ -98,9 +104,9 @@ async fn measure(args: &Args, contenders: &[Contender], in_flight: usize) -> Res
     for number in 0..args.rounds {
         for place in 0..contenders.len() {
             let turn = (place + number) % contenders.len();
-            let (start, before) = (Instant::now(), cpu_time());
+            let (start, before) = (Instant::now(), cpu_time(args));
             run(&contenders[turn].call, args.calls, in_flight).await?;
-            let (took, cpu) = (start.elapsed(), cpu_time().saturating_sub(before));
+            let (took, cpu) = (start.elapsed(), cpu_time(args).saturating_sub(before));
             let calls = (args.calls / in_flight * in_flight) as f64;
             rounds[turn].push(Round { rate: calls / took.as_secs_f64(), cpu: cpu.as_secs_f64() / calls });
         }
@@ -125,10 +131,11 @@ async fn run(call: &Call, calls: usize, in_flight: usize) -> Result<(), BoxError
     Ok(())
 }
 
-/// How long this process's one thread has had a processor.
-fn cpu_time() -> Duration {
+/// How long the threads that make the calls have had a processor.
+fn cpu_time(args: &Args) -> Duration {
+    let clock = if args.threads.is_some() { ClockId::ProcessCPUTime } else { ClockId::ThreadCPUTime };
     // Not the scheduler's own statistics, which move on with its tick only: a fourth of a round.
-    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
+    clock_gettime(clock).try_into().unwrap_or_default()
 }
 
 fn show(setting: &str, contenders: &[Contender], rounds: &[Vec<Round>], csv: &mut String) -> bool {
