@@ -6,7 +6,7 @@ const LEFT: f64 = 260.0;
 const RIGHT: f64 = 720.0;
 const STEP: f64 = 24.0;
 /// Of the ratio to raw.
-const SCALE: (f64, f64) = (0.4, 1.4);
+const SCALE: (f64, f64) = (0.4, 2.4);
 
 fn place(ratio: f64) -> f64 {
     LEFT + (ratio.clamp(SCALE.0, SCALE.1) - SCALE.0) / (SCALE.1 - SCALE.0) * (RIGHT - LEFT)
@@ -39,7 +39,7 @@ pub(crate) fn draw(rows: &[Vec<String>]) -> Result<String, BoxError> {
     }
     let bottom = y + STEP;
     let mut scale = String::new();
-    for tenth in 4..=14 {
+    for tenth in (4..=24).step_by(2) {
         let (ratio, x) = (f64::from(tenth) / 10.0, place(f64::from(tenth) / 10.0));
         let colour = if tenth == 10 { "#555555" } else { "#e3e3e3" };
         writeln!(scale, "<path d=\"M{x:.1} 44V{bottom:.1}\" stroke=\"{colour}\"/>")?;

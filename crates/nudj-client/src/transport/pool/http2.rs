@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::exchange::Failure;
 
-/// What a peer may send on one stream, and on all together, before it is read: bytes. hyper's own figures, as all these.
+/// What a peer may send on one stream, and on all together, before it is read: bytes. hyper's own figures, as the next two.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 5 << 20;
 /// How long an answer's head may be: bytes, as HPACK counts them (RFC 7541, section 4.1).
