@@ -11,25 +11,26 @@
 
 use std::{
     fmt,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{
             AtomicU64,
-            Ordering::{Acquire, Relaxed, Release, SeqCst},
+            Ordering::{Relaxed, Release, SeqCst},
         },
     },
-    task::{Context, Wake as _, Waker},
+    task::{Context, Wake as _},
     time::Duration,
 };
 
 use tokio::{
     runtime::{self, Handle},
-    task::coop::unconstrained,
-    time::{Instant, Sleep, sleep_until},
+    time::Instant,
 };
 
-use super::drive::KeepsTime;
+use super::{
+    drive::KeepsTime,
+    timer::{StayingTimer, is_driven_here},
+};
 use crate::transport::bell::Bell;
 
 const NEVER: u64 = u64::MAX;
@@ -54,35 +55,29 @@ pub(super) struct Alarm(Arc<Shared>);
 /// The task's side.
 pub(super) struct Watchman {
     shared: Arc<Shared>,
-    bell: Arc<Bell>,
-    /// What the timer wakes: the bell, which wakes the task.
-    waker: Waker,
-    sleep: Option<Pin<Box<Sleep>>>,
+    timer: StayingTimer,
 }
 
 /// Both sides, for the task that asks; `None` outside of a runtime.
 pub(super) fn alarm(cx: &Context<'_>) -> Option<(Alarm, Watchman)> {
-    let bell = Bell::of(cx.waker(), false);
+    let timer = StayingTimer::of(cx);
     let shared = Arc::new(Shared {
         epoch: Instant::now(),
         due: AtomicU64::new(NEVER),
         looks: AtomicU64::new(NEVER),
-        bell: Arc::clone(&bell),
+        bell: timer.bell(),
         runtime: Handle::try_current().ok()?.id(),
     });
-    let waker = Waker::from(Arc::clone(&bell));
-    Some((Alarm(Arc::clone(&shared)), Watchman { shared, bell, waker, sleep: None }))
+    Some((Alarm(Arc::clone(&shared)), Watchman { shared, timer }))
 }
 
 impl Alarm {
-    /// The call on the connection has to end at `at`: whether that will be seen to. Not from another runtime: that of the connection may not be
-    /// driven any more, and nobody would look.
+    /// The call on the connection has to end at `at`: whether that will be seen to. Not from another runtime.
     #[inline]
     pub(super) fn set(&self, at: Instant) -> bool {
         let shared = &*self.0;
-        let here = Handle::try_current().is_ok_and(|here| here.id() == shared.runtime);
         let due = nanos(at.saturating_duration_since(shared.epoch));
-        if !here || due == NEVER {
+        if !is_driven_here(shared.runtime) || due == NEVER {
             return false;
         }
         // This one and the next, and the task's two in the other order: one of both sees what the other has written.
@@ -108,28 +103,25 @@ impl KeepsTime for Watchman {
     /// Whether the call on the connection is late. Once the connection was polled, a call that it has taken has written its own time, or none.
     #[inline]
     fn is_late(&mut self) -> bool {
-        self.bell.rang.load(Acquire) && self.look()
+        self.timer.rang() && self.look()
     }
 }
 
 impl Watchman {
     #[cold]
     fn look(&mut self) -> bool {
-        let Self { shared, bell, waker, sleep } = self;
-        bell.rang.store(false, SeqCst);
+        let Self { shared, timer } = self;
+        timer.take_up();
         loop {
             shared.looks.store(NEVER, SeqCst);
             let due = shared.due.load(SeqCst);
             // A time further off than a clock goes does not come.
             let Some(at) = shared.epoch.checked_add(Duration::from_nanos(due)).filter(|_| due != NEVER) else {
-                *sleep = None;
+                timer.stop();
                 return false;
             };
-            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            sleep.as_mut().reset(at);
             shared.looks.store(due, SeqCst);
-            // Outside of tokio's budget: a connection that is always busy must not put off its own end.
-            if Pin::new(&mut unconstrained(sleep)).poll(&mut Context::from_waker(waker)).is_pending() {
+            if !timer.is_past(at) {
                 return false;
             }
             // Still the same call's, after all that.
@@ -153,29 +145,17 @@ fn nanos(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Poll};
-
     use tokio::time::advance;
-    use tokio_test::task::{self, Spawn};
+    use tokio_test::task::Spawn;
 
     use super::*;
+    use crate::transport::pool::lone::kept_in_a_task;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// The call's side; and the connection's task, which ends when the call is late.
     fn pair() -> (Alarm, Spawn<impl Future<Output = ()>>) {
-        let (give, taken) = std::sync::mpsc::channel();
-        let mut watchman = None;
-        let mut task = task::spawn(poll_fn(move |cx| {
-            let watchman = watchman.get_or_insert_with(|| {
-                let (alarm, watchman) = alarm(cx).expect("there is a runtime");
-                give.send(alarm).expect("somebody waits for it");
-                watchman
-            });
-            if watchman.is_late() { Poll::Ready(()) } else { Poll::Pending }
-        }));
-        assert!(task.poll().is_pending());
-        (taken.recv().expect("given"), task)
+        kept_in_a_task(alarm)
     }
 
     #[tokio::test(start_paused = true)]

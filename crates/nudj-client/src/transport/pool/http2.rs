@@ -81,12 +81,10 @@ pub(super) fn send(sender: &Mutex<SendRequest<Bytes>>, request: Request<Full<Byt
     if length > LEFT_BEHIND {
         // With an end of its own, by which h2 knows to the last piece that something is left to reset.
         let _ = stream.send_data(body, false).and_then(|()| stream.send_data(Bytes::new(), true));
-        return Ok(Answer { answer, is_head, upload: Some(stream) });
-    }
-    if length > 0 {
+    } else if length > 0 {
         let _ = stream.send_data(body, true);
     }
-    Ok(Answer { answer, is_head, upload: None })
+    Ok(Answer { answer, is_head, upload: (length > LEFT_BEHIND).then_some(stream) })
 }
 
 /// Whether the connection takes requests. How many there may be is for the pool to say, and not for one handle to wait for: it would keep the last
@@ -194,12 +192,11 @@ impl Body for Streamed {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
     use http::header::TRANSFER_ENCODING;
-    use tokio::io::AsyncReadExt;
     use tokio_test::task;
 
     use super::*;
+    use crate::transport::pool::lone::kinds_sent;
 
     fn request() -> Request<Full<Bytes>> {
         Request::get("http://a/").body(Full::default()).unwrap()
@@ -238,15 +235,7 @@ mod tests {
             let answer = (!is_cancelled).then_some(answer);
             let mut connection = task::spawn(connection);
             assert!(connection.poll().is_pending());
-            peer.read_exact(&mut [0; 24]).await.unwrap();
-            let mut kinds = Vec::new();
-            let mut head = [0; 9];
-            while let Some(read) = peer.read_exact(&mut head).now_or_never() {
-                read.unwrap();
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-                peer.read_exact(&mut vec![0; length]).await.unwrap();
-                kinds.push(head[3]);
-            }
+            let kinds = kinds_sent(&mut peer).await;
             assert_eq!(kinds.contains(&DATA), !is_cancelled, "{kinds:?}");
             drop(answer);
         }

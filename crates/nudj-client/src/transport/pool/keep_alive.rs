@@ -72,15 +72,14 @@ impl Drop for Watched {
 mod tests {
     use std::time::Duration;
 
-    use futures_util::FutureExt;
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+        io::{AsyncWriteExt, DuplexStream},
         task::JoinHandle,
         time::Instant,
     };
 
     use super::*;
-    use crate::transport::pool::{http2, turns::Turns};
+    use crate::transport::pool::lone::{LoneShared, kinds_sent, lone_shared};
 
     struct Connection {
         /// Its task.
@@ -91,12 +90,10 @@ mod tests {
     }
 
     async fn connection() -> Connection {
-        let (ours, peer) = tokio::io::duplex(1024);
-        let (ours, traffic) = Turns::new(ours);
-        let (sender, mut connection) = http2::handshake(ours).await.unwrap();
+        let LoneShared { lease, mut connection, peer, traffic, kept, .. } = lone_shared().await;
         let pings = connection.ping_pong().unwrap();
         let driving = tokio::spawn(async move {
-            let _held = sender;
+            let _held = (lease, kept);
             let _ = connection.await;
         });
         Connection { driving, pings, traffic, peer }
@@ -124,18 +121,7 @@ mod tests {
         assert!(timeout(10 * KEEP_ALIVE_INTERVAL, falls_silent(&traffic, pings, || false)).await.is_err());
     }
 
-    /// How many pings lie there.
-    async fn pings_in(peer: &mut DuplexStream) -> usize {
-        peer.read_exact(&mut [0; 24]).await.unwrap();
-        let mut pings = 0;
-        let mut head = [0; 9];
-        while let Some(read) = peer.read_exact(&mut head).now_or_never() {
-            read.unwrap();
-            peer.read_exact(&mut vec![0; usize::from(head[2])]).await.unwrap();
-            pings += usize::from(head[3] == 6);
-        }
-        pings
-    }
+    const PING: u8 = 6;
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_sends_is_there_whether_it_answers_or_not() {
@@ -150,7 +136,8 @@ mod tests {
                 peer.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
                 sleep(KEEP_ALIVE_TIMEOUT / 2).await;
             }
-            assert_eq!(pings_in(&mut peer).await, usize::from(!first.is_zero()), "none is sent while something comes");
+            let pings = kinds_sent(&mut peer).await.into_iter().filter(|kind| *kind == PING).count();
+            assert_eq!(pings, usize::from(!first.is_zero()), "none is sent while something comes");
             let quiet = Instant::now();
             assert!(watching.await.unwrap());
             assert!(quiet.elapsed() <= KEEP_ALIVE_INTERVAL + 2 * KEEP_ALIVE_TIMEOUT);

@@ -51,6 +51,7 @@ mod service;
 mod shared;
 mod slots;
 mod sweep;
+mod timer;
 mod times;
 mod turns;
 mod under_way;

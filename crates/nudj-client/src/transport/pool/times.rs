@@ -5,12 +5,11 @@
 
 use std::{
     fmt,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{
             AtomicBool,
-            Ordering::{AcqRel, Acquire, Release},
+            Ordering::{Acquire, Release},
         },
     },
     task::{Context, Wake as _, Waker},
@@ -20,11 +19,13 @@ use parking_lot::Mutex;
 use slab::Slab;
 use tokio::{
     runtime::{self, Handle},
-    task::coop::unconstrained,
-    time::{Instant, Sleep, sleep_until},
+    time::Instant,
 };
 
-use super::drive::KeepsTime;
+use super::{
+    drive::KeepsTime,
+    timer::{StayingTimer, is_driven_here},
+};
 use crate::transport::bell::Bell;
 
 /// The calls' side.
@@ -40,26 +41,23 @@ pub(super) struct Times {
 /// The task's side.
 pub(super) struct Timekeeper {
     times: Arc<Times>,
-    /// What the timer wakes: the bell, which wakes the task.
-    waker: Waker,
-    sleep: Option<Pin<Box<Sleep>>>,
+    timer: StayingTimer,
 }
 
 /// Both sides, for the task that asks; `None` outside of a runtime.
 pub(super) fn times(cx: &Context<'_>) -> Option<(Arc<Times>, Timekeeper)> {
-    let bell = Bell::of(cx.waker(), false);
-    let waker = Waker::from(Arc::clone(&bell));
+    let timer = StayingTimer::of(cx);
     let runtime = Handle::try_current().ok()?.id();
-    let times = Arc::new(Times { calls: Mutex::default(), bell, is_silent: AtomicBool::new(false), runtime });
-    Some((Arc::clone(&times), Timekeeper { times, waker, sleep: None }))
+    let times =
+        Arc::new(Times { calls: Mutex::default(), bell: timer.bell(), is_silent: AtomicBool::new(false), runtime });
+    Some((Arc::clone(&times), Timekeeper { times, timer }))
 }
 
 impl Times {
-    /// Has `task` woken at `at`: what to [take that away](Self::clear) by. Not from another runtime: that of the connection may not be driven any
-    /// more, and nobody would look.
+    /// Has `task` woken at `at`: what to [take that away](Self::clear) by. Not from another runtime.
     #[inline]
     pub(super) fn set(&self, at: Instant, task: &Waker) -> Option<usize> {
-        if !Handle::try_current().is_ok_and(|here| here.id() == self.runtime) {
+        if !is_driven_here(self.runtime) {
             return None;
         }
         let task = task.clone();
@@ -103,15 +101,15 @@ impl KeepsTime for Timekeeper {
     /// Wakes the calls that are late. The connection has to end only when its peer is gone.
     #[inline]
     fn is_late(&mut self) -> bool {
-        self.times.bell.rang.load(Acquire) && self.wake_late()
+        self.timer.rang() && self.wake_late()
     }
 }
 
 impl Timekeeper {
     #[cold]
     fn wake_late(&mut self) -> bool {
-        let Self { times, waker, sleep } = self;
-        times.bell.rang.swap(false, AcqRel);
+        let Self { times, timer } = self;
+        timer.take_up();
         if times.is_silent() {
             return true;
         }
@@ -119,13 +117,10 @@ impl Timekeeper {
             let (late, next) = times.calls.lock().late(Instant::now());
             late.into_iter().for_each(Waker::wake);
             let Some(at) = next else {
-                *sleep = None;
+                timer.stop();
                 return false;
             };
-            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            sleep.as_mut().reset(at);
-            // Outside of tokio's budget: a connection that is always busy must not put off its calls' end.
-            if Pin::new(&mut unconstrained(sleep)).poll(&mut Context::from_waker(waker)).is_pending() {
+            if !timer.is_past(at) {
                 return false;
             }
         }

@@ -87,8 +87,7 @@ async fn those_who_wait_for_a_stream_do_not_wait_for_a_peer_that_says_goodbye() 
     old.go_away(stream, NO_ERROR).await;
     let mut new = server.accept_http2().await;
     for _ in &waiting {
-        let stream = new.stream().await.unwrap();
-        new.answer_on(stream).await;
+        new.answer_next().await;
     }
     for call in waiting {
         call.await.unwrap().unwrap();
@@ -160,8 +159,7 @@ async fn those_who_wait_for_a_stream_go_over_another_connection_when_this_one_en
     drop(old);
     let mut new = server.accept_http2().await;
     for _ in &waiting {
-        let stream = new.stream().await.unwrap();
-        new.answer_on(stream).await;
+        new.answer_next().await;
     }
     for call in waiting {
         call.await.unwrap().unwrap();

@@ -38,8 +38,7 @@ pub(super) fn http2() -> Hyper {
 pub(super) async fn settled(server: &Server, hyper: &Hyper, at_once: u32) -> Peer {
     let call = spawned(hyper, Method::POST, &server.url);
     let mut peer = server.accept_http2_with(&[(MAX_CONCURRENT_STREAMS, at_once)]).await;
-    let stream = peer.stream().await.unwrap();
-    peer.answer_on(stream).await;
+    peer.answer_next().await;
     call.await.unwrap().unwrap();
     peer
 }
@@ -127,6 +126,12 @@ impl Peer {
                 return;
             }
         }
+    }
+
+    /// Answers the next request.
+    pub(super) async fn answer_next(&mut self) {
+        let stream = self.stream().await.unwrap();
+        self.answer_on(stream).await;
     }
 
     pub(super) async fn answer_on(&mut self, stream: u32) {

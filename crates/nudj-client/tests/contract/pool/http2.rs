@@ -21,8 +21,7 @@ async fn all_calls_share_one_connection_also_those_that_came_before_it_was_made(
     let calls: Vec<_> = (0..16).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
     let mut peer = server.accept_http2().await;
     for _ in &calls {
-        let stream = peer.stream().await.unwrap();
-        peer.answer_on(stream).await;
+        peer.answer_next().await;
     }
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap().status(), 200);
@@ -44,8 +43,7 @@ async fn after_a_goaway_calls_under_way_end_and_new_ones_go_elsewhere() {
         new = server.accept_http2() => new,
         other = async { while old.stream().await.is_some() {} std::future::pending::<Peer>().await } => other,
     };
-    let on_new = new.stream().await.unwrap();
-    new.answer_on(on_new).await;
+    new.answer_next().await;
     next.await.unwrap().unwrap();
     old.answer_on(stream).await;
     under_way.await.unwrap().unwrap();
@@ -63,8 +61,7 @@ async fn a_goaway_that_names_no_stream_of_ours_sends_each_of_them_anew_once() {
     old.go_away(0, NO_ERROR).await;
     let mut new = server.accept_http2().await;
     for _ in &calls {
-        let stream = new.stream().await.unwrap();
-        new.answer_on(stream).await;
+        new.answer_next().await;
     }
     for call in calls {
         call.await.unwrap().unwrap();
@@ -106,8 +103,7 @@ async fn what_a_peer_refused_since_it_takes_fewer_at_once_waits_its_turn() {
         peer.answer_on(*stream).await;
     }
     for _ in 2..calls.len() {
-        let stream = peer.stream().await.unwrap();
-        peer.answer_on(stream).await;
+        peer.answer_next().await;
     }
     for call in calls {
         call.await.unwrap().unwrap();
@@ -142,8 +138,7 @@ async fn a_stream_reset_for_another_reason_may_have_been_processed_and_is_not_se
     assert!(matches!(error, TransportError::Exchange(_)) && error.was_sent(), "{error:?}");
     // The connection is as good as it was.
     let call = spawned(&hyper, Method::POST, &server.url);
-    let stream = peer.stream().await.unwrap();
-    peer.answer_on(stream).await;
+    peer.answer_next().await;
     call.await.unwrap().unwrap();
 }
 
@@ -177,8 +172,7 @@ async fn a_cancelled_call_resets_its_stream_and_leaves_the_others() {
     peer.answer_on(stream).await;
     other.await.unwrap().unwrap();
     let third = spawned(&hyper, Method::POST, &server.url);
-    let stream = peer.stream().await.unwrap();
-    peer.answer_on(stream).await;
+    peer.answer_next().await;
     third.await.unwrap().unwrap();
 }
 
@@ -189,8 +183,7 @@ async fn a_shared_connection_that_ended_unused_is_replaced() {
     for _ in 0..2 {
         let call = spawned(&hyper, Method::POST, &server.url);
         let mut peer = server.accept_http2().await;
-        let stream = peer.stream().await.unwrap();
-        peer.answer_on(stream).await;
+        peer.answer_next().await;
         call.await.unwrap().unwrap();
         drop(peer);
         // Long enough for the pool to look before it sends.
@@ -209,15 +202,13 @@ async fn a_shared_connection_nobody_uses_is_closed_in_time_and_one_too_old_takes
         });
         let call = spawned(&hyper, Method::POST, &server.url);
         let mut old = server.accept_http2().await;
-        let stream = old.stream().await.unwrap();
-        old.answer_on(stream).await;
+        old.answer_next().await;
         call.await.unwrap().unwrap();
         let next = if age == 0 { None } else { Some(spawned(&hyper, Method::POST, &server.url)) };
         assert_eq!(old.stream().await, None);
         if let Some(next) = next {
             let mut new = server.accept_http2().await;
-            let stream = new.stream().await.unwrap();
-            new.answer_on(stream).await;
+            new.answer_next().await;
             next.await.unwrap().unwrap();
         }
     }

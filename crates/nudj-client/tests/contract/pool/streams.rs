@@ -161,8 +161,7 @@ async fn an_answer_that_came_whole_counts_also_when_the_peer_then_wants_no_more_
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "enough");
     // What was left of the request takes no room from the next.
     let next = spawned(&hyper, Method::GET, &server.url);
-    let stream = peer.stream().await.unwrap();
-    peer.answer_on(stream).await;
+    peer.answer_next().await;
     next.await.unwrap().unwrap();
 }
 
@@ -180,8 +179,7 @@ async fn what_is_left_of_a_request_is_not_sent_once_its_answer_has_come() {
     let next = spawned(&hyper, Method::GET, &server.url);
     let reset = peer.next(RST_STREAM).await.unwrap();
     assert_eq!((reset.stream, reset.payload), (stream, CANCEL.to_be_bytes().to_vec()));
-    let stream = peer.stream().await.unwrap();
-    peer.answer_on(stream).await;
+    peer.answer_next().await;
     next.await.unwrap().unwrap();
 }
 
@@ -252,7 +250,6 @@ async fn a_peer_that_gives_no_sign_of_life_loses_its_calls_and_the_next_go_elsew
     tokio::time::resume();
     let call = spawned(&hyper, Method::POST, &server.url);
     let mut new = server.accept_http2().await;
-    let stream = new.stream().await.unwrap();
-    new.answer_on(stream).await;
+    new.answer_next().await;
     call.await.unwrap().unwrap();
 }

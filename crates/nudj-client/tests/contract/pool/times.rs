@@ -116,8 +116,7 @@ async fn over_http2_whoever_polls_a_call_last_is_woken_when_it_is_late() {
     let (server, hyper) = (Server::start().await, http2());
     let first = spawned(&hyper, Method::GET, &server.url);
     let mut peer = server.accept_http2().await;
-    let stream = peer.stream().await.unwrap();
-    peer.answer_on(stream).await;
+    peer.answer_next().await;
     first.await.unwrap().unwrap();
     for part in [None, Some(&b"half of"[..])] {
         let (service, url) = (timed(&hyper), server.url.clone());
@@ -144,8 +143,7 @@ fn over_http2_a_call_ends_in_its_time_also_where_nobody_drives_the_connection() 
         let server = Server::start().await;
         let call = spawned(&hyper, Method::GET, &server.url);
         let mut peer = server.accept_http2().await;
-        let stream = peer.stream().await.unwrap();
-        peer.answer_on(stream).await;
+        peer.answer_next().await;
         call.await.unwrap().unwrap();
         (server, peer)
     });

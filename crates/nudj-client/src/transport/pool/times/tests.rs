@@ -1,28 +1,17 @@
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::advance;
 use tokio_test::task::{self, Spawn};
 
 use super::*;
-use crate::transport::pool::lone::{LoneShared, lone_shared};
+use crate::transport::pool::lone::{LoneShared, kept_in_a_task, lone_shared};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The calls' side; and the connection's task, which ends when it has to.
 fn pair() -> (Arc<Times>, Spawn<impl Future<Output = ()>>) {
-    let (give, taken) = std::sync::mpsc::channel();
-    let mut timekeeper = None;
-    let mut task = task::spawn(poll_fn(move |cx| {
-        let timekeeper = timekeeper.get_or_insert_with(|| {
-            let (times, timekeeper) = times(cx).expect("there is a runtime");
-            give.send(times).expect("somebody waits for it");
-            timekeeper
-        });
-        if timekeeper.is_late() { Poll::Ready(()) } else { Poll::Pending }
-    }));
-    assert!(task.poll().is_pending());
-    (taken.recv().expect("given"), task)
+    kept_in_a_task(times)
 }
 
 /// A call, by its task alone.
