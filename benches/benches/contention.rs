@@ -89,9 +89,10 @@ fn main() -> Result<(), BoxError> {
             let _ = black_box(black_box(&failsafe).call(|| if fails(call) { Err(()) } else { Ok(()) }));
         });
     }
-    let service = RateLimitLayer::new(&free_quota())?
-        .for_any()
-        .layer(service_fn(|number: u64| std::future::ready(Ok::<_, BoxError>(number))));
+    let limit = RateLimitLayer::new(&free_quota())?;
+    let handle = limit.handle();
+    row("our grant, the system's clock", |_| assert!(handle.try_acquire(), "quota that is never used up"));
+    let service = limit.for_any().layer(service_fn(|number: u64| std::future::ready(Ok::<_, BoxError>(number))));
     row("rate limiter, service cloned and called", |call| {
         let mut service = service.clone();
         drop(black_box(Service::call(&mut service, call)));

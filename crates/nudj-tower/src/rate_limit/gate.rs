@@ -1,15 +1,17 @@
-//! A limiter shared by all who ask it: the lock around it, the clock it reads, the waking outside of the lock.
+//! A limiter shared by all who ask it: the lock around it, what it lends past that, the clock it reads, the waking outside of the lock.
 
 use std::{
+    ops::{Deref, DerefMut},
     sync::Arc,
     task::{Context, Waker},
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::{
+    allowance::Allowance,
     config::{Algorithm, Quota, RateLimitConfig},
     limiter::{Admission, Counts, Limiter, Patience},
     meter::{Grant, Nanos, nanos},
@@ -80,27 +82,72 @@ impl Settings {
 pub(super) struct Gate {
     settings: Arc<Settings>,
     limiter: Mutex<Limiter>,
+    /// What the limiter has lent.
+    allowance: Allowance,
+}
+
+/// A limiter that has lent nothing. Dropped, it lends what it can.
+struct Locked<'g> {
+    limiter: MutexGuard<'g, Limiter>,
+    allowance: &'g Allowance,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Limiter;
+
+    fn deref(&self) -> &Limiter {
+        &self.limiter
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Limiter {
+        &mut self.limiter
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if let Some(loan) = self.limiter.lend() {
+            self.allowance.open(loan);
+        }
+    }
 }
 
 impl Gate {
     /// With `roomy` it takes all its memory now.
     pub(super) fn new(settings: &Arc<Settings>, roomy: bool) -> Self {
-        let limiter = Limiter::new(settings.algorithm, *settings.quota.lock(), roomy);
-        Self { settings: Arc::clone(settings), limiter: Mutex::new(limiter) }
+        Self::of(settings, Limiter::new(settings.algorithm, *settings.quota.lock(), roomy))
     }
 
     /// A gate that remembers what this one let through.
     pub(super) fn fork(&self) -> Self {
-        Self { settings: Arc::clone(&self.settings), limiter: Mutex::new(self.limiter.lock().fork()) }
+        Self::of(&self.settings, self.lock().fork())
+    }
+
+    fn of(settings: &Arc<Settings>, limiter: Limiter) -> Self {
+        Self { settings: Arc::clone(settings), limiter: Mutex::new(limiter), allowance: Allowance::default() }
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        let mut limiter = self.limiter.lock();
+        if limiter.has_lent() {
+            limiter.settle(self.allowance.close());
+        }
+        Locked { limiter, allowance: &self.allowance }
     }
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
 
+    /// Takes quota for one call, if there is some and nobody waits.
     #[inline]
     pub(super) fn take(&self, now: Nanos) -> Option<Grant> {
-        self.limiter.lock().take(now)
+        match self.allowance.take(now) {
+            Some(at) => Some(Grant::lent(at)),
+            None => self.lock().take(now),
+        }
     }
 
     pub(super) fn admit(&self, now: Nanos, deadline: Option<Nanos>, cx: &Context<'_>) -> Admission {
@@ -109,7 +156,7 @@ impl Gate {
 
     pub(super) fn check(&self, ticket: Ticket, now: Nanos, cx: &Context<'_>) -> Admission {
         {
-            let mut limiter = self.limiter.lock();
+            let mut limiter = self.lock();
             if !limiter.is_head(ticket) {
                 return limiter.check(ticket, now, cx.waker());
             }
@@ -118,20 +165,23 @@ impl Gate {
     }
 
     pub(super) fn leave(&self, ticket: Ticket, now: Nanos) {
-        self.limiter.lock().leave(ticket, now);
+        self.lock().leave(ticket, now);
         self.advance(now);
     }
 
     pub(super) fn give_back(&self, grant: Grant, now: Nanos) {
-        self.limiter.lock().give_back(grant, now);
+        self.lock().give_back(grant, now);
         self.advance(now);
     }
 
     /// Lets nobody pass for this long; whether that is longer than what was known.
     pub(super) fn pause(&self, pause: Duration) -> bool {
-        let now = self.settings.now();
+        self.pause_from(self.settings.now(), pause)
+    }
+
+    fn pause_from(&self, now: Nanos, pause: Duration) -> bool {
         let until = now.saturating_add(nanos(pause));
-        let mut limiter = self.limiter.lock();
+        let mut limiter = self.lock();
         let longer = limiter.pause_left(now) < until.saturating_sub(now);
         let late = limiter.pause(until, now);
         drop(limiter);
@@ -141,28 +191,28 @@ impl Gate {
     }
 
     pub(super) fn resume(&self, now: Nanos) {
-        self.limiter.lock().resume();
+        self.lock().resume();
         self.advance(now);
     }
 
     pub(super) fn change(&self, quota: Quota, now: Nanos) {
-        let late = self.limiter.lock().change(quota, now);
+        let late = self.lock().change(quota, now);
         late.into_iter().for_each(Waker::wake);
         self.advance(now);
     }
 
     pub(super) fn count_refusal(&self) {
-        self.limiter.lock().count_refusal();
+        self.lock().count_refusal();
     }
 
     /// Whether a new gate would do the same from here on.
     pub(super) fn is_idle(&self, now: Nanos) -> bool {
-        let limiter = self.limiter.lock();
+        let limiter = self.lock();
         limiter.is_idle(now) && limiter.counts_by(*self.settings.quota.lock())
     }
 
     pub(super) fn read<T>(&self, read: impl FnOnce(&Limiter) -> T) -> T {
-        read(&self.limiter.lock())
+        read(&*self.lock())
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -177,7 +227,7 @@ impl Gate {
     fn advance_and<T>(&self, now: Nanos, then: impl FnOnce(&mut Limiter) -> T) -> T {
         let mut wakes = Wakes::default();
         loop {
-            let mut limiter = self.limiter.lock();
+            let mut limiter = self.lock();
             limiter.advance(now, &mut wakes);
             if !wakes.more {
                 let result = then(&mut limiter);
@@ -190,3 +240,6 @@ impl Gate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

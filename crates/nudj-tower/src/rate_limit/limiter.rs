@@ -3,6 +3,7 @@
 use std::task::Waker;
 
 use super::{
+    allowance::Loan,
     config::{Algorithm, Quota, RateLimitConfig},
     meter::{Grant, Meter, Nanos, nanos},
     queue::{Place, Queue, Ticket},
@@ -21,6 +22,8 @@ pub(super) struct Limiter {
     /// The latest time seen: threads read the clock before they get here, so `now` may come out of order.
     latest: Nanos,
     alarm: Alarm,
+    /// What others may take without asking.
+    lent: u32,
     pub(super) counts: Counts,
 }
 
@@ -82,6 +85,7 @@ impl Limiter {
             paused_until: 0,
             latest: 0,
             alarm: Alarm::Off,
+            lent: 0,
             counts: Counts::default(),
         }
     }
@@ -94,6 +98,7 @@ impl Limiter {
             paused_until: self.paused_until,
             latest: self.latest,
             alarm: Alarm::Off,
+            lent: 0,
             counts: Counts::default(),
         }
     }
@@ -108,6 +113,28 @@ impl Limiter {
         let grant = self.meter.take(now)?;
         self.counts.granted = self.counts.granted.saturating_add(1);
         Some(grant)
+    }
+
+    /// What may pass from here on without asking, as long as nothing but time changes. To be [settled](Self::settle) before anything else
+    /// is done.
+    pub(super) fn lend(&mut self) -> Option<Loan> {
+        if self.waiting() > 0 || self.latest < self.paused_until {
+            return None;
+        }
+        let loan = self.meter.lend().filter(|loan| self.latest < loan.until)?;
+        self.lent = loan.calls;
+        Some(loan)
+    }
+
+    pub(super) fn has_lent(&self) -> bool {
+        self.lent > 0
+    }
+
+    /// Counts what was taken of a loan, of which so many calls are left.
+    pub(super) fn settle(&mut self, left: u32) {
+        let taken = std::mem::take(&mut self.lent).saturating_sub(left);
+        self.meter.count(taken);
+        self.counts.granted = self.counts.granted.saturating_add(taken.into());
     }
 
     /// Lets a call through, puts it into the queue, or refuses it. `deadline` is when its whole call must have ended. Those ahead

@@ -56,6 +56,9 @@
 //! ready is called at once, else the future drives it. A grant's time is when quota was taken: below, put nothing that holds calls for
 //! long and lets them go together, such as a `ConcurrencyLimit` (put that outside).
 //!
+//! A quota above 1024 is counted in granules of a 63rd of its window. What is left of the newest one is lent to all who come: they take of it by one
+//! step on one word, and the limiter's lock is for its end, for those who wait and for whatever changes it.
+//!
 //! # On cancel, on panic, errors
 //!
 //! Cancel: see above; at every await quota and place go to the next. A panic below uses up its quota. Errors: the inner service's,
@@ -75,6 +78,7 @@
 //! window. A key that is idle, its window empty and no call using it, is let go when the map is three
 //! quarters full and new keys come; that loses nothing. Known keys never pay for it.
 
+mod allowance;
 mod config;
 mod gate;
 mod guard;

@@ -1,4 +1,4 @@
-use super::{Nanos, Rate};
+use super::{Loan, Nanos, Rate};
 
 /// A window touches at most this many granules of a 63rd of its length.
 const GRANULES: usize = 64;
@@ -31,6 +31,17 @@ impl Granules {
         }
         self.record(now, 1);
         Some(now)
+    }
+
+    /// All that is left of the newest granule, until that ends.
+    pub(super) fn lend(&self) -> Option<Loan> {
+        let calls = self.rate.max.checked_sub(self.total).filter(|calls| *calls > 0)?;
+        Some(Loan { calls, until: (self.newest + 1).saturating_mul(self.length) })
+    }
+
+    /// Counts what was taken of a loan: nothing else was done since.
+    pub(super) fn count(&mut self, taken: u32) {
+        self.record(self.newest.saturating_mul(self.length), taken);
     }
 
     pub(super) fn give_back(&mut self, at: Nanos) {

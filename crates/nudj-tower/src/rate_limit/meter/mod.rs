@@ -9,7 +9,10 @@ mod log;
 use std::time::Duration;
 
 use self::{gcra::Gcra, granules::Granules, log::Log};
-use super::config::{Algorithm, Quota};
+use super::{
+    allowance::Loan,
+    config::{Algorithm, Quota},
+};
 
 /// A point in time.
 pub(super) type Nanos = u64;
@@ -17,6 +20,14 @@ pub(super) type Nanos = u64;
 /// One call let through: what it takes to give it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grant(Nanos);
+
+impl Grant {
+    /// Of a loan.
+    #[inline]
+    pub(super) fn lent(at: Nanos) -> Self {
+        Self(at)
+    }
+}
 
 /// Up to here each grant's time is kept: 8 KiB at most.
 const LOG_MAX: u32 = 1024;
@@ -66,6 +77,21 @@ impl Meter {
             Self::Gcra(gcra) => gcra.take(now),
         }
         .map(Grant)
+    }
+
+    /// What may be taken at once, without each grant's time: of a log nothing, since it keeps them.
+    pub(super) fn lend(&self) -> Option<Loan> {
+        match self {
+            Self::Granules(granules) => granules.lend(),
+            Self::Log(_) | Self::Gcra(_) => None,
+        }
+    }
+
+    /// Counts what was taken of the last [loan](Self::lend), before anything else is done.
+    pub(super) fn count(&mut self, taken: u32) {
+        if let Self::Granules(granules) = self {
+            granules.count(taken);
+        }
     }
 
     /// Forgets a grant whose call was never sent. One that has left the window meanwhile is forgotten already.
