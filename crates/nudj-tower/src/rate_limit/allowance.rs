@@ -75,6 +75,12 @@ mod tests {
         assert_eq!((allowance.close(), allowance.close(), allowance.take(0)), (1, 0, None));
         allowance.open(Loan { calls: 1, until: 20 });
         assert_eq!((allowance.take(10), allowance.take(10), allowance.close()), (Some(19), None, 0));
+        let loan = Loan { calls: 2, until: 30 };
+        let words = [loan, loan].map(|loan| {
+            allowance.open(loan);
+            allowance.word.load(Relaxed)
+        });
+        assert_ne!(words[0], words[1], "who saw the first cannot take of the second by its end");
     }
 
     #[test]

@@ -60,13 +60,26 @@ fn nobody_passes_by_what_was_lent_before_a_pause_or_while_others_wait() {
     assert!(gate.pause_from(0, Duration::from_millis(5)));
     assert_eq!(gate.take(4 * MS), None);
     assert!(gate.take(5 * MS).is_some());
-    gate.resume(5 * MS);
+    assert!(gate.pause_from(5 * MS, Duration::from_millis(1)));
+    let nobody = Context::from_waker(Waker::noop());
+    assert!(matches!(gate.admit(5 * MS, None, &nobody), Admission::Waits { .. }));
+    assert_eq!((gate.take(6 * MS), gate.take(6 * MS)), (None, None), "somebody was here before");
+    gate.advance(6 * MS);
     drain(&gate, 6 * MS);
-    let waits = gate.admit(6 * MS, None, &Context::from_waker(Waker::noop()));
-    assert!(matches!(waits, Admission::Waits { .. }));
-    assert_eq!(gate.take(700 * MS), None, "there is quota, and somebody was here before");
+    assert!(matches!(gate.admit(6 * MS, None, &nobody), Admission::Waits { .. }));
+    assert_eq!(gate.take(700 * MS), None);
     gate.advance(700 * MS);
     assert!(gate.take(700 * MS).is_some());
+}
+
+#[test]
+fn a_thread_that_read_the_clock_long_ago_finds_nothing_lent_of_back_then() {
+    let gate = gate(quota(MANY));
+    gate.take(0).unwrap();
+    assert!(gate.allowance.take(9 * MS).is_some());
+    gate.resume(12 * MS);
+    assert_eq!(gate.allowance.take(9 * MS), None);
+    assert!(gate.take(9 * MS).is_some() && gate.allowance.take(12 * MS).is_some());
 }
 
 #[test]
