@@ -21,11 +21,15 @@ pub struct HttpConfig {
     /// How long a connection is kept that nobody uses. Default 90 s; 0 keeps none.
     #[serde(with = "humantime_serde")]
     pub pool_idle_timeout: Duration,
-    /// How many unused connections are kept per endpoint. With `pool` the one that all calls share over HTTP/2 is no part of
-    /// it: it is kept whatever this says, until `pool_idle_timeout` ends it. Default 64; 0 keeps none.
+    /// How many unused connections are kept per endpoint. With `pool` those that calls share over HTTP/2 are no part of
+    /// it: they are kept whatever this says, until `pool_idle_timeout` ends them. Default 64; 0 keeps none.
     pub pool_max_idle_per_host: usize,
     /// How many connections may be open per endpoint; `legacy` has no such limit. Default 256; not 0.
     pub pool_max_per_host: usize,
+    /// How many of them may be HTTP/2's that take calls; a further one is made when all streams that the peer allows are in use; `legacy` has one.
+    /// It goes when it was unused for `pool_idle_timeout`. Default 1, as RFC 9113, section 9.1, has it: raise it where a peer, or a proxy before it,
+    /// takes fewer streams at once than there are calls. Not 0.
+    pub pool_max_http2_per_host: usize,
     /// How many calls may wait for a connection, or over HTTP/2 for a stream, per endpoint; `legacy` has no such limit. Default 1024; not 0.
     pub pool_max_waiting: usize,
     /// The longest a call waits for a connection to be made or freed, or a stream to end; not so with `legacy`. Where none was made by then, the call fails
@@ -75,6 +79,7 @@ impl Default for HttpConfig {
             pool_idle_timeout: Duration::from_secs(90),
             pool_max_idle_per_host: 64,
             pool_max_per_host: 256,
+            pool_max_http2_per_host: 1,
             pool_max_waiting: 1024,
             pool_max_wait: Duration::from_secs(10),
             pool_max_age: Duration::from_secs(600),
@@ -104,9 +109,11 @@ impl HttpConfig {
         if self.connect_timeout.is_zero() {
             return Err(Error::config("http.connect_timeout", "must be longer than 0"));
         }
-        for (field, value) in
-            [("http.pool_max_per_host", self.pool_max_per_host), ("http.pool_max_waiting", self.pool_max_waiting)]
-        {
+        for (field, value) in [
+            ("http.pool_max_per_host", self.pool_max_per_host),
+            ("http.pool_max_http2_per_host", self.pool_max_http2_per_host),
+            ("http.pool_max_waiting", self.pool_max_waiting),
+        ] {
             if value == 0 {
                 return Err(Error::config(field, "must be above 0"));
             }

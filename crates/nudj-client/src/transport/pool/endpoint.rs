@@ -123,7 +123,7 @@ impl Endpoint {
                     })?;
                     let for_stream = slots.waits_for_stream();
                     self.awaited.store(for_stream, Relaxed);
-                    (Ticket { endpoint: self, receiver, id }, slots.reserve(), for_stream)
+                    (Ticket { endpoint: self, receiver, id }, slots.reserve(now), for_stream)
                 }
             }
         };
@@ -165,10 +165,10 @@ impl Endpoint {
                 }
             }
         }
-        self.slots.lock().reserve()
+        self.slots.lock().reserve(Instant::now())
     }
 
-    /// A connection was made that all share. Its id.
+    /// A connection was made that all share. Its id. Whether it is enough is asked when it is polled.
     pub(super) fn made_shared(self: &Arc<Self>, connection: &Multiplexed) -> u64 {
         let takes = Shared::takes(connection).unwrap_or_default();
         let (id, waiters) = {
@@ -186,7 +186,7 @@ impl Endpoint {
     }
 
     pub(super) fn failed(&self, error: &PoolError) {
-        let waiters = self.slots.lock().failed();
+        let waiters = self.slots.lock().failed(Instant::now());
         tell(waiters, error);
     }
 
@@ -194,7 +194,7 @@ impl Endpoint {
     pub(super) fn ended(&self) -> usize {
         let (make, open) = {
             let mut slots = self.slots.lock();
-            (slots.ended(|one| one.alive()), slots.open())
+            (slots.ended(Instant::now(), |one| one.alive()), slots.open())
         };
         if open == 0 {
             self.empty.notify_waiters();
@@ -224,7 +224,7 @@ impl Endpoint {
         }
     }
 
-    /// The shared connection was polled: its peer may take more calls at once than before, or none any more.
+    /// A shared connection was polled: its peer may take more calls at once than before, or none any more.
     #[inline]
     pub(super) fn polled(self: &Arc<Self>) {
         if self.awaited.load(Relaxed) {
@@ -263,7 +263,7 @@ impl Endpoint {
     /// For those who wait for a connection that is no longer kept. Without a runtime it is left to that connection's end.
     fn make_another(self: &Arc<Self>) {
         if Handle::try_current().is_ok() {
-            let make = self.slots.lock().reserve();
+            let make = self.slots.lock().reserve(Instant::now());
             make::start(self, make);
         }
     }

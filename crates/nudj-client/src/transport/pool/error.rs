@@ -16,12 +16,13 @@ pub(in crate::transport) enum PoolError {
     #[error("no connection was made within {limit:?}; is the endpoint reachable? http.pool_max_wait sets the limit")]
     Unmade { limit: Duration },
     #[error(
-        "{limit} calls wait for a connection to this endpoint already; send less, or raise http.pool_max_waiting or, over HTTP/1.1, http.pool_max_per_host"
+        "{limit} calls wait for a connection to this endpoint already; send less, or raise http.pool_max_waiting, or http.pool_max_per_host, over HTTP/2 \
+         http.pool_max_http2_per_host"
     )]
     Full { limit: usize },
     #[error(
         "all connections to this endpoint, or the HTTP/2 streams that it allows, were busy for {limit:?}; send \
-         less, or raise http.pool_max_wait or, over HTTP/1.1, http.pool_max_per_host"
+         less, or raise http.pool_max_wait, or http.pool_max_per_host, over HTTP/2 http.pool_max_http2_per_host"
     )]
     Busy { limit: Duration },
     #[error("the transport was shut down")]

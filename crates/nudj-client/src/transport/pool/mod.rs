@@ -1,6 +1,6 @@
 //! The transport over connections of its own: hyper's for HTTP/1.1, h2's for HTTP/2.
 //!
-//! Keeps connections per endpoint and gives each call one: to HTTP/1.1 the one used last, over HTTP/2 one for all. The stack
+//! Keeps connections per endpoint and gives each call one: to HTTP/1.1 the one used last, over HTTP/2 one for all, or the oldest that has room. The stack
 //! over hyper-util's legacy client takes two fifths more instructions and 27 allocations a call to 17, and does not bound connections,
 //! those who wait for one, nor the age of either.
 //!
@@ -26,8 +26,9 @@
 //!   within `http.pool_max_wait` all connections were still being made), `Unsent`, `Busy` (none came free in that time, or too many
 //!   wait), `Closed`, `Exchange`, `InvalidRequest`.
 //! - **Bounds.** `http.pool_max_per_host` connections, `pool_max_idle_per_host` kept, `pool_max_waiting` calls that wait, each for
-//!   `pool_max_wait` at most; `connect_timeout` covers address, TCP and TLS. Over HTTP/2 there is one connection;
-//!   calls beyond the peer's limit of streams wait in the same way for one of those to end.
+//!   `pool_max_wait` at most; `connect_timeout` covers address, TCP and TLS. Over HTTP/2 there is one connection, or
+//!   `pool_max_http2_per_host`, of which a further one is made when those there are full; calls beyond the streams that the peer allows wait in the same
+//!   way for one of those to end.
 //!
 //! Of hyper-util's `client::pool` nothing is used. Its parts have no names, so a struct cannot hold them but in a box. `cache`
 //! takes each connection back on drop, also in the midst of an exchange, and has neither discard, age nor limit; a limit

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 pub(super) struct Limits {
     /// Connections at once, those being made included.
     pub(super) max_open: usize,
+    /// Those of them that calls share.
+    pub(super) max_shared: usize,
     /// Unused HTTP/1.1 connections that are kept.
     pub(super) max_idle: usize,
     /// Calls that wait for a connection.
@@ -26,9 +28,12 @@ pub(super) enum Protocol {
     Unknown,
     /// One for each call that waits.
     Http1,
-    /// One for all.
+    /// One for all, and a further one when that is full.
     Http2,
 }
+
+/// How long those who wait for a stream do without a further connection after one could not be made.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection that takes one call at a time.
 #[derive(Debug)]
@@ -94,11 +99,14 @@ pub(super) struct Slots<C, S, W> {
     mode: Mode,
     /// The last used is last, so the first is the one to give up.
     idle: Vec<Kept<C>>,
-    shared: Option<Shared<S>>,
+    /// Oldest first. Calls go to the first that has room, so that those made for a crowd are unused once it is gone.
+    shared: Vec<Shared<S>>,
     waiting: VecDeque<(u64, W)>,
     next_id: u64,
     open: usize,
     making: usize,
+    /// A further connection was not to be had, and is not tried again before this.
+    pause_until: Option<Instant>,
 }
 
 impl<C, S: Clone, W> Slots<C, S, W> {
@@ -108,11 +116,12 @@ impl<C, S: Clone, W> Slots<C, S, W> {
             protocol,
             mode: Mode::Open,
             idle: Vec::new(),
-            shared: None,
+            shared: Vec::new(),
             waiting: VecDeque::new(),
             next_id: 0,
             open: 0,
             making: 0,
+            pause_until: None,
         }
     }
 
@@ -146,35 +155,35 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         None
     }
 
-    /// One call more on the shared connection, if that has not ended and `takes` as many at once. The first it takes in any case. Unused for
-    /// too long it is given up.
+    /// One call more on the first shared connection that has not ended and `takes` as many at once. The first call it takes in any case. Those
+    /// that have ended, are too old or were unused for too long are given up on the way.
     #[inline]
     fn join(&mut self, now: Instant, takes: impl Fn(&S) -> Option<usize>) -> Option<(S, u64, Option<Duration>)> {
-        let shared = self.shared.as_mut()?;
-        let unused = (shared.users == 0).then(|| now.saturating_duration_since(shared.since));
-        // Not by those who waited for it all the time.
-        let stale = self.waiting.is_empty() && unused.is_some_and(|unused| unused >= self.limits.idle_timeout);
-        match takes(&shared.connection) {
-            Some(limit) if !stale && !is_over(shared.until, now) => {
-                let has_room = shared.users < limit.max(1);
-                has_room.then(|| {
-                    shared.users = shared.users.saturating_add(1);
-                    (shared.connection.clone(), shared.id, unused)
-                })
-            }
-            _ => {
-                self.shared = None;
-                None
+        let mut place = 0;
+        while let Some(shared) = self.shared.get_mut(place) {
+            let unused = (shared.users == 0).then(|| now.saturating_duration_since(shared.since));
+            // Not by those who waited for it all the time.
+            let stale = self.waiting.is_empty() && unused.is_some_and(|unused| unused >= self.limits.idle_timeout);
+            match takes(&shared.connection) {
+                Some(limit) if !stale && !is_over(shared.until, now) => {
+                    if shared.users < limit.max(1) {
+                        shared.users = shared.users.saturating_add(1);
+                        return Some((shared.connection.clone(), shared.id, unused));
+                    }
+                    place += 1;
+                }
+                _ => drop(self.shared.remove(place)),
             }
         }
+        None
     }
 
-    /// Who waited longest, if the shared connection has room for one more, with it and its id.
+    /// Who waited longest, if a shared connection has room for one more, with it and its id.
     pub(super) fn grant(&mut self, now: Instant, takes: impl Fn(&S) -> Option<usize>) -> Option<(W, S, u64)> {
         if self.waiting.is_empty() {
             // Who waited when the last call ended may have gone meanwhile.
             if !self.keeps() {
-                self.shared.take_if(|shared| shared.users == 0);
+                self.shared.retain(|shared| shared.users > 0);
             }
             return None;
         }
@@ -204,18 +213,22 @@ impl<C, S: Clone, W> Slots<C, S, W> {
 
     /// How many connections to make now. They count as open from here on, until [`ended`](Self::ended).
     #[must_use]
-    pub(super) fn reserve(&mut self) -> usize {
+    pub(super) fn reserve(&mut self, now: Instant) -> usize {
         let room = self.limits.max_open.saturating_sub(self.open);
         let wanted = match self.protocol {
             Protocol::Http1 => self.waiting.len().saturating_sub(self.making),
-            Protocol::Unknown | Protocol::Http2 => {
-                usize::from(self.making == 0 && self.shared.is_none() && !self.waiting.is_empty())
-            }
+            Protocol::Unknown | Protocol::Http2 => usize::from(
+                self.making == 0 && !self.waiting.is_empty() && (self.shared.is_empty() || self.may_share_another(now)),
+            ),
         };
         let count = wanted.min(room);
         self.open = self.open.saturating_add(count);
         self.making = self.making.saturating_add(count);
         count
+    }
+
+    fn may_share_another(&self, now: Instant) -> bool {
+        self.shared.len() < self.limits.max_shared && self.pause_until.is_none_or(|until| now >= until)
     }
 
     /// A connection was made that takes one call at a time.
@@ -234,7 +247,11 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         let served = self.waiting.len().min(takes.max(1));
         let waiters: Vec<W> = self.waiting.drain(..served).map(|(_, waiter)| waiter).collect();
         if self.keeps() || !waiters.is_empty() {
-            self.shared = Some(Shared { connection, id, until: self.until(now), since: now, users: waiters.len() });
+            // Several were being made for calls one at a time, as the peer spoke before: the calls on the oldest go on, and no other begins there.
+            if self.shared.len() >= self.limits.max_shared.max(1) {
+                self.shared.remove(0);
+            }
+            self.shared.push(Shared { connection, id, until: self.until(now), since: now, users: waiters.len() });
         }
         (id, waiters)
     }
@@ -257,32 +274,38 @@ impl<C, S: Clone, W> Slots<C, S, W> {
 
     /// A call is done with the shared connection `id`: see who has [waited](Self::grant) for that.
     pub(super) fn release(&mut self, id: u64, now: impl FnOnce() -> Instant) {
-        let Some(shared) = self.shared.as_mut().filter(|shared| shared.id == id) else { return };
+        let Some(place) = self.shared.iter().position(|shared| shared.id == id) else { return };
+        let shared = &mut self.shared[place];
         shared.users = shared.users.saturating_sub(1);
         if shared.users == 0 {
             shared.since = now();
             if !self.keeps() && self.waiting.is_empty() {
-                self.shared = None;
+                self.shared.remove(place);
             }
         }
     }
 
     /// Whether a call is on the shared connection `id`. One that was retired is kept by nobody else.
     pub(super) fn is_in_use(&self, id: u64) -> bool {
-        self.shared.as_ref().is_none_or(|shared| shared.id != id || shared.users > 0)
+        self.shared.iter().find(|shared| shared.id == id).is_none_or(|shared| shared.users > 0)
     }
 
     /// The shared connection `id` takes no more calls. Those on it go on.
     pub(super) fn retire(&mut self, id: u64) {
-        self.shared.take_if(|shared| shared.id == id);
+        self.shared.retain(|shared| shared.id != id);
     }
 
     /// A connection could not be made: who is to be told. Its place is given back by [`ended`](Self::ended).
     #[must_use]
-    pub(super) fn failed(&mut self) -> Vec<W> {
+    pub(super) fn failed(&mut self, now: Instant) -> Vec<W> {
         self.making = self.making.saturating_sub(1);
         match self.protocol {
             Protocol::Http1 => self.waiting.pop_front().map(|(_, waiter)| waiter).into_iter().collect(),
+            // A further one. Those who wait have streams to wait for.
+            Protocol::Unknown | Protocol::Http2 if !self.shared.is_empty() => {
+                self.pause_until = now.checked_add(PAUSE);
+                Vec::new()
+            }
             // One was made for all who wait. One after the other, the last would wait for as many failures as there are calls.
             Protocol::Unknown | Protocol::Http2 => self.drain(),
         }
@@ -290,10 +313,10 @@ impl<C, S: Clone, W> Slots<C, S, W> {
 
     /// A connection is gone, or was not made: how many to make now, in its place or more.
     #[must_use]
-    pub(super) fn ended(&mut self, alive_one: impl Fn(&C) -> bool) -> usize {
+    pub(super) fn ended(&mut self, now: Instant, alive_one: impl Fn(&C) -> bool) -> usize {
         self.open = self.open.saturating_sub(1);
         self.idle.retain(|kept| alive_one(&kept.connection));
-        self.reserve()
+        self.reserve(now)
     }
 
     /// Whoever made or kept a connection is gone and can make no other, as when its runtime ends: who is to be told.
@@ -303,9 +326,9 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         if making {
             self.making = self.making.saturating_sub(1);
         }
-        self.shared.take_if(|shared| takes(&shared.connection).is_none());
+        self.shared.retain(|shared| takes(&shared.connection).is_some());
         // Those who wait for a stream are served when one ends.
-        if self.making == 0 && self.shared.is_none() { self.drain() } else { Vec::new() }
+        if self.making == 0 && self.shared.is_empty() { self.drain() } else { Vec::new() }
     }
 
     /// Drops what nobody used for too long. When to look again, as long as anything is open: a connection in use is idle from now on at
@@ -317,8 +340,8 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         }
         let stale = self.idle.partition_point(|kept| is_past(kept.since, timeout, now));
         self.idle.drain(..stale);
-        self.shared.take_if(|shared| shared.users == 0 && is_past(shared.since, timeout, now));
-        let shared = self.shared.as_ref().map(|shared| if shared.users == 0 { shared.since } else { now });
+        self.shared.retain(|shared| shared.users > 0 || !is_past(shared.since, timeout, now));
+        let shared = self.shared.iter().map(|shared| if shared.users == 0 { shared.since } else { now });
         let idle = self.idle.first().map(|kept| kept.since).into_iter().chain(shared).min();
         idle.or((self.open > 0).then_some(now))?.checked_add(timeout)
     }
@@ -329,7 +352,7 @@ impl<C, S: Clone, W> Slots<C, S, W> {
             self.mode = Mode::Draining;
         }
         self.idle.clear();
-        self.shared.take_if(|shared| shared.users == 0);
+        self.shared.retain(|shared| shared.users > 0);
     }
 
     /// As [`drain_off`](Self::drain_off), and nobody new is served: who is to be told.
@@ -355,9 +378,9 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         self.making > 0 && self.making == self.open
     }
 
-    /// Whether somebody waits for room on the shared connection.
+    /// Whether somebody waits for room on a shared connection.
     pub(super) fn waits_for_stream(&self) -> bool {
-        self.shared.is_some() && !self.waiting.is_empty()
+        !self.shared.is_empty() && !self.waiting.is_empty()
     }
 
     /// How many connections are open or being made.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use nudj_client::config::HttpVersion;
+use nudj_client::{config::HttpVersion, transport::Hyper};
 use nudj_tower::classify::TransportError;
 
 use super::{
@@ -165,6 +165,110 @@ async fn those_who_wait_for_a_stream_go_over_another_connection_when_this_one_en
         call.await.unwrap().unwrap();
     }
     assert!(transport_error(sent.await.unwrap()).was_sent());
+}
+
+/// Over as many connections as this.
+fn several(connections: usize) -> Hyper {
+    hyper(|config| {
+        config.version = HttpVersion::Http2;
+        config.pool_max_http2_per_host = connections;
+    })
+}
+
+#[tokio::test]
+async fn where_several_connections_are_allowed_calls_beyond_the_streams_of_one_go_over_another() {
+    let server = Server::start().await;
+    let hyper = several(2);
+    let mut first = settled(&server, &hyper, 2).await;
+    let call = || spawned(&hyper, Method::POST, &server.url);
+    let mut calls = vec![call(), call()];
+    let on_first = [first.stream().await.unwrap(), first.stream().await.unwrap()];
+    assert!(server.has_no_more().await, "as long as one is enough");
+    calls.extend([call(), call()]);
+    let mut second = server.accept_http2_with(&[(MAX_CONCURRENT_STREAMS, 2)]).await;
+    let on_second = [second.stream().await.unwrap(), second.stream().await.unwrap()];
+    // From here on it knows how many this one takes.
+    second.sees_no_request().await;
+    calls.extend([call(), call()]);
+    first.sees_no_request().await;
+    second.sees_no_request().await;
+    assert!(server.has_no_more().await, "no more than two");
+    // Whose turn it is gets the stream that ends first, on whichever connection.
+    second.answer_on(on_second[0]).await;
+    let next_on_second = second.stream().await.unwrap();
+    first.answer_on(on_first[1]).await;
+    let next_on_first = first.stream().await.unwrap();
+    for stream in [on_first[0], next_on_first] {
+        first.answer_on(stream).await;
+    }
+    for stream in [on_second[1], next_on_second] {
+        second.answer_on(stream).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let after = call();
+    first.answer_next().await;
+    after.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_goodbye_on_one_of_several_connections_leaves_the_others_as_they_are() {
+    let server = Server::start().await;
+    let hyper = several(2);
+    let mut first = settled(&server, &hyper, 1).await;
+    let call = || spawned(&hyper, Method::POST, &server.url);
+    let mut calls = vec![call()];
+    let on_first = first.stream().await.unwrap();
+    calls.push(call());
+    let mut second = server.accept_http2_with(&[(MAX_CONCURRENT_STREAMS, 1)]).await;
+    let on_second = second.stream().await.unwrap();
+    second.sees_no_request().await;
+    calls.push(call());
+    first.go_away(on_first, NO_ERROR).await;
+    // In the place of the one that takes no more.
+    let mut third = server.accept_http2_with(&[(MAX_CONCURRENT_STREAMS, 1)]).await;
+    third.answer_next().await;
+    second.answer_on(on_second).await;
+    first.answer_on(on_first).await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let after = call();
+    second.answer_next().await;
+    after.await.unwrap().unwrap();
+    assert!(server.has_no_more().await);
+}
+
+#[tokio::test]
+async fn a_crowd_that_comes_at_once_gets_as_many_connections_as_it_needs_before_anything_is_answered() {
+    let server = Server::start().await;
+    let hyper = several(3);
+    let calls: Vec<_> = (0..150).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let mut peers = [server.accept_http2_silently().await, server.accept_http2_silently().await];
+    for (peer, streams) in peers.iter_mut().zip([100, 50]) {
+        for _ in 0..streams {
+            peer.stream().await.unwrap();
+        }
+    }
+    assert!(server.has_no_more().await);
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_stream_get_it_also_when_no_further_connection_is_to_be_had() {
+    let server = Server::start().await;
+    let hyper = several(2);
+    let mut peer = settled(&server, &hyper, 1).await;
+    let url = server.url.clone();
+    drop(server);
+    let calls: Vec<_> = (0..3).map(|_| spawned(&hyper, Method::POST, &url)).collect();
+    for _ in &calls {
+        peer.answer_next().await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ type Numbers = Slots<u32, u32, u32>;
 fn limits() -> Limits {
     Limits {
         max_open: 3,
+        max_shared: 1,
         max_idle: 2,
         max_waiting: 4,
         idle_timeout: Duration::from_secs(90),
@@ -66,7 +67,7 @@ fn a_wait_is_for_connections_only_while_none_of_them_is_made() {
     for waiter in 0..3 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!((slots.reserve(), slots.only_making()), (3, true));
+    assert_eq!((slots.reserve(now), slots.only_making()), (3, true));
     assert!(matches!(slots.made_one(1, now), Put::For(..)));
     assert!(!slots.only_making(), "one is made, and in use");
 }
@@ -120,13 +121,14 @@ fn the_sweep_drops_the_stale_and_says_when_the_next_one_is() {
 
 #[test]
 fn while_a_connection_is_in_use_the_next_look_is_when_it_could_be_stale_at_the_earliest() {
+    let now = Instant::now();
     let start = Instant::now();
     let mut slots = Numbers::new(limits(), Protocol::Http1);
     slots.enqueue(1).unwrap();
-    assert_eq!(slots.reserve(), 1);
+    assert_eq!(slots.reserve(now), 1);
     assert!(matches!(slots.made_one(1, start), Put::For(1, _)));
     assert_eq!(slots.sweep(start + seconds(5)), Some(start + seconds(95)), "in use");
-    assert_eq!(slots.ended(|_| true), 0);
+    assert_eq!(slots.ended(now, |_| true), 0);
     assert_eq!(slots.sweep(start + seconds(6)), None, "nothing is open");
 }
 
@@ -136,7 +138,7 @@ fn where_nothing_is_kept_there_is_nothing_to_look_for() {
     let limits = Limits { idle_timeout: Duration::ZERO, ..limits() };
     let mut slots = Numbers::new(limits, Protocol::Http2);
     slots.enqueue(1).unwrap();
-    assert_eq!(slots.reserve(), 1);
+    assert_eq!(slots.reserve(now), 1);
     let (id, waiters) = slots.made_shared(7, 9, now);
     assert_eq!(waiters, [1]);
     assert_eq!(slots.sweep(now), None, "one is in use: a look would come at once, and again at once");
@@ -152,18 +154,18 @@ fn beyond_what_the_peer_takes_calls_wait_their_turn_and_another_connection_is_ma
     for waiter in 0..3 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!(slots.reserve(), 1);
+    assert_eq!(slots.reserve(now), 1);
     let (first, served) = slots.made_shared(7, 2, now);
-    assert_eq!((served, slots.reserve()), (vec![0, 1], 0));
+    assert_eq!((served, slots.reserve(now)), (vec![0, 1], 0));
     assert_eq!(slots.grant(now, two), None);
     assert!(slots.take(now, |_| true, any_number).is_none(), "a newcomer passes nobody");
     slots.release(first, || now);
     assert_eq!(slots.grant(now, two), Some((2, 7, first)));
     assert!(slots.take(now, |_| true, two).is_none() && slots.is_in_use(first));
     slots.enqueue(3).unwrap();
-    assert_eq!(slots.reserve(), 0);
+    assert_eq!(slots.reserve(now), 0);
     slots.retire(first);
-    assert_eq!(slots.reserve(), 1);
+    assert_eq!(slots.reserve(now), 1);
     let (second, served) = slots.made_shared(8, 2, now);
     slots.release(first, || now);
     assert_eq!((served, slots.grant(now, two)), (vec![3], None));
@@ -179,7 +181,7 @@ fn those_who_wait_for_a_stream_are_not_told_that_another_connection_is_lost() {
     for waiter in 0..2 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!(slots.reserve(), 1);
+    assert_eq!(slots.reserve(now), 1);
     slots.made_shared(7, 1, now);
     assert!(slots.lost(false, |_| Some(1)).is_empty());
     assert_eq!(slots.lost(false, |_| None), [1], "it was theirs, and nobody makes another");
@@ -192,7 +194,7 @@ fn who_waited_for_a_connection_that_is_not_kept_unused_gets_it() {
     for waiter in 0..2 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!(slots.reserve(), 1);
+    assert_eq!(slots.reserve(now), 1);
     let (id, _) = slots.made_shared(7, 1, now);
     slots.release(id, || now);
     assert_eq!(slots.grant(now, |_| Some(1)), Some((1, 7, id)));
@@ -209,7 +211,7 @@ fn a_connection_that_is_not_kept_goes_also_when_who_waited_for_it_has_gone() {
     slots.release(id, || now);
     assert_eq!(slots.abandon(waiter), Some(1));
     assert_eq!(slots.grant(now, |_| Some(1)), None);
-    assert!(slots.shared.is_none());
+    assert!(slots.shared.is_empty());
 }
 
 #[test]
@@ -224,14 +226,91 @@ fn a_peer_that_takes_no_calls_is_asked_by_one() {
 
 #[test]
 fn as_many_connections_are_made_as_the_protocol_needs() {
+    let now = Instant::now();
     for (protocol, made) in [(Protocol::Unknown, 1), (Protocol::Http2, 1), (Protocol::Http1, 3)] {
         let mut slots = Numbers::new(limits(), protocol);
         for waiter in 0..4 {
             slots.enqueue(waiter).unwrap();
         }
-        assert_eq!((slots.reserve(), slots.reserve(), slots.open()), (made, 0, made), "{protocol:?}");
+        assert_eq!((slots.reserve(now), slots.reserve(now), slots.open()), (made, 0, made), "{protocol:?}");
         assert_eq!(slots.enqueue(4), Err(Refused::Full));
     }
+}
+
+/// One connection that is full, and one who waits.
+fn full(max_shared: usize, now: Instant) -> Numbers {
+    let mut slots = Numbers::new(Limits { max_shared, ..limits() }, Protocol::Http2);
+    slots.made_shared(1, 1, now);
+    assert!(matches!(slots.take(now, |_| true, one), Some(Taken::Shared(1, ..))));
+    assert!(slots.take(now, |_| true, one).is_none());
+    slots.enqueue(1).unwrap();
+    slots
+}
+
+fn one(_: &u32) -> Option<usize> {
+    Some(1)
+}
+
+#[test]
+fn a_further_connection_is_made_when_those_there_are_full_as_far_as_that_is_allowed() {
+    let now = Instant::now();
+    assert_eq!(full(1, now).reserve(now), 0);
+    let mut slots = full(2, now);
+    assert_eq!((slots.reserve(now), slots.reserve(now)), (1, 0));
+    assert_eq!(slots.made_shared(2, 1, now).1, [1]);
+    slots.enqueue(2).unwrap();
+    assert_eq!(slots.reserve(now), 0, "there are two");
+}
+
+#[test]
+fn calls_go_to_the_oldest_connection_that_has_room_and_one_made_for_a_crowd_goes_with_it() {
+    let start = Instant::now();
+    let mut slots = full(2, start);
+    let first = slots.shared[0].id;
+    let (second, _) = slots.made_shared(2, 1, start);
+    slots.release(second, || start);
+    let later = start + seconds(89);
+    assert!(matches!(slots.take(later, |_| true, one), Some(Taken::Shared(2, ..))));
+    slots.release(second, || later);
+    slots.release(first, || later);
+    assert_eq!(take(&mut slots, later), Some(1));
+    assert_eq!(slots.sweep(later + seconds(90)), Some(later + seconds(180)));
+    assert_eq!(slots.shared.iter().map(|shared| shared.id).collect::<Vec<_>>(), [first]);
+}
+
+#[test]
+fn of_several_only_the_one_that_has_ended_is_given_up() {
+    let now = Instant::now();
+    let mut slots = full(2, now);
+    let (second, _) = slots.made_shared(2, 1, now);
+    slots.enqueue(2).unwrap();
+    let first_ended = |connection: &u32| (*connection != 1).then_some(2);
+    assert_eq!(slots.grant(now, first_ended), Some((2, 2, second)));
+    assert_eq!(slots.shared.len(), 1);
+    let mut slots = full(2, now);
+    let (second, _) = slots.made_shared(2, 1, now);
+    slots.retire(slots.shared[0].id);
+    assert_eq!(slots.shared.iter().map(|shared| shared.id).collect::<Vec<_>>(), [second]);
+    let mut slots = full(2, now);
+    slots.made_shared(2, 1, now);
+    assert!(slots.lost(false, |connection| (*connection != 1).then_some(1)).is_empty());
+    assert_eq!(slots.shared.len(), 1);
+}
+
+#[test]
+fn those_who_wait_for_a_stream_are_not_told_that_a_further_connection_failed_which_is_tried_again_in_time() {
+    let now = Instant::now();
+    let mut slots = full(2, now);
+    assert_eq!(slots.reserve(now), 1);
+    assert!(slots.failed(now).is_empty());
+    assert_eq!(slots.ended(now, |_| true), 0);
+    let later = now + PAUSE;
+    assert_eq!((slots.reserve(later - Duration::from_nanos(1)), slots.reserve(later)), (0, 1));
+    // Once the first has gone as well, they wait for nothing else.
+    slots.retire(slots.shared[0].id);
+    assert_eq!(slots.failed(later), [1]);
+    slots.enqueue(2).unwrap();
+    assert_eq!(slots.ended(later, |_| true), 1, "without a pause");
 }
 
 #[test]
@@ -241,21 +320,22 @@ fn http1_found_by_the_first_connection_brings_the_others() {
     for waiter in 0..4 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!(slots.reserve(), 1);
+    assert_eq!(slots.reserve(now), 1);
     assert!(matches!(slots.made_one(7, now), Put::For(0, Kept { connection: 7, .. })));
-    assert_eq!(slots.reserve(), 2, "three wait, and three may be open");
+    assert_eq!(slots.reserve(now), 2, "three wait, and three may be open");
 }
 
 #[test]
 fn a_failure_is_told_to_the_first_or_to_all_whom_one_connection_would_have_served() {
+    let now = Instant::now();
     for (protocol, told) in [(Protocol::Unknown, vec![0, 1, 2]), (Protocol::Http1, vec![0])] {
         let mut slots = Numbers::new(limits(), protocol);
         for waiter in 0..3 {
             slots.enqueue(waiter).unwrap();
         }
-        let made = slots.reserve();
-        assert_eq!(slots.failed(), told);
-        assert_eq!(slots.ended(|_| true), 0, "{protocol:?}, {made}");
+        let made = slots.reserve(now);
+        assert_eq!(slots.failed(now), told);
+        assert_eq!(slots.ended(now, |_| true), 0, "{protocol:?}, {made}");
     }
 }
 

@@ -44,12 +44,12 @@ proptest! {
     /// Calls, connections and cancellations in any order, kept beside a plain list of who waits and what is in use.
     #[test]
     fn limits_hold_waiters_keep_their_order_and_none_is_forgotten(
-        steps in steps(), http1 in any::<bool>(), max_open in 1_usize..5, at_once in 1_usize..4,
+        steps in steps(), http1 in any::<bool>(), max_open in 1_usize..5, max_shared in 1_usize..4, at_once in 1_usize..4,
     ) {
         // What the peer takes at once, which it may change; nothing once it is gone.
         let at_once = Cell::new(Some(at_once));
         let takes = |_: &u32| at_once.get();
-        let limits = Limits { max_open, ..limits() };
+        let limits = Limits { max_open, max_shared, ..limits() };
         let mut slots = Numbers::new(limits, if http1 { Protocol::Http1 } else { Protocol::Unknown });
         let mut now = Instant::now();
         let mut waiting: Vec<(u64, u32)> = Vec::new();
@@ -95,17 +95,17 @@ proptest! {
                 }
                 Step::Failed if making > 0 => {
                     making -= 1;
-                    for waiter in slots.failed() {
+                    for waiter in slots.failed(now) {
                         prop_assert_eq!(waiting.remove(0).1, waiter);
                     }
-                    making += slots.ended(|_| true);
+                    making += slots.ended(now, |_| true);
                 }
                 Step::Back if !used.is_empty() => {
                     given(slots.put(used.remove(0), now), &mut waiting, &mut used)?;
                 }
                 Step::Lost if !used.is_empty() => {
                     used.pop();
-                    making += slots.ended(|_| true);
+                    making += slots.ended(now, |_| true);
                 }
                 Step::Cancel(at) if at < waiting.len() => {
                     let (id, waiter) = waiting.remove(at);
@@ -134,18 +134,19 @@ proptest! {
                 prop_assert_eq!(waiting.remove(0).1, waiter);
                 shared.push(id);
             }
-            making += slots.reserve();
+            making += slots.reserve(now);
             prop_assert!(slots.open() <= limits.max_open);
             prop_assert!(slots.idle.len() <= limits.max_idle);
             prop_assert!(slots.idle.is_empty() || waiting.is_empty());
             prop_assert_eq!(slots.waiting.len(), waiting.len());
             prop_assert_eq!(slots.making, making);
-            let in_use = slots.shared.as_ref().map_or(0, |shared| shared.users);
+            let in_use: usize = slots.shared.iter().map(|shared| shared.users).sum();
+            prop_assert!(slots.shared.len() <= limits.max_shared);
             prop_assert!(
                 waiting.is_empty() || making > 0 || in_use > 0 || slots.open() == limits.max_open,
                 "nobody sees to the waiters"
             );
-            if let Some(current) = &slots.shared {
+            for current in &slots.shared {
                 prop_assert!(!retired.contains(&current.id));
                 if let Some(takes) = at_once.get().filter(|_| polled) {
                     prop_assert!(waiting.is_empty() || current.users >= takes.max(1), "there is room");
