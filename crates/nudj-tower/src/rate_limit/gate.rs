@@ -195,8 +195,18 @@ impl Gate {
         self.advance(now);
     }
 
-    pub(super) fn change(&self, quota: Quota, now: Nanos) {
-        let late = self.lock().change(quota, now);
+    /// Counts by another quota from now on.
+    pub(super) fn change(&self, quota: Quota) {
+        self.change_at(quota, || self.settings.now());
+    }
+
+    /// The clock is read once the loan was called in: what was taken of it was before.
+    fn change_at(&self, quota: Quota, now: impl FnOnce() -> Nanos) {
+        let (late, now) = {
+            let mut limiter = self.lock();
+            let now = now();
+            (limiter.change(quota, now), now)
+        };
         late.into_iter().for_each(Waker::wake);
         self.advance(now);
     }

@@ -67,7 +67,7 @@ impl RateLimitHandle {
     /// A quota that no [`RateLimitConfig`](super::RateLimitConfig) may have.
     pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
         self.settings().check(quota)?;
-        self.lease.gate().change(quota, self.settings().now());
+        self.lease.gate().change(quota);
         Ok(())
     }
 
@@ -130,8 +130,7 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyedRateLimitHandle<K> {
     /// A quota that no [`RateLimitConfig`](super::RateLimitConfig) may have.
     pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
         self.settings.set_quota(quota)?;
-        let now = self.settings.now();
-        self.map.each(|gate| gate.change(quota, now));
+        self.map.each(|gate| gate.change(quota));
         Ok(())
     }
 

@@ -56,8 +56,8 @@
 //! ready is called at once, else the future drives it. A grant's time is when quota was taken: below, put nothing that holds calls for
 //! long and lets them go together, such as a `ConcurrencyLimit` (put that outside).
 //!
-//! A quota above 1024 is counted in granules of a 63rd of its window. What is left of the newest one is lent to all who come: they take of it by one
-//! step on one word, and the limiter's lock is for its end, for those who wait and for whatever changes it.
+//! A quota above 1024 is counted in granules of a 63rd of its window. What is left of the newest granule is lent to all who come: a call takes of it
+//! by one step on one word. The limiter's lock is for the next granule, for those who wait and for whatever changes the quota.
 //!
 //! # On cancel, on panic, errors
 //!
@@ -74,7 +74,7 @@
 //! # Memory
 //!
 //! By the sliding window 8 bytes for each request of the quota, up to 1024 of them; above that quota 256 bytes whatever it is. By GCRA none.
-//! A key of a keyed limiter takes about 210 bytes more, and its room for calls grows with them: by 8 to 16 bytes for each call of its fullest
+//! A key of a keyed limiter takes about 240 bytes more, and its room for calls grows with them: by 8 to 16 bytes for each call of its fullest
 //! window. A key that is idle, its window empty and no call using it, is let go when the map is three
 //! quarters full and new keys come; that loses nothing. Known keys never pay for it.
 

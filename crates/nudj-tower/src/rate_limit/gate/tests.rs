@@ -44,13 +44,36 @@ fn what_was_lent_is_neither_granted_twice_nor_lost_whatever_happens_to_the_limit
     assert_eq!(gate.read(|limiter| limiter.available(0)), MANY - 100);
     gate.give_back(first, 0);
     gate.give_back(gate.take(0).unwrap(), 0);
-    gate.change(quota(MANY + 50), 0);
+    gate.change_at(quota(MANY + 50), || 0);
     let counts = gate.counts();
     assert_eq!((counts.granted, counts.given_back), (101, 2));
     assert_eq!(drain(&gate, 0), MANY + 50 - 99);
-    gate.change(quota(10), 0);
+    gate.change_at(quota(10), || 0);
     assert_eq!(drain(&gate, 600 * MS), 0, "a quota that keeps each grant's time knows of those that were lent");
     assert_eq!(drain(&gate, 1_300 * MS), 10);
+}
+
+#[test]
+fn what_was_lent_counts_when_it_was_taken_however_the_quota_changes_and_whatever_is_given_back() {
+    let short = Quota { window: Duration::from_millis(63), ..quota(MANY) };
+    let gate = gate(quota(MANY));
+    gate.take(0).unwrap();
+    let lent: Vec<_> = (0..500).map(|_| gate.take(0).unwrap()).collect();
+    gate.change_at(short, || MS);
+    let real = (0..500).filter(|_| gate.take(19 * MS / 2).is_some()).count();
+    assert_eq!(real, 500);
+    for grant in lent {
+        gate.give_back(grant, 19 * MS / 2);
+    }
+    assert!(drain(&gate, 65 * MS) <= MANY - 500, "less than a window after those");
+    // And a change waits for those who take.
+    let gate = self::gate(quota(MANY));
+    gate.take(0).unwrap();
+    (2..MANY).for_each(|_| assert!(gate.take(9 * MS).is_some()));
+    // As long as it is lent somebody may take of it after the clock was read.
+    let read_late = || if gate.allowance.take(0).is_none() { 9 * MS } else { MS };
+    gate.change_at(quota(1_000), read_late);
+    assert_eq!((drain(&gate, 638 * MS), drain(&gate, 639 * MS)), (0, 1_000));
 }
 
 #[test]
@@ -86,19 +109,21 @@ fn a_thread_that_read_the_clock_long_ago_finds_nothing_lent_of_back_then() {
 fn threads_take_no_more_than_the_quota_in_any_window_and_all_of_it() {
     for _ in 0..20 {
         let (gate, clock) = (gate(quota(MANY)), AtomicU64::new(0));
-        // Past the first window and into the second, whose quota is free only once the first's is not counted any more.
+        // Past the first window and into the second.
         let taken = thread::scope(|scope| {
             let takers: Vec<_> = (0..3)
                 .map(|number| {
                     let (gate, clock) = (&gate, &clock);
                     scope.spawn(move || {
-                        let mut taken = [0u32; 2];
+                        let mut taken = [0u32; 3];
                         for turn in 0..2_000u64 {
-                            let now = clock.fetch_add(if turn % 50 == 0 { 4 * MS } else { 0 }, SeqCst);
+                            let now = clock.fetch_add(if turn % 50 == 0 { 8 * MS } else { 0 }, SeqCst);
                             match gate.take(now) {
                                 // Given back, it is there for another.
                                 Some(grant) if (turn + number) % 7 == 0 => gate.give_back(grant, now),
-                                Some(_) => taken[usize::from(now >= 640 * MS)] += 1,
+                                // Whoever is late counts when it comes: between the two, for certain in neither.
+                                Some(_) if clock.load(SeqCst) < 630 * MS => taken[0] += 1,
+                                Some(_) => taken[if now < 630 * MS { 1 } else { 2 }] += 1,
                                 None => thread::yield_now(),
                             }
                         }
@@ -109,11 +134,11 @@ fn threads_take_no_more_than_the_quota_in_any_window_and_all_of_it() {
             takers
                 .into_iter()
                 .map(|taker| taker.join().unwrap())
-                .fold([0; 2], |sum, taken| [sum[0] + taken[0], sum[1] + taken[1]])
+                .fold([0; 3], |sum, taken| [sum[0] + taken[0], sum[1] + taken[1], sum[2] + taken[2]])
         });
-        assert!(taken[0] <= MANY, "{taken:?}");
+        assert!(taken[0] <= MANY && taken[2] <= MANY, "{taken:?}");
         let counts = gate.counts();
-        assert_eq!(counts.granted - counts.given_back, u64::from(taken[0] + taken[1]));
+        assert_eq!(counts.granted - counts.given_back, u64::from(taken.iter().sum::<u32>()));
         let end = clock.load(SeqCst) + 1_300 * MS;
         assert_eq!(drain(&gate, end), MANY, "nothing is lost");
     }
@@ -187,9 +212,9 @@ proptest! {
                     plain.resume();
                 }
                 Step::Change(max) => {
-                    gate.change(quota(max), now);
+                    gate.change_at(quota(max), || now);
                     plain.change(quota(max), now);
-                    // A log finds a grant by its time, which it never knew of those that were counted.
+                    // A log finds a grant by its time, which of those that were counted it knows otherwise.
                     grants.clear();
                 }
                 Step::Look => {

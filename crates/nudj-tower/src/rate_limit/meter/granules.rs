@@ -36,7 +36,8 @@ impl Granules {
     /// All that is left of the newest granule, until that ends.
     pub(super) fn lend(&self) -> Option<Loan> {
         let calls = self.rate.max.checked_sub(self.total).filter(|calls| *calls > 0)?;
-        Some(Loan { calls, until: (self.newest + 1).saturating_mul(self.length) })
+        let since = self.newest.saturating_mul(self.length);
+        Some(Loan { calls, since, until: since.saturating_add(self.length) })
     }
 
     /// Counts what was taken of a loan: nothing else was done since.
@@ -108,7 +109,7 @@ impl Granules {
         }
     }
 
-    /// The grants known, oldest first, each at the last moment that it may have had.
+    /// The grants known, oldest first, each at the last moment that it may have had, `now` being none before.
     pub(super) fn grants(&self, now: Nanos) -> impl Iterator<Item = (Nanos, u32)> + '_ {
         ((self.newest + 1).saturating_sub(GRANULES as u64)..=self.newest).map(move |number| {
             let last = (number + 1).saturating_mul(self.length).saturating_sub(1).min(now);

@@ -22,7 +22,7 @@ pub(super) type Nanos = u64;
 pub(super) struct Grant(Nanos);
 
 impl Grant {
-    /// Of a loan.
+    /// Of a loan: at the beginning of its granule, which is never later than where a change of quota puts it.
     #[inline]
     pub(super) fn lent(at: Nanos) -> Self {
         Self(at)

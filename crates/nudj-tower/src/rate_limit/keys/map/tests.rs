@@ -101,9 +101,8 @@ async fn too_many_busy_keys_share_a_quota_and_take_what_they_used_along() {
 async fn a_key_with_a_quota_of_its_own_is_kept_with_it() {
     let map = map(64, 100);
     let gate = |key| map.get(key);
-    let now = || map.settings.now();
     let quota = |max_requests| RateLimitConfig { max_requests, ..RateLimitConfig::default() }.quota();
-    gate(7).gate().change(quota(1), now());
+    gate(7).gate().change(quota(1));
     advance(Duration::from_secs(3600)).await;
     assert_eq!(map.evict_idle(), 0);
     for key in 100..2000 {
@@ -111,7 +110,7 @@ async fn a_key_with_a_quota_of_its_own_is_kept_with_it() {
     }
     assert!(take(&map, 7) && !take(&map, 7));
     advance(Duration::from_secs(3600)).await;
-    gate(7).gate().change(quota(100), now());
+    gate(7).gate().change(quota(100));
     let _ = map.evict_idle();
     assert!(map.peek(&7).is_none(), "it has the quota of all again");
 }
