@@ -44,7 +44,9 @@ pub enum ErrorKind {
     #[error("could not connect")]
     Connect,
     /// All connections to the endpoint were in use, and too many calls waited for one or none came free in time; nothing was sent.
-    #[error("no connection was free; raise http.pool_max_per_host or send less at once")]
+    #[error(
+        "no connection was free; raise http.pool_max_per_host, over HTTP/2 http.pool_max_http2_per_host, or send less at once"
+    )]
     Busy,
     /// The exchange broke off.
     #[error("transport failed")]

@@ -175,6 +175,9 @@ impl Lease {
     /// The exchange is complete, its answer read to the end.
     #[inline]
     pub(super) fn finish(mut self) {
+        if let Held::Shared(joined) = &mut self.held {
+            joined.was_answered = true;
+        }
         if let Held::Used(_) = &self.held
             && let Held::Used(kept) = std::mem::replace(&mut self.held, Held::Gone)
         {
@@ -190,7 +193,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.held, Held::Gone) {
             Held::Unused(kept) => give_back(&self.endpoint, kept),
-            Held::Shared(joined) => self.endpoint.release(joined.id()),
+            Held::Shared(joined) => self.endpoint.release(joined.id(), joined.was_answered),
             Held::Used(_) | Held::Gone => {}
         }
     }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 use self::ticket::Ticket;
@@ -31,6 +31,9 @@ use super::{
     slots::{Kept, Put, Refused, Slots, Taken},
     sweep,
 };
+
+/// How many new or shared connections may close before they take a request, where fewer are shared.
+const CLOSED_EARLY: usize = 3;
 
 /// What a waiting call is told.
 pub(super) type Grant = Result<Lease, PoolError>;
@@ -123,7 +126,7 @@ impl Endpoint {
                     })?;
                     let for_stream = slots.waits_for_stream();
                     self.awaited.store(for_stream, Relaxed);
-                    (Ticket { endpoint: self, receiver, id }, slots.reserve(now), for_stream)
+                    (Ticket { endpoint: self, receiver, id }, slots.reserve(now, Shared::is_unheard), for_stream)
                 }
             }
         };
@@ -165,14 +168,17 @@ impl Endpoint {
                 }
             }
         }
-        self.slots.lock().reserve(Instant::now())
+        self.slots.lock().reserve(Instant::now(), Shared::is_unheard)
     }
 
     /// A connection was made that all share. Its id. Whether it is enough is asked when it is polled.
     pub(super) fn made_shared(self: &Arc<Self>, connection: &Multiplexed) -> u64 {
-        let takes = Shared::takes(connection).unwrap_or_default();
         let (id, waiters) = {
             let mut slots = self.slots.lock();
+            if slots.shares() {
+                connection.set_further();
+            }
+            let takes = Shared::takes(connection).unwrap_or_default();
             let made = slots.made_shared(connection.clone(), takes, Instant::now());
             self.awaited.store(slots.waits_for_stream(), Relaxed);
             made
@@ -194,7 +200,7 @@ impl Endpoint {
     pub(super) fn ended(&self) -> usize {
         let (make, open) = {
             let mut slots = self.slots.lock();
-            (slots.ended(Instant::now(), |one| one.alive()), slots.open())
+            (slots.ended(Instant::now(), |one| one.alive(), Shared::is_unheard), slots.open())
         };
         if open == 0 {
             self.empty.notify_waiters();
@@ -213,10 +219,10 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn release(self: &Arc<Self>, id: u64) {
+    pub(super) fn release(self: &Arc<Self>, id: u64, was_answered: bool) {
         let is_awaited = {
             let mut slots = self.slots.lock();
-            slots.release(id, Instant::now);
+            slots.release(id, was_answered, Instant::now);
             slots.waits_for_stream()
         };
         if is_awaited {
@@ -256,16 +262,30 @@ impl Endpoint {
 
     /// The shared connection `id` takes no more calls. Those who wait for it get another.
     pub(super) fn retire(self: &Arc<Self>, id: u64) {
-        self.slots.lock().retire(id);
+        self.slots.lock().retire(id, Instant::now());
         self.make_another();
     }
 
     /// For those who wait for a connection that is no longer kept. Without a runtime it is left to that connection's end.
     fn make_another(self: &Arc<Self>) {
         if Handle::try_current().is_ok() {
-            let make = self.slots.lock().reserve(Instant::now());
+            let make = self.slots.lock().reserve(Instant::now(), Shared::is_unheard);
             make::start(self, make);
         }
+    }
+
+    /// Makes a further connection, if somebody wants one, when it may be tried again.
+    pub(super) async fn try_again(self: &Arc<Self>) {
+        let until = self.slots.lock().rests_until(Instant::now());
+        if let Some(until) = until {
+            sleep_until(until).await;
+            self.make_another();
+        }
+    }
+
+    /// How many connections may turn out to have ended before one takes a call: those that calls share, and new ones.
+    pub(super) fn may_close_early(&self) -> usize {
+        self.maker.limits().max_shared.saturating_add(1).max(CLOSED_EARLY)
     }
 
     pub(super) fn sweep(&self) -> Option<Instant> {

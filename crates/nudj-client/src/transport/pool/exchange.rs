@@ -27,9 +27,6 @@ use crate::transport::{outgoing::Outgoing, wire::WholeExchange};
 /// answer foretold is known without.
 const QUIET: Duration = Duration::from_millis(1);
 
-/// How many new or shared connections may close before they take the request.
-const CLOSED_EARLY: u8 = 3;
-
 /// How often a request is sent anew whose stream the server refused.
 const REFUSALS: u8 = 1;
 
@@ -116,7 +113,7 @@ fn failed(error: PoolError) -> WholeExchange {
 /// What went wrong so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tries {
-    closed: u8,
+    closed: usize,
     refusals: u8,
     goodbyes: u8,
 }
@@ -139,8 +136,9 @@ pub(super) fn again(
             if lease.idle_for.is_none() || lease.is_shared() {
                 tries.closed += 1;
             }
+            let most = lease.endpoint().may_close_early();
             lease.discard();
-            let request = request.or(replay).filter(|_| tries.closed < CLOSED_EARLY);
+            let request = request.or(replay).filter(|_| tries.closed < most);
             request.ok_or_else(|| PoolError::ClosedEarly.into_transport())
         }
         Failure::Refused => {

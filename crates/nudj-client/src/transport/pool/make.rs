@@ -190,14 +190,20 @@ async fn keep(mut place: Place) {
         }
         Ok(Made::Shared(connection, mut drive, asked)) => {
             let id = endpoint.made_shared(&connection);
+            let traffic = Arc::clone(connection.traffic());
             drop(connection);
             let _watched = asked.map(|asked| {
                 let endpoint = Arc::clone(&endpoint);
                 asked.watch(move || endpoint.is_in_use(id))
             });
-            drive.run(|| endpoint.polled()).await;
+            let polled = || {
+                traffic.polled();
+                endpoint.polled();
+            };
+            drive.run(polled).await;
             endpoint.retire(id);
         }
     }
     place.end();
+    endpoint.try_again().await;
 }

@@ -27,8 +27,9 @@
 //!   wait), `Closed`, `Exchange`, `InvalidRequest`.
 //! - **Bounds.** `http.pool_max_per_host` connections, `pool_max_idle_per_host` kept, `pool_max_waiting` calls that wait, each for
 //!   `pool_max_wait` at most; `connect_timeout` covers address, TCP and TLS. Over HTTP/2 there is one connection, or
-//!   `pool_max_http2_per_host`, of which a further one is made when those there are full; calls beyond the streams that the peer allows wait in the same
-//!   way for one of those to end.
+//!   `pool_max_http2_per_host`. A further one is made when those there are full, takes one call until its peer has said how many it takes, and is not tried
+//!   again for a second when it could not be made or ended without an answer. Calls beyond the streams that the peer allows wait in the same way for one
+//!   of those to end.
 //!
 //! Of hyper-util's `client::pool` nothing is used. Its parts have no names, so a struct cannot hold them but in a box. `cache`
 //! takes each connection back on drop, also in the midst of an exchange, and has neither discard, age nor limit; a limit

@@ -38,6 +38,8 @@ pub(super) struct Shared {
     times: Option<Arc<Times>>,
     traffic: Arc<Traffic>,
     has_sent: AtomicBool,
+    /// Whether there were others when it was made. Written under the pool's lock, as it is read.
+    is_further: AtomicBool,
 }
 
 impl Shared {
@@ -56,6 +58,7 @@ impl Shared {
             times,
             traffic,
             has_sent: AtomicBool::new(false),
+            is_further: AtomicBool::new(false),
         })
     }
 
@@ -73,10 +76,29 @@ impl Shared {
         self.watch.as_ref().is_none_or(|watch| watch.look() != Unread::End)
     }
 
-    /// How many calls it takes at once, as its peer has said last; `None` once it has ended.
+    /// It was made since those there were full.
+    pub(super) fn set_further(&self) {
+        self.is_further.store(true, Relaxed);
+    }
+
+    pub(super) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// How many calls it takes at once, as its peer has said last; `None` once it has ended. A further one takes one until then: those who would
+    /// go there too soon have streams to wait for elsewhere.
     #[inline]
     pub(super) fn takes(connection: &Multiplexed) -> Option<usize> {
-        connection.alive().then(|| connection.asked.current_max_send_streams())
+        if !connection.alive() {
+            return None;
+        }
+        Some(if Self::is_unheard(connection) { 1 } else { connection.asked.current_max_send_streams() })
+    }
+
+    /// Whether it is a further one whose peer has not said yet how many calls it takes.
+    #[inline]
+    pub(super) fn is_unheard(connection: &Multiplexed) -> bool {
+        connection.is_further.load(Relaxed) && !connection.traffic.has_been_heard()
     }
 
     /// As [`takes`](Self::takes), and `None` also once its peer wants no more calls: for those who wait, and do not send it one to see.
@@ -101,11 +123,13 @@ pub(super) struct Joined {
     time: Option<usize>,
     /// How often the connection had written when it was given the request.
     written: u64,
+    /// Whether the exchange came to its end.
+    pub(super) was_answered: bool,
 }
 
 impl Joined {
     pub(super) fn new(connection: Multiplexed, id: u64) -> Self {
-        Self { connection, id, time: None, written: 0 }
+        Self { connection, id, time: None, written: 0, was_answered: false }
     }
 
     pub(super) fn id(&self) -> u64 {

@@ -32,7 +32,7 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// How long those who wait for a stream do without a further connection after one could not be made.
+/// How long those who wait for a stream do without a further connection after one could not be made, or ended without an answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection that takes one call at a time.
@@ -52,6 +52,8 @@ struct Shared<S> {
     until: Option<Instant>,
     since: Instant,
     users: usize,
+    /// Whether a call on it was answered.
+    has_answered: bool,
 }
 
 /// A connection for a call.
@@ -172,7 +174,11 @@ impl<C, S: Clone, W> Slots<C, S, W> {
                     }
                     place += 1;
                 }
-                _ => drop(self.shared.remove(place)),
+                Some(_) => drop(self.shared.remove(place)),
+                None => {
+                    let ended = self.shared.remove(place);
+                    self.rest_after(&ended, now);
+                }
             }
         }
         None
@@ -211,14 +217,17 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         self.waiting.remove(at).map(|(_, waiter)| waiter)
     }
 
-    /// How many connections to make now. They count as open from here on, until [`ended`](Self::ended).
+    /// How many connections to make now. They count as open from here on, until [`ended`](Self::ended). None beside a shared one that
+    /// `is_unheard`: it may take them all.
     #[must_use]
-    pub(super) fn reserve(&mut self, now: Instant) -> usize {
+    pub(super) fn reserve(&mut self, now: Instant, is_unheard: impl Fn(&S) -> bool) -> usize {
         let room = self.limits.max_open.saturating_sub(self.open);
         let wanted = match self.protocol {
-            Protocol::Http1 => self.waiting.len().saturating_sub(self.making),
-            Protocol::Unknown | Protocol::Http2 => usize::from(
-                self.making == 0 && !self.waiting.is_empty() && (self.shared.is_empty() || self.may_share_another(now)),
+            Protocol::Http1 if self.shared.is_empty() => self.waiting.len().saturating_sub(self.making),
+            _ => usize::from(
+                self.making == 0
+                    && !self.waiting.is_empty()
+                    && (self.shared.is_empty() || self.may_share_another(now, is_unheard)),
             ),
         };
         let count = wanted.min(room);
@@ -227,8 +236,26 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         count
     }
 
-    fn may_share_another(&self, now: Instant) -> bool {
-        self.shared.len() < self.limits.max_shared && self.pause_until.is_none_or(|until| now >= until)
+    /// One that ended before it answered anything would be followed by the next like it, as fast as they come, while there are others to wait for.
+    fn rest_after(&mut self, ended: &Shared<S>, now: Instant) {
+        if !ended.has_answered && !self.shared.is_empty() {
+            self.rest(now);
+        }
+    }
+
+    fn rest(&mut self, now: Instant) {
+        self.pause_until = now.checked_add(PAUSE);
+    }
+
+    /// Until when no further connection is made, where that is yet to come.
+    pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.pause_until.filter(|until| now < *until)
+    }
+
+    fn may_share_another(&self, now: Instant, is_unheard: impl Fn(&S) -> bool) -> bool {
+        self.shared.len() < self.limits.max_shared
+            && self.rests_until(now).is_none()
+            && !self.shared.iter().any(|shared| is_unheard(&shared.connection))
     }
 
     /// A connection was made that takes one call at a time.
@@ -246,12 +273,15 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         let id = self.fresh_id();
         let served = self.waiting.len().min(takes.max(1));
         let waiters: Vec<W> = self.waiting.drain(..served).map(|(_, waiter)| waiter).collect();
-        if self.keeps() || !waiters.is_empty() {
-            // Several were being made for calls one at a time, as the peer spoke before: the calls on the oldest go on, and no other begins there.
-            if self.shared.len() >= self.limits.max_shared.max(1) {
+        // Where the peer spoke HTTP/1.1 before, several were being made.
+        let has_room = self.shared.len() < self.limits.max_shared;
+        if (self.keeps() && has_room) || !waiters.is_empty() {
+            if !has_room {
+                // The calls on it go on, and no other begins there.
                 self.shared.remove(0);
             }
-            self.shared.push(Shared { connection, id, until: self.until(now), since: now, users: waiters.len() });
+            let (until, users) = (self.until(now), waiters.len());
+            self.shared.push(Shared { connection, id, until, since: now, users, has_answered: false });
         }
         (id, waiters)
     }
@@ -272,11 +302,12 @@ impl<C, S: Clone, W> Slots<C, S, W> {
         surplus.map_or(Put::Kept, Put::Surplus)
     }
 
-    /// A call is done with the shared connection `id`: see who has [waited](Self::grant) for that.
-    pub(super) fn release(&mut self, id: u64, now: impl FnOnce() -> Instant) {
+    /// A call is done with the shared connection `id`, and was answered or not: see who has [waited](Self::grant) for that.
+    pub(super) fn release(&mut self, id: u64, was_answered: bool, now: impl FnOnce() -> Instant) {
         let Some(place) = self.shared.iter().position(|shared| shared.id == id) else { return };
         let shared = &mut self.shared[place];
         shared.users = shared.users.saturating_sub(1);
+        shared.has_answered |= was_answered;
         if shared.users == 0 {
             shared.since = now();
             if !self.keeps() && self.waiting.is_empty() {
@@ -291,21 +322,24 @@ impl<C, S: Clone, W> Slots<C, S, W> {
     }
 
     /// The shared connection `id` takes no more calls. Those on it go on.
-    pub(super) fn retire(&mut self, id: u64) {
-        self.shared.retain(|shared| shared.id != id);
+    pub(super) fn retire(&mut self, id: u64, now: Instant) {
+        if let Some(place) = self.shared.iter().position(|shared| shared.id == id) {
+            let retired = self.shared.remove(place);
+            self.rest_after(&retired, now);
+        }
     }
 
     /// A connection could not be made: who is to be told. Its place is given back by [`ended`](Self::ended).
     #[must_use]
     pub(super) fn failed(&mut self, now: Instant) -> Vec<W> {
         self.making = self.making.saturating_sub(1);
+        if !self.shared.is_empty() {
+            // A further one. Those who wait have streams to wait for.
+            self.rest(now);
+            return Vec::new();
+        }
         match self.protocol {
             Protocol::Http1 => self.waiting.pop_front().map(|(_, waiter)| waiter).into_iter().collect(),
-            // A further one. Those who wait have streams to wait for.
-            Protocol::Unknown | Protocol::Http2 if !self.shared.is_empty() => {
-                self.pause_until = now.checked_add(PAUSE);
-                Vec::new()
-            }
             // One was made for all who wait. One after the other, the last would wait for as many failures as there are calls.
             Protocol::Unknown | Protocol::Http2 => self.drain(),
         }
@@ -313,10 +347,15 @@ impl<C, S: Clone, W> Slots<C, S, W> {
 
     /// A connection is gone, or was not made: how many to make now, in its place or more.
     #[must_use]
-    pub(super) fn ended(&mut self, now: Instant, alive_one: impl Fn(&C) -> bool) -> usize {
+    pub(super) fn ended(
+        &mut self,
+        now: Instant,
+        alive_one: impl Fn(&C) -> bool,
+        is_unheard: impl Fn(&S) -> bool,
+    ) -> usize {
         self.open = self.open.saturating_sub(1);
         self.idle.retain(|kept| alive_one(&kept.connection));
-        self.reserve(now)
+        self.reserve(now, is_unheard)
     }
 
     /// Whoever made or kept a connection is gone and can make no other, as when its runtime ends: who is to be told.
@@ -376,6 +415,11 @@ impl<C, S: Clone, W> Slots<C, S, W> {
     /// Whether all that there is to wait for is still being made.
     pub(super) fn only_making(&self) -> bool {
         self.making > 0 && self.making == self.open
+    }
+
+    /// Whether calls share a connection.
+    pub(super) fn shares(&self) -> bool {
+        !self.shared.is_empty()
     }
 
     /// Whether somebody waits for room on a shared connection.

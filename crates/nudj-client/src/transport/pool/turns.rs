@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
@@ -36,9 +36,22 @@ pub(super) struct Turns<T> {
 pub(super) struct Traffic {
     read: AtomicU64,
     written: AtomicU64,
+    has_been_heard: AtomicBool,
 }
 
 impl Traffic {
+    /// Whether the connection has seen what came first. RFC 9113, section 3.4: that is what its peer takes.
+    pub(super) fn has_been_heard(&self) -> bool {
+        self.has_been_heard.load(Relaxed)
+    }
+
+    /// The connection has seen all that was read up to now.
+    pub(super) fn polled(&self) {
+        if self.read() > 0 && !self.has_been_heard() {
+            self.has_been_heard.store(true, Relaxed);
+        }
+    }
+
     pub(super) fn read(&self) -> u64 {
         self.read.load(Relaxed)
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::Method;
 use nudj_client::{config::HttpVersion, transport::Hyper};
 use nudj_tower::classify::TransportError;
+use tokio::time::Instant;
 
 use super::{
     Server,
-    frames::{CANCEL, MAX_CONCURRENT_STREAMS, NO_ERROR, RST_STREAM, http2, settled},
+    frames::{CANCEL, HEADERS, MAX_CONCURRENT_STREAMS, NO_ERROR, RST_STREAM, http2, settled},
     hyper, says, spawned, transport_error,
 };
 
@@ -246,6 +247,8 @@ async fn a_crowd_that_comes_at_once_gets_as_many_connections_as_it_needs_before_
     let hyper = several(3);
     let calls: Vec<_> = (0..150).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
     let mut peers = [server.accept_http2_silently().await, server.accept_http2_silently().await];
+    assert!(server.has_no_more().await, "as long as the second may take them all");
+    peers[1].settings(&[(MAX_CONCURRENT_STREAMS, 100)]).await;
     for (peer, streams) in peers.iter_mut().zip([100, 50]) {
         for _ in 0..streams {
             peer.stream().await.unwrap();
@@ -253,6 +256,87 @@ async fn a_crowd_that_comes_at_once_gets_as_many_connections_as_it_needs_before_
     }
     assert!(server.has_no_more().await);
     calls.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_further_connection_takes_one_call_until_its_peer_has_said_how_many() {
+    let server = Server::start().await;
+    let hyper = several(2);
+    let mut first = settled(&server, &hyper, 1).await;
+    let calls: Vec<_> = (0..4).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let on_first = first.stream().await.unwrap();
+    let mut second = server.accept_http2_silently().await;
+    let mut streams = vec![second.next_unacknowledged(HEADERS).await.unwrap().stream];
+    let early = tokio::time::timeout(Duration::from_millis(20), second.next_unacknowledged(HEADERS)).await;
+    assert!(early.is_err(), "what it would refuse can wait where it is");
+    second.settings(&[(MAX_CONCURRENT_STREAMS, 2)]).await;
+    streams.push(second.stream().await.unwrap());
+    second.sees_no_request().await;
+    for stream in streams {
+        second.answer_on(stream).await;
+    }
+    second.answer_next().await;
+    first.answer_on(on_first).await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_further_connection_that_says_goodbye_at_once_costs_no_call_and_is_not_made_again_and_again() {
+    let server = Server::start().await;
+    let hyper = several(2);
+    let mut first = settled(&server, &hyper, 1).await;
+    let calls: Vec<_> = (0..3).map(|_| spawned(&hyper, Method::POST, &server.url)).collect();
+    let on_first = first.stream().await.unwrap();
+    let mut ended: Option<Instant> = None;
+    for _ in 0..2 {
+        let mut second = server.accept_http2().await;
+        if let Some(ended) = ended.replace(Instant::now()) {
+            assert!(ended.elapsed() >= Duration::from_secs(1), "after {:?}", ended.elapsed());
+        }
+        second.go_away(0, NO_ERROR).await;
+        while second.next(HEADERS).await.is_some() {}
+    }
+    first.answer_on(on_first).await;
+    for _ in 1..calls.len() {
+        first.answer_next().await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_goodbye_on_all_of_several_connections_costs_no_call() {
+    let server = Server::start().await;
+    let hyper = several(3);
+    let mut peers = vec![settled(&server, &hyper, 2).await];
+    let (mut calls, mut streams) = (Vec::new(), Vec::new());
+    for number in 0..3 {
+        calls.extend([0; 2].map(|_| spawned(&hyper, Method::POST, &server.url)));
+        if number > 0 {
+            peers.push(server.accept_http2_with(&[(MAX_CONCURRENT_STREAMS, 2)]).await);
+        }
+        let peer = peers.last_mut().unwrap();
+        streams.push([peer.stream().await.unwrap(), peer.stream().await.unwrap()]);
+        peer.sees_no_request().await;
+    }
+    // Each has room, and says that it takes no more.
+    for (peer, [first, second]) in peers.iter_mut().zip(&streams) {
+        peer.answer_on(*first).await;
+        peer.go_away(*second, NO_ERROR).await;
+        peer.sees_no_request().await;
+    }
+    let after = spawned(&hyper, Method::POST, &server.url);
+    server.accept_http2().await.answer_next().await;
+    after.await.unwrap().unwrap();
+    for (peer, [_, second]) in peers.iter_mut().zip(&streams) {
+        peer.answer_on(*second).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

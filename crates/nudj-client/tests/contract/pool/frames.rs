@@ -89,14 +89,19 @@ impl Peer {
 
     /// The next frame; `None` when the client has closed. Settings are acknowledged.
     pub(super) async fn read(&mut self) -> Option<Frame> {
+        let frame = self.read_unacknowledged().await?;
+        if frame.kind == SETTINGS && frame.flags & ACK == 0 {
+            self.frame(SETTINGS, ACK, 0, &[]).await;
+        }
+        Some(frame)
+    }
+
+    async fn read_unacknowledged(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await.ok()?;
         let [zero, a, b, kind, flags, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, zero, a, b]) as usize];
         self.0.read_exact(&mut payload).await.ok()?;
-        if kind == SETTINGS && flags & ACK == 0 {
-            self.frame(SETTINGS, ACK, 0, &[]).await;
-        }
         let [s0, s1, s2, s3, ..] = stream;
         Some(Frame { kind, flags, stream: u32::from_be_bytes([s0, s1, s2, s3]), payload })
     }
@@ -105,6 +110,16 @@ impl Peer {
     pub(super) async fn next(&mut self, kind: u8) -> Option<Frame> {
         loop {
             let frame = self.read().await?;
+            if frame.kind == kind {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// As [`next`](Self::next), for a peer that says nothing yet.
+    pub(super) async fn next_unacknowledged(&mut self, kind: u8) -> Option<Frame> {
+        loop {
+            let frame = self.read_unacknowledged().await?;
             if frame.kind == kind {
                 return Some(frame);
             }

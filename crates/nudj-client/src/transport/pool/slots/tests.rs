@@ -30,6 +30,10 @@ fn any_number(_: &u32) -> Option<usize> {
     Some(usize::MAX)
 }
 
+fn heard(_: &u32) -> bool {
+    false
+}
+
 fn kept(slots: &mut Numbers, connection: u32, now: Instant) {
     assert!(matches!(slots.made_one(connection, now), Put::Kept));
 }
@@ -67,7 +71,7 @@ fn a_wait_is_for_connections_only_while_none_of_them_is_made() {
     for waiter in 0..3 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!((slots.reserve(now), slots.only_making()), (3, true));
+    assert_eq!((slots.reserve(now, heard), slots.only_making()), (3, true));
     assert!(matches!(slots.made_one(1, now), Put::For(..)));
     assert!(!slots.only_making(), "one is made, and in use");
 }
@@ -114,7 +118,7 @@ fn the_sweep_drops_the_stale_and_says_when_the_next_one_is() {
     let (id, _) = slots.made_shared(3, 9, start);
     assert_eq!(take(&mut slots, start), Some(3));
     assert_eq!(slots.sweep(start + seconds(500)), Some(start + seconds(590)), "in use");
-    slots.release(id, || start + seconds(500));
+    slots.release(id, true, || start + seconds(500));
     assert_eq!(slots.sweep(start + seconds(590)), None);
     assert_eq!(take(&mut slots, start + seconds(590)), None);
 }
@@ -125,10 +129,10 @@ fn while_a_connection_is_in_use_the_next_look_is_when_it_could_be_stale_at_the_e
     let start = Instant::now();
     let mut slots = Numbers::new(limits(), Protocol::Http1);
     slots.enqueue(1).unwrap();
-    assert_eq!(slots.reserve(now), 1);
+    assert_eq!(slots.reserve(now, heard), 1);
     assert!(matches!(slots.made_one(1, start), Put::For(1, _)));
     assert_eq!(slots.sweep(start + seconds(5)), Some(start + seconds(95)), "in use");
-    assert_eq!(slots.ended(now, |_| true), 0);
+    assert_eq!(slots.ended(now, |_| true, heard), 0);
     assert_eq!(slots.sweep(start + seconds(6)), None, "nothing is open");
 }
 
@@ -138,11 +142,11 @@ fn where_nothing_is_kept_there_is_nothing_to_look_for() {
     let limits = Limits { idle_timeout: Duration::ZERO, ..limits() };
     let mut slots = Numbers::new(limits, Protocol::Http2);
     slots.enqueue(1).unwrap();
-    assert_eq!(slots.reserve(now), 1);
+    assert_eq!(slots.reserve(now, heard), 1);
     let (id, waiters) = slots.made_shared(7, 9, now);
     assert_eq!(waiters, [1]);
     assert_eq!(slots.sweep(now), None, "one is in use: a look would come at once, and again at once");
-    slots.release(id, || now);
+    slots.release(id, true, || now);
     assert!(take(&mut slots, now).is_none(), "the last user was the last");
 }
 
@@ -154,23 +158,23 @@ fn beyond_what_the_peer_takes_calls_wait_their_turn_and_another_connection_is_ma
     for waiter in 0..3 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!(slots.reserve(now), 1);
+    assert_eq!(slots.reserve(now, heard), 1);
     let (first, served) = slots.made_shared(7, 2, now);
-    assert_eq!((served, slots.reserve(now)), (vec![0, 1], 0));
+    assert_eq!((served, slots.reserve(now, heard)), (vec![0, 1], 0));
     assert_eq!(slots.grant(now, two), None);
     assert!(slots.take(now, |_| true, any_number).is_none(), "a newcomer passes nobody");
-    slots.release(first, || now);
+    slots.release(first, true, || now);
     assert_eq!(slots.grant(now, two), Some((2, 7, first)));
     assert!(slots.take(now, |_| true, two).is_none() && slots.is_in_use(first));
     slots.enqueue(3).unwrap();
-    assert_eq!(slots.reserve(now), 0);
-    slots.retire(first);
-    assert_eq!(slots.reserve(now), 1);
+    assert_eq!(slots.reserve(now, heard), 0);
+    slots.retire(first, now);
+    assert_eq!(slots.reserve(now, heard), 1);
     let (second, served) = slots.made_shared(8, 2, now);
-    slots.release(first, || now);
+    slots.release(first, true, || now);
     assert_eq!((served, slots.grant(now, two)), (vec![3], None));
     assert!(slots.is_in_use(first) && slots.is_in_use(second), "who uses a retired one is not known");
-    slots.release(second, || now);
+    slots.release(second, true, || now);
     assert!(!slots.is_in_use(second));
 }
 
@@ -181,7 +185,7 @@ fn those_who_wait_for_a_stream_are_not_told_that_another_connection_is_lost() {
     for waiter in 0..2 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!(slots.reserve(now), 1);
+    assert_eq!(slots.reserve(now, heard), 1);
     slots.made_shared(7, 1, now);
     assert!(slots.lost(false, |_| Some(1)).is_empty());
     assert_eq!(slots.lost(false, |_| None), [1], "it was theirs, and nobody makes another");
@@ -194,9 +198,9 @@ fn who_waited_for_a_connection_that_is_not_kept_unused_gets_it() {
     for waiter in 0..2 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!(slots.reserve(now), 1);
+    assert_eq!(slots.reserve(now, heard), 1);
     let (id, _) = slots.made_shared(7, 1, now);
-    slots.release(id, || now);
+    slots.release(id, true, || now);
     assert_eq!(slots.grant(now, |_| Some(1)), Some((1, 7, id)));
 }
 
@@ -208,7 +212,7 @@ fn a_connection_that_is_not_kept_goes_also_when_who_waited_for_it_has_gone() {
     assert_eq!(take(&mut slots, now), Some(7));
     let waiter = slots.enqueue(1).unwrap();
     slots.drain_off();
-    slots.release(id, || now);
+    slots.release(id, true, || now);
     assert_eq!(slots.abandon(waiter), Some(1));
     assert_eq!(slots.grant(now, |_| Some(1)), None);
     assert!(slots.shared.is_empty());
@@ -232,7 +236,11 @@ fn as_many_connections_are_made_as_the_protocol_needs() {
         for waiter in 0..4 {
             slots.enqueue(waiter).unwrap();
         }
-        assert_eq!((slots.reserve(now), slots.reserve(now), slots.open()), (made, 0, made), "{protocol:?}");
+        assert_eq!(
+            (slots.reserve(now, heard), slots.reserve(now, heard), slots.open()),
+            (made, 0, made),
+            "{protocol:?}"
+        );
         assert_eq!(slots.enqueue(4), Err(Refused::Full));
     }
 }
@@ -254,12 +262,12 @@ fn one(_: &u32) -> Option<usize> {
 #[test]
 fn a_further_connection_is_made_when_those_there_are_full_as_far_as_that_is_allowed() {
     let now = Instant::now();
-    assert_eq!(full(1, now).reserve(now), 0);
+    assert_eq!(full(1, now).reserve(now, heard), 0);
     let mut slots = full(2, now);
-    assert_eq!((slots.reserve(now), slots.reserve(now)), (1, 0));
+    assert_eq!((slots.reserve(now, heard), slots.reserve(now, heard)), (1, 0));
     assert_eq!(slots.made_shared(2, 1, now).1, [1]);
     slots.enqueue(2).unwrap();
-    assert_eq!(slots.reserve(now), 0, "there are two");
+    assert_eq!(slots.reserve(now, heard), 0, "there are two");
 }
 
 #[test]
@@ -268,11 +276,11 @@ fn calls_go_to_the_oldest_connection_that_has_room_and_one_made_for_a_crowd_goes
     let mut slots = full(2, start);
     let first = slots.shared[0].id;
     let (second, _) = slots.made_shared(2, 1, start);
-    slots.release(second, || start);
+    slots.release(second, true, || start);
     let later = start + seconds(89);
     assert!(matches!(slots.take(later, |_| true, one), Some(Taken::Shared(2, ..))));
-    slots.release(second, || later);
-    slots.release(first, || later);
+    slots.release(second, true, || later);
+    slots.release(first, true, || later);
     assert_eq!(take(&mut slots, later), Some(1));
     assert_eq!(slots.sweep(later + seconds(90)), Some(later + seconds(180)));
     assert_eq!(slots.shared.iter().map(|shared| shared.id).collect::<Vec<_>>(), [first]);
@@ -289,7 +297,7 @@ fn of_several_only_the_one_that_has_ended_is_given_up() {
     assert_eq!(slots.shared.len(), 1);
     let mut slots = full(2, now);
     let (second, _) = slots.made_shared(2, 1, now);
-    slots.retire(slots.shared[0].id);
+    slots.retire(slots.shared[0].id, now);
     assert_eq!(slots.shared.iter().map(|shared| shared.id).collect::<Vec<_>>(), [second]);
     let mut slots = full(2, now);
     slots.made_shared(2, 1, now);
@@ -301,16 +309,76 @@ fn of_several_only_the_one_that_has_ended_is_given_up() {
 fn those_who_wait_for_a_stream_are_not_told_that_a_further_connection_failed_which_is_tried_again_in_time() {
     let now = Instant::now();
     let mut slots = full(2, now);
-    assert_eq!(slots.reserve(now), 1);
+    assert_eq!(slots.reserve(now, heard), 1);
     assert!(slots.failed(now).is_empty());
-    assert_eq!(slots.ended(now, |_| true), 0);
+    assert_eq!(slots.ended(now, |_| true, heard), 0);
     let later = now + PAUSE;
-    assert_eq!((slots.reserve(later - Duration::from_nanos(1)), slots.reserve(later)), (0, 1));
+    assert_eq!((slots.reserve(later - Duration::from_nanos(1), heard), slots.reserve(later, heard)), (0, 1));
     // Once the first has gone as well, they wait for nothing else.
-    slots.retire(slots.shared[0].id);
+    slots.retire(slots.shared[0].id, now);
     assert_eq!(slots.failed(later), [1]);
     slots.enqueue(2).unwrap();
-    assert_eq!(slots.ended(later, |_| true), 1, "without a pause");
+    assert_eq!(slots.ended(later, |_| true, heard), 1, "without a pause");
+}
+
+#[test]
+fn beside_one_whose_peer_has_not_spoken_none_is_made() {
+    let now = Instant::now();
+    let mut slots = full(3, now);
+    slots.made_shared(2, 1, now);
+    slots.enqueue(2).unwrap();
+    assert_eq!((slots.reserve(now, |connection| *connection == 2), slots.reserve(now, heard)), (0, 1));
+}
+
+#[test]
+fn one_that_ends_without_an_answer_while_there_are_others_is_followed_by_a_pause_and_no_other_is() {
+    let now = Instant::now();
+    let ended = |connection: &u32| (*connection != 2).then_some(1);
+    for (has_answered, rests) in [(false, true), (true, false)] {
+        // Found by who retires it, and by who looks for one.
+        for is_told in [true, false] {
+            let mut slots = full(2, now);
+            let (second, _) = slots.made_shared(2, 1, now);
+            slots.release(second, has_answered, || now);
+            slots.enqueue(2).unwrap();
+            if is_told {
+                slots.retire(second, now);
+            } else {
+                assert_eq!(slots.grant(now, ended), None);
+            }
+            assert_eq!(slots.rests_until(now), rests.then_some(now + PAUSE));
+            assert_eq!(slots.reserve(now, heard), usize::from(!rests));
+        }
+    }
+    let mut slots = full(2, now);
+    slots.retire(slots.shared[0].id, now);
+    assert_eq!((slots.rests_until(now), slots.reserve(now, heard)), (None, 1), "there is nothing else");
+}
+
+#[test]
+fn where_a_further_connection_speaks_http1_those_who_wait_have_streams_to_wait_for_all_the_same() {
+    let now = Instant::now();
+    let mut slots = full(2, now);
+    assert_eq!(slots.reserve(now, heard), 1);
+    assert!(matches!(slots.made_one(9, now), Put::For(1, _)));
+    slots.enqueue(2).unwrap();
+    slots.enqueue(3).unwrap();
+    assert_eq!(slots.reserve(now, heard), 1, "a further one, and not one for each");
+    assert!(slots.failed(now).is_empty());
+    assert_eq!(slots.ended(now, |_| true, heard), 0);
+}
+
+#[test]
+fn one_too_many_is_kept_in_place_of_the_oldest_only_if_somebody_waited_for_it() {
+    let now = Instant::now();
+    let mut slots = full(1, now);
+    let oldest = slots.shared[0].id;
+    let (newer, served) = slots.made_shared(2, 1, now);
+    assert_eq!((served, slots.shared.len(), slots.shared[0].id), (vec![1], 1, newer));
+    let mut slots = full(1, now);
+    assert_eq!(slots.waiting.pop_front().map(|(_, waiter)| waiter), Some(1));
+    slots.made_shared(2, 1, now);
+    assert_eq!((slots.shared.len(), slots.shared[0].id), (1, oldest));
 }
 
 #[test]
@@ -320,9 +388,9 @@ fn http1_found_by_the_first_connection_brings_the_others() {
     for waiter in 0..4 {
         slots.enqueue(waiter).unwrap();
     }
-    assert_eq!(slots.reserve(now), 1);
+    assert_eq!(slots.reserve(now, heard), 1);
     assert!(matches!(slots.made_one(7, now), Put::For(0, Kept { connection: 7, .. })));
-    assert_eq!(slots.reserve(now), 2, "three wait, and three may be open");
+    assert_eq!(slots.reserve(now, heard), 2, "three wait, and three may be open");
 }
 
 #[test]
@@ -333,9 +401,9 @@ fn a_failure_is_told_to_the_first_or_to_all_whom_one_connection_would_have_serve
         for waiter in 0..3 {
             slots.enqueue(waiter).unwrap();
         }
-        let made = slots.reserve(now);
+        let made = slots.reserve(now, heard);
         assert_eq!(slots.failed(now), told);
-        assert_eq!(slots.ended(now, |_| true), 0, "{protocol:?}, {made}");
+        assert_eq!(slots.ended(now, |_| true, heard), 0, "{protocol:?}, {made}");
     }
 }
 

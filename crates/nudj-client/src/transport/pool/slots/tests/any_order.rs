@@ -98,14 +98,14 @@ proptest! {
                     for waiter in slots.failed(now) {
                         prop_assert_eq!(waiting.remove(0).1, waiter);
                     }
-                    making += slots.ended(now, |_| true);
+                    making += slots.ended(now, |_| true, heard);
                 }
                 Step::Back if !used.is_empty() => {
                     given(slots.put(used.remove(0), now), &mut waiting, &mut used)?;
                 }
                 Step::Lost if !used.is_empty() => {
                     used.pop();
-                    making += slots.ended(now, |_| true);
+                    making += slots.ended(now, |_| true, heard);
                 }
                 Step::Cancel(at) if at < waiting.len() => {
                     let (id, waiter) = waiting.remove(at);
@@ -113,7 +113,7 @@ proptest! {
                     prop_assert_eq!(slots.abandon(id), None);
                 }
                 Step::Release if !shared.is_empty() => {
-                    slots.release(shared.remove(0), || now);
+                    slots.release(shared.remove(0), next % 2 == 0, || now);
                     polled = true;
                 }
                 Step::Says(takes) => {
@@ -121,7 +121,7 @@ proptest! {
                     polled = true;
                 }
                 Step::Retire if !shared.is_empty() => {
-                    slots.retire(shared[0]);
+                    slots.retire(shared[0], now);
                     retired.push(shared[0]);
                 }
                 Step::Sweep => {
@@ -134,7 +134,7 @@ proptest! {
                 prop_assert_eq!(waiting.remove(0).1, waiter);
                 shared.push(id);
             }
-            making += slots.reserve(now);
+            making += slots.reserve(now, heard);
             prop_assert!(slots.open() <= limits.max_open);
             prop_assert!(slots.idle.len() <= limits.max_idle);
             prop_assert!(slots.idle.is_empty() || waiting.is_empty());
