@@ -57,7 +57,7 @@ impl Maker {
             max_wait: config.pool_max_wait,
             limits: Limits {
                 max_open: config.pool_max_per_host,
-                max_shared: config.pool_max_http2_per_host,
+                max_shared: config.pool_max_http2_per_host.max(1),
                 max_idle: config.pool_max_idle_per_host,
                 max_waiting: config.pool_max_waiting,
                 idle_timeout: config.pool_idle_timeout.min(LONGEST),
