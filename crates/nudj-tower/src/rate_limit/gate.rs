@@ -222,7 +222,7 @@ impl Gate {
     }
 
     pub(super) fn read<T>(&self, read: impl FnOnce(&Limiter) -> T) -> T {
-        read(&*self.lock())
+        read(&self.lock())
     }
 
     pub(super) fn counts(&self) -> Counts {

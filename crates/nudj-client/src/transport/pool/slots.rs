@@ -1,36 +1,12 @@
 //! Who gets which connection, and how many may be made: the decisions of one endpoint, without sockets, clock or tasks.
 
+mod limits;
+
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// How many, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// Connections at once, those being made included.
-    pub(super) max_open: usize,
-    /// Those of them that calls share.
-    pub(super) max_shared: usize,
-    /// Unused HTTP/1.1 connections that are kept.
-    pub(super) max_idle: usize,
-    /// Calls that wait for a connection.
-    pub(super) max_waiting: usize,
-    /// How long a connection is kept that nobody uses.
-    pub(super) idle_timeout: Duration,
-    /// How old a connection may be when a call begins on it.
-    pub(super) max_age: Option<Duration>,
-}
-
-/// What is known of the endpoint, which decides how many connections are made at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
-    /// TLS will tell: one connection is made, the others wait for what it finds.
-    Unknown,
-    /// One for each call that waits.
-    Http1,
-    /// One for all, and a further one when that is full.
-    Http2,
-}
+pub(super) use self::limits::{Limits, Protocol};
 
 /// How long those who wait for a stream do without a further connection after one could not be made, or ended without an answer.
 const PAUSE: Duration = Duration::from_secs(1);
