@@ -32,9 +32,6 @@ use super::{
     sweep,
 };
 
-/// How many new or shared connections may close before they take a request, where fewer are shared.
-const CLOSED_EARLY: usize = 3;
-
 /// What a waiting call is told.
 pub(super) type Grant = Result<Lease, PoolError>;
 type State = Slots<Box<Exclusive>, Multiplexed, oneshot::Sender<Grant>>;
@@ -283,9 +280,9 @@ impl Endpoint {
         }
     }
 
-    /// How many connections may turn out to have ended before one takes a call: those that calls share, and new ones.
-    pub(super) fn may_close_early(&self) -> usize {
-        self.maker.limits().max_shared.saturating_add(1).max(CLOSED_EARLY)
+    /// How many connections calls may share.
+    pub(super) fn max_shared(&self) -> usize {
+        self.maker.limits().max_shared
     }
 
     pub(super) fn sweep(&self) -> Option<Instant> {

@@ -27,6 +27,9 @@ use crate::transport::{outgoing::Outgoing, wire::WholeExchange};
 /// answer foretold is known without.
 const QUIET: Duration = Duration::from_millis(1);
 
+/// How many new or shared connections may close before they take the request; where more are shared, those and a new one.
+const CLOSED_EARLY: usize = 3;
+
 /// How often a request is sent anew whose stream the server refused.
 const REFUSALS: u8 = 1;
 
@@ -136,7 +139,7 @@ pub(super) fn again(
             if lease.idle_for.is_none() || lease.is_shared() {
                 tries.closed += 1;
             }
-            let most = lease.endpoint().may_close_early();
+            let most = lease.endpoint().max_shared().saturating_add(1).max(CLOSED_EARLY);
             lease.discard();
             let request = request.or(replay).filter(|_| tries.closed < most);
             request.ok_or_else(|| PoolError::ClosedEarly.into_transport())

@@ -47,7 +47,7 @@ impl Traffic {
 
     /// The connection has seen all that was read up to now.
     pub(super) fn polled(&self) {
-        if self.read() > 0 && !self.has_been_heard() {
+        if !self.has_been_heard() && self.read() > 0 {
             self.has_been_heard.store(true, Relaxed);
         }
     }
