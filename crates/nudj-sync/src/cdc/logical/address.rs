@@ -3,10 +3,13 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use pgwire_replication::ReplicationConfig;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use pgwire_replication::{ReplicationConfig, TlsConfig};
+use sqlx::postgres::PgConnectOptions;
 
-use super::error::LogicalError;
+use super::{
+    error::LogicalError,
+    tls::{encryption, host},
+};
 
 /// How values are written, on both connections: a row must look the same in the snapshot and in the stream.
 const SESSION: [(&str, &str); 6] = [
@@ -25,6 +28,7 @@ pub(super) struct Address {
     options: PgConnectOptions,
     /// sqlx does not give it back.
     password: String,
+    tls: TlsConfig,
 }
 
 impl Address {
@@ -32,15 +36,9 @@ impl Address {
         // Its errors are left out: who knows how much of the address they quote.
         let unreadable = |_| LogicalError::Address { problem: "it is not like postgres://user:password@host/database" };
         let options: PgConnectOptions = url.parse().map_err(unreadable)?;
-        let is_plain = matches!(options.get_ssl_mode(), PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer);
-        if !is_plain {
-            return Err(LogicalError::Address {
-                problem: "sslmode asks for TLS, which the replication connection does not have; use a local socket or a tunnel, \
-                          or PostgresSource over a pool with TLS",
-            });
-        }
+        let tls = encryption(url, &options)?;
         let password = password(url).or_else(|| std::env::var("PGPASSWORD").ok()).unwrap_or_default();
-        Ok(Self { options: options.options(SESSION), password })
+        Ok(Self { options: options.options(SESSION), password, tls })
     }
 
     pub(super) fn sql(&self) -> PgConnectOptions {
@@ -56,9 +54,10 @@ impl Address {
         let (user, port) = (self.options.get_username(), self.options.get_port());
         let database = self.options.get_database().unwrap_or(user);
         let socket = self.options.get_socket().map(|folder| folder.to_string_lossy().into_owned());
-        let host = socket.unwrap_or_else(|| self.options.get_host().trim_matches(['[', ']']).to_owned());
+        let host = socket.unwrap_or_else(|| host(&self.options).to_owned());
         ReplicationConfig::new(host, user, self.password.as_str(), database, slot, publication)
             .with_port(port)
+            .with_tls(self.tls.clone())
             .with_options(session.join(" "))
             .with_application_name("nudj-sync")
     }
@@ -73,12 +72,21 @@ impl fmt::Debug for Address {
 
 /// What stands between the first `:` and the last `@` before the host, or behind `password=`.
 fn password(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let (front, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = front.split('/').next()?;
-    let named = query.split('&').find_map(|pair| pair.strip_prefix("password="));
-    let written = named.or_else(|| authority.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password))?;
-    Some(percent_decode_str(written).decode_utf8_lossy().into_owned())
+    parameter(url, "password").or_else(|| {
+        let (_, rest) = url.split_once("://")?;
+        let authority = rest.split(['/', '?']).next()?;
+        Some(decoded(authority.rsplit_once('@')?.0.split_once(':')?.1))
+    })
+}
+
+/// The first of the query's parameters that has this name.
+pub(super) fn parameter(url: &str, name: &str) -> Option<String> {
+    let pairs = url.split_once('?')?.1.split('&');
+    pairs.filter_map(|pair| pair.split_once('=')).find_map(|(key, value)| (key == name).then(|| decoded(value)))
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -98,12 +106,20 @@ mod tests {
 
     #[test]
     fn address_that_cannot_be_used_is_refused_without_being_shown() {
-        for url in
-            ["postgres://user:secret@host:port/app", "postgres://user:secret@host/app?sslmode=verify-full", "secret"]
-        {
+        for url in ["postgres://user:secret@host:port/app", "postgres://user:secret@host/app?sslmode=maybe", "secret"] {
             let error = Address::read(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         }
+    }
+
+    #[cfg(not(feature = "cdc-logical-tls"))]
+    #[test]
+    fn address_that_asks_for_tls_is_refused_without_it() {
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let error = Address::read(&format!("postgres://user:secret@host/app?sslmode={mode}")).unwrap_err();
+            assert!(error.to_string().contains("cdc-logical-tls"), "{error}");
+        }
+        assert!(Address::read("postgres://user:secret@host/app?sslmode=prefer").is_ok());
     }
 
     #[test]

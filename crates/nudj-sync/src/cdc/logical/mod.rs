@@ -10,6 +10,7 @@ mod place;
 mod snapshot;
 mod source;
 mod stream;
+mod tls;
 mod value;
 
 pub use self::{error::LogicalError, source::LogicalSource};

@@ -41,7 +41,10 @@ use crate::{
 ///
 /// [`Lag::bytes`] is the log that the server keeps for the slot. On an idle server a little of it stays, which the server lets go of later.
 ///
-/// The replication connection has no TLS: an address that requires it is refused. Passwords come from the address or `PGPASSWORD`.
+/// Both connections are encrypted as `sslmode`, `sslrootcert`, `sslcert` and `sslkey` of the address say, or `PGSSLMODE` and its like, with
+/// the feature `cdc-logical-tls`; without it an address that requires TLS is refused. Only `verify-full` promises that it is that very
+/// server; `verify-ca`, which should look at the signature alone, refuses another name all the same, as pgwire-replication 0.5 does. Without
+/// `sslrootcert` Mozilla's authorities are trusted. Passwords come from the address or `PGPASSWORD`.
 pub struct LogicalSource {
     address: Address,
     catalog: Catalog,

@@ -3,6 +3,8 @@
 mod faults;
 mod proxy;
 mod stream;
+#[cfg(feature = "cdc-logical-tls")]
+mod tls;
 
 use std::time::Duration;
 
