@@ -251,7 +251,7 @@ mod tests {
     use tokio_test::task;
 
     use super::*;
-    use crate::transport::pool::lone::{LoneShared, lone_shared};
+    use crate::transport::pool::lone::{LoneShared, lone_shared, lone_shared_of};
 
     #[tokio::test]
     async fn what_a_connection_had_not_written_when_it_ended_may_go_over_another() {
@@ -271,6 +271,24 @@ mod tests {
             if let Err(error) = again {
                 assert!(matches!(error.downcast_ref(), Some(TransportError::Exchange(_))), "{error:?}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn three_connections_may_close_before_they_take_the_request_or_all_that_are_shared_and_a_new_one() {
+        for (shared, most) in [(1, 3), (2, 3), (10, 11)] {
+            let (mut tries, mut asked) = (Tries::default(), 1);
+            let error = loop {
+                let LoneShared { lease, .. } = lone_shared_of(shared).await;
+                match again(lease, Some(Box::default()), Failure::Unsent(None), &mut tries) {
+                    Ok(_) => asked += 1,
+                    Err(error) => break error,
+                }
+                assert!(asked <= most, "it goes on and on");
+            };
+            assert_eq!(asked, most, "{shared} shared");
+            let unsent = error.downcast_ref::<TransportError>();
+            assert!(unsent.is_some_and(|error| !error.was_sent()), "{error:?}");
         }
     }
 }

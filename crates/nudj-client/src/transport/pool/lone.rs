@@ -74,7 +74,12 @@ pub(super) struct LoneShared {
 }
 
 pub(super) async fn lone_shared() -> LoneShared {
-    let config = HttpConfig { version: HttpVersion::Http2, ..HttpConfig::default() };
+    lone_shared_of(1).await
+}
+
+/// Of an endpoint that may have so many.
+pub(super) async fn lone_shared_of(most: usize) -> LoneShared {
+    let config = HttpConfig { version: HttpVersion::Http2, pool_max_http2_per_host: most, ..HttpConfig::default() };
     let maker = Maker::new(&config).unwrap();
     let endpoint = Endpoint::new(Scheme::HTTP, Authority::from_static("a"), maker).unwrap();
     let (ours, peer) = tokio::io::duplex(1024);
