@@ -20,7 +20,8 @@ use crate::{Error, backoff::backoff, causes::with_causes, until::from_now};
 
 type Work = Pin<Box<dyn Future<Output = (Ticket, RecordKey, Outcome)> + Send>>;
 type Commit = Pin<Box<dyn Future<Output = (Progress, Result<(), Error>)> + Send>>;
-type Fetch = Pin<Box<dyn Future<Output = (Feed, Result<Fetched, Error>)> + Send>>;
+/// With what the source may not have heard of.
+type Fetch = Pin<Box<dyn Future<Output = (Feed, Option<(i64, Position)>, Result<Fetched, Error>)> + Send>>;
 
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
@@ -72,8 +73,10 @@ impl Worker {
                 Some((ticket, record, outcome)) = running.next(), if !running.is_empty() => {
                     self.take(ticket, record, outcome);
                 }
-                (feed, fetched) = pending_or(&mut fetch) => {
+                (feed, untold, fetched) = pending_or(&mut fetch) => {
                     (idle_feed, fetch) = (Some(feed), None);
+                    // Unless something farther is to be told anyway.
+                    self.reached = self.reached.take().or(untold);
                     look_at = Instant::now().checked_add(self.shared.config.look_every);
                     self.read(fetched, commit.is_none());
                 }
@@ -127,8 +130,9 @@ impl Worker {
             if let Some(wait) = wait {
                 tokio::time::sleep(wait).await;
             }
-            let fetched = feed.step(reached, room, &shared.config).await;
-            (feed, fetched)
+            let fetched = feed.step(reached.clone(), room, &shared.config).await;
+            let untold = if fetched.is_err() { reached } else { None };
+            (feed, untold, fetched)
         })
     }
 

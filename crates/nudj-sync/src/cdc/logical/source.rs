@@ -41,10 +41,12 @@ use crate::{
 ///
 /// [`Lag::bytes`] is the log that the server keeps for the slot. On an idle server a little of it stays, which the server lets go of later.
 ///
-/// Both connections are encrypted as `sslmode`, `sslrootcert`, `sslcert` and `sslkey` of the address say, or `PGSSLMODE` and its like, with
-/// the feature `cdc-logical-tls`; without it an address that requires TLS is refused. Only `verify-full` promises that it is that very
-/// server; `verify-ca`, which should look at the signature alone, refuses another name all the same, as pgwire-replication 0.5 does. Without
-/// `sslrootcert` Mozilla's authorities are trusted. Passwords come from the address or `PGPASSWORD`.
+/// With the feature `cdc-logical-tls` both connections are encrypted as `sslmode`, `sslrootcert`, `sslcert` and `sslkey` of the address say,
+/// or `PGSSLMODE` and its like; without it an address that requires TLS is refused. `require` takes whoever answers for the server; `verify-full`
+/// makes sure of it, by `sslrootcert` or Mozilla's authorities, and `verify-ca` is taken for the same. Questions in SQL trust Mozilla's authorities beside
+/// `sslrootcert`, and the stream that alone. Passwords come from the address or `PGPASSWORD`.
+///
+/// A server that was put back to an earlier day, slots and all, and has written on since, is not noticed: drop its slot after a restore.
 pub struct LogicalSource {
     address: Address,
     catalog: Catalog,
@@ -165,8 +167,9 @@ impl LogicalSource {
         }
     }
 
-    async fn open(&mut self, at: Place) -> Result<(), LogicalError> {
-        let opened = Stream::open(self.replication(), Arc::clone(&self.tables), at, self.silence).await;
+    async fn open(&mut self, at: Place, acknowledged: u64) -> Result<(), LogicalError> {
+        let tables = Arc::clone(&self.tables);
+        let opened = Stream::open(self.replication(), tables, at, acknowledged, self.silence).await;
         self.stage = Stage::Streaming(Box::new(opened.map_err(|error| self.explain(error))?));
         Ok(())
     }
@@ -181,19 +184,18 @@ impl LogicalSource {
             return Ok(Resumed::Lost);
         }
         let Some(slot) = self.catalog.slot().await? else { return Ok(Resumed::Lost) };
+        let end = self.catalog.end().await?;
         // A slot that has gone farther was told so for another state; a database put back to an earlier day has not come so far.
-        let is_lost = slot.is_invalid
-            || slot.confirmed.is_none_or(|confirmed| confirmed > at.after)
-            || self.catalog.end().await? < at.after;
-        if is_lost {
+        let confirmed = slot.confirmed.filter(|confirmed| *confirmed <= at.after && !slot.is_invalid);
+        let Some(confirmed) = confirmed.filter(|_| end >= at.after) else {
             tracing::warn!(
                 slot = self.catalog.names().0,
                 invalid = slot.is_invalid,
                 "the slot lacks changes; a snapshot follows"
             );
             return Ok(Resumed::Lost);
-        }
-        self.open(at).await?;
+        };
+        self.open(at, confirmed).await?;
         Ok(Resumed::Yes)
     }
 
@@ -218,7 +220,7 @@ impl LogicalSource {
 
     async fn read(&mut self, limit: usize) -> Result<Batch, LogicalError> {
         if let Stage::Opening(at) = self.stage {
-            self.open(at).await?;
+            self.open(at, at.after).await?;
         }
         match &mut self.stage {
             Stage::Snapshot(snapshot) => {

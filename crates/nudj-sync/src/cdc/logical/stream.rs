@@ -36,14 +36,17 @@ pub(super) struct Made {
 }
 
 impl Stream {
+    /// Begins behind `at`. The server hears that all before `acknowledged` is done, and no more than that until it is told so: what was handed
+    /// out before the stream broke off may still be on its way.
     pub(super) async fn open(
         config: ReplicationConfig,
         tables: Arc<Tables>,
         at: Place,
+        acknowledged: u64,
         silence: Duration,
     ) -> Result<Self, PgWireError> {
-        let config =
-            config.with_start_lsn(Lsn(at.after)).with_buffer_size(BUFFER).with_status_interval(Duration::from_secs(1));
+        let config = config.with_start_lsn(Lsn(at.after)).with_ack_lsn(Lsn(acknowledged));
+        let config = config.with_buffer_size(BUFFER).with_status_interval(Duration::from_secs(1));
         let client = within(OPEN_PATIENCE, async {
             let mut client = ReplicationClient::connect(config).await?;
             client.wait_started().await?;

@@ -1,19 +1,19 @@
 //! How the replication connection is encrypted: as sqlx encrypts the other one, by the same words of the address.
 
-use pgwire_replication::TlsConfig;
+use pgwire_replication::{SslMode, TlsConfig};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::{address::parameter, error::LogicalError};
 
 /// The words for a file, as sqlx spells them, and the variable for where the address has none.
 struct File {
-    names: [&'static str; 3],
+    names: &'static [&'static str],
     variable: &'static str,
 }
 
-const ROOTS: File = File { names: ["sslrootcert", "ssl-root-cert", "ssl-ca"], variable: "PGSSLROOTCERT" };
-const CERTIFICATE: File = File { names: ["sslcert", "ssl-cert", "sslcert"], variable: "PGSSLCERT" };
-const KEY: File = File { names: ["sslkey", "ssl-key", "sslkey"], variable: "PGSSLKEY" };
+const ROOTS: File = File { names: &["sslrootcert", "ssl-root-cert", "ssl-ca"], variable: "PGSSLROOTCERT" };
+const CERTIFICATE: File = File { names: &["sslcert", "ssl-cert"], variable: "PGSSLCERT" };
+const KEY: File = File { names: &["sslkey", "ssl-key"], variable: "PGSSLKEY" };
 
 pub(super) fn encryption(url: &str, options: &PgConnectOptions) -> Result<TlsConfig, LogicalError> {
     let mode = options.get_ssl_mode();
@@ -31,10 +31,16 @@ pub(super) fn encryption(url: &str, options: &PgConnectOptions) -> Result<TlsCon
     let roots = ROOTS.path(url)?;
     let tls = match mode {
         // As sqlx does without any wish: encrypted where the server can, and whoever it is.
-        PgSslMode::Prefer => TlsConfig { mode: pgwire_replication::SslMode::Prefer, ..TlsConfig::require() },
-        PgSslMode::VerifyCa => TlsConfig::verify_ca(roots),
-        // An address in numbers is looked for in the certificate only if it is said to be the name.
-        PgSslMode::VerifyFull => TlsConfig::verify_full(roots).with_sni_hostname(host(options)),
+        PgSslMode::Prefer => TlsConfig { mode: SslMode::Prefer, ..TlsConfig::require() },
+        // An address in numbers is looked for in the certificate only if it is said to be the name. By the signature alone, anybody who has a
+        // certificate of an authority that is trusted would pass: `verify-ca` is no less than this here.
+        PgSslMode::VerifyCa | PgSslMode::VerifyFull => TlsConfig::verify_full(roots).with_sni_hostname(host(options)),
+        // libpq would look at the signature then, and neither connection does here.
+        _ if roots.is_some() => {
+            return Err(LogicalError::Address {
+                problem: "it has an sslrootcert; with that, sslmode must be verify-full",
+            });
+        }
         _ => TlsConfig::require(),
     };
     match (CERTIFICATE.path(url)?, KEY.path(url)?) {
@@ -51,8 +57,9 @@ pub(super) fn host(options: &PgConnectOptions) -> &str {
 
 impl File {
     fn path(&self, url: &str) -> Result<Option<std::path::PathBuf>, LogicalError> {
-        let written = self.names.iter().find_map(|name| parameter(url, name));
-        let Some(path) = written.or_else(|| std::env::var(self.variable).ok()) else { return Ok(None) };
+        let Some(path) = parameter(url, self.names).or_else(|| std::env::var(self.variable).ok()) else {
+            return Ok(None);
+        };
         if path.trim_start().starts_with("-----BEGIN") {
             return Err(LogicalError::Address {
                 problem: "sslrootcert, sslcert and sslkey must be paths of PEM files",
@@ -65,8 +72,6 @@ impl File {
 #[cfg(all(test, feature = "cdc-logical-tls"))]
 mod tests {
     use std::path::Path;
-
-    use pgwire_replication::SslMode;
 
     use super::*;
 
@@ -85,7 +90,7 @@ mod tests {
                 SslMode::Disable,
                 SslMode::Prefer,
                 SslMode::Require,
-                SslMode::VerifyCa,
+                SslMode::VerifyFull,
                 SslMode::VerifyFull
             ]
         );
@@ -105,8 +110,9 @@ mod tests {
     }
 
     #[test]
-    fn half_a_certificate_or_one_in_the_address_itself_is_refused_without_being_shown() {
-        for query in ["sslcert=c.pem", "sslkey=k.pem", "sslrootcert=-----BEGIN%20CERTIFICATE-----x-----"] {
+    fn what_would_be_left_out_or_read_in_another_way_is_refused_without_being_shown() {
+        let inline = "sslrootcert=-----BEGIN%20CERTIFICATE-----x-----";
+        for query in ["sslcert=c.pem", "sslkey=k.pem", "sslrootcert=ca.pem", inline] {
             let error = read(&format!("postgres://user:secret@host/app?sslmode=require&{query}")).unwrap_err();
             assert!(matches!(error, LogicalError::Address { .. }), "{error:?}");
             assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");

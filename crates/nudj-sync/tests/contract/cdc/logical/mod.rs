@@ -1,5 +1,6 @@
 //! From PostgreSQL, by logical replication, to the mock.
 
+mod acknowledged;
 mod faults;
 mod proxy;
 mod stream;
