@@ -59,12 +59,15 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! # Mistakes to avoid
 //!
 //! - Two pipelines on one stream: they overtake each other. Run one, and another when it is gone.
+//! - Two sources of triggers, `SqliteSource` or `PostgresSource`, in one file or schema: there is one table of changes, of which each deletes what the
+//!   other has not read. Give one source all the tables.
 //! - A replication slot that nobody reads from: it keeps the server's log until the disk is full. Set `max_slot_wal_keep_size`, watch
 //!   [`Lag::bytes`], and call `LogicalSource::remove` when the stream is not wanted any more.
 //! - `REPLACE` in SQLite without `PRAGMA recursive_triggers = ON`: rows that it removes because of a UNIQUE column are removed
 //!   unseen. The page of `SqliteSource` says more.
 //! - State and tables in one database, and that put back to an earlier day: what was sent since is forgotten with it, and stays at
-//!   Nudj. Put back alone, the tables are noticed, even when they have written on.
+//!   Nudj. Put back alone, the tables are noticed, even when they have written on; but not by `LogicalSource` once its slot was put back
+//!   with them and the log has grown past where it was: drop the slot after a restore.
 //! - A window smaller than the number of records that may be stuck at once: the stream waits for them.
 
 mod apply;

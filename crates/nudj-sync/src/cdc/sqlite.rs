@@ -37,7 +37,7 @@ use crate::{Error, until::from_now};
 /// REPLACE over a row of the same key is a deletion and an insertion at Nudj too, so that its user is erased and made anew. Better
 /// is `INSERT .. ON CONFLICT .. DO UPDATE`, which needs neither, and a DELETE for the row that is in the way.
 ///
-/// A table without a primary key is refused. Bytes in a key become text in hex, as in every column.
+/// A table without a primary key is refused. Bytes in a key become text in hex, as in every column. One file has one source, with all its tables.
 #[derive(Debug)]
 pub struct SqliteSource {
     pool: SqlitePool,

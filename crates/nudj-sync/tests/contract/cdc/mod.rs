@@ -12,6 +12,8 @@ mod outage;
 #[cfg(feature = "cdc-postgres")]
 mod postgres;
 #[cfg(feature = "cdc-postgres")]
+mod postgres_keys;
+#[cfg(feature = "cdc-postgres")]
 mod postgres_lost;
 #[cfg(feature = "cdc-sqlite")]
 mod replay;
