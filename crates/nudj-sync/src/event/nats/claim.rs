@@ -145,14 +145,18 @@ impl Shared {
                 // A second copy, or one of a letter that was discarded since.
                 _ => true,
             },
-            (None, AfterDeadLetter::Hold) => {
-                let held = self.first_entry(&event.key, 1).await?.is_some();
-                if held {
-                    self.bury(&event, place, 0, None).await?;
-                    self.release_if_first(&event).await?;
+            (None, AfterDeadLetter::Hold) => match self.first_entry(&event.key, 1).await? {
+                None => false,
+                Some((_, body)) => {
+                    let first = decode_entry(&body)?;
+                    // Of itself it is already known that it is dead, only not to the server that gives it out.
+                    if first.event.id != event.id || first.reason.is_none() {
+                        self.bury(&event, place, 0, None).await?;
+                        self.release_if_first(&event).await?;
+                    }
+                    true
                 }
-                held
-            }
+            },
             (None, AfterDeadLetter::Pass) => false,
         };
         if goes_elsewhere {

@@ -208,11 +208,11 @@ macro_rules! impl_outbox {
                 use $crate::event::{AfterDeadLetter, outbox::row};
 
                 let found = match self.config.after_dead_letter {
-                    // Those behind it waited, so it keeps its place.
+                    // Those behind it waited, so it keeps its place. Whoever gave it up and says so again has no claim to it any more.
                     AfterDeadLetter::Hold => {
                         let replayed = sqlx::query(
                             concat!(
-                                "UPDATE nudj_sync_outbox SET state = 0, due_at = 0, settled_at = NULL, attempts = ",
+                                "UPDATE nudj_sync_outbox SET state = 0, due_at = 0, settled_at = NULL, claims = claims + 1, attempts = ",
                                 attempts_replayed!(),
                                 " WHERE queue = $1 AND event_id = $2 AND state = 1",
                             ),

@@ -32,6 +32,7 @@ macro_rules! conformance {
             lease_that_runs_out_is_given_out_again_and_cannot_be_settled
             released_event_comes_again
             replayed_event_is_no_first_attempt_again
+            replay_is_not_undone_by_who_says_again_that_it_is_dead
             replayed_event_is_handled_however_few_attempts_are_allowed
             retry_may_be_as_far_away_as_one_likes
             cut_off_event_is_no_first_attempt_again
@@ -238,6 +239,22 @@ pub(crate) async fn replayed_event_is_no_first_attempt_again(engine: &dyn Engine
         assert!(bus.replay(&event.id).await.unwrap());
         let replayed = claim_one(&*bus).await;
         assert_eq!(replayed.attempt, 2, "{policy:?}: one of the two may have had its effect");
+        assert!(bus.settle(&replayed, &Settlement::Done(Vec::new())).await.unwrap());
+    }
+}
+
+pub(crate) async fn replay_is_not_undone_by_who_says_again_that_it_is_dead(engine: &dyn Engine) {
+    for (number, policy) in [AfterDeadLetter::Hold, AfterDeadLetter::Pass].into_iter().enumerate() {
+        let (bus, event) = (engine.bus(policy).await, event("k", number));
+        bus.publish(&event).await.unwrap();
+        let claimed = claim_one(&*bus).await;
+        let dead = Settlement::Dead { reason: "the answer to this was lost".to_owned() };
+        assert!(bus.settle(&claimed, &dead).await.unwrap());
+        eventually("it is listed", async || dead_ids(&*bus).await == [event.id.as_str()]).await;
+        assert!(bus.replay(&event.id).await.unwrap());
+        assert!(!bus.settle(&claimed, &dead).await.unwrap(), "{policy:?}");
+        let replayed = claim_one(&*bus).await;
+        assert_eq!(replayed.event, event, "{policy:?}");
         assert!(bus.settle(&replayed, &Settlement::Done(Vec::new())).await.unwrap());
     }
 }
