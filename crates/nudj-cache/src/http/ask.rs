@@ -36,6 +36,13 @@ struct Question {
     as_of: AsOf,
 }
 
+impl Question {
+    /// Without wishes and conditions of its own: the answer is the one that the next such request would get.
+    fn is_ordinary(&self) -> bool {
+        !self.wishes.present && !self.traits.conditional
+    }
+}
+
 impl<S, C> Exchange<S, C> {
     /// Asks the origin, stores what may be stored, and tells those that wait for `lead`.
     pub(super) async fn ask<A>(
@@ -102,6 +109,10 @@ impl<S, C> Exchange<S, C> {
                     Ok(Response::from_parts(parts, C::whole(body)))
                 }
                 Err(passed) => {
+                    // One that was cut off says as little as none: what is stored stays.
+                    if !passed.is_cut() {
+                        state.drop_replaced(&question, stale.as_ref(), parts.status).await;
+                    }
                     state.not_kept(&question, &parts, lead);
                     Ok(Response::from_parts(parts, C::passed(passed)))
                 }
@@ -119,6 +130,7 @@ impl<S, C> Exchange<S, C> {
                 }
             }
             Meaning::Failure | Meaning::Passed => {
+                state.drop_replaced(&question, stale.as_ref(), parts.status).await;
                 state.not_kept(&question, &parts, lead);
                 Ok(Response::from_parts(parts, C::passed(Passed::untouched(body))))
             }
@@ -239,10 +251,20 @@ impl State {
         }
     }
 
+    /// A whole answer that is not stored still says that the stored one is none any longer (RFC 9111, 4.3.3): else the
+    /// stale one would be served to the end of its windows.
+    async fn drop_replaced(&self, question: &Question, stale: Option<&Stale>, status: StatusCode) {
+        // Those say that the origin cannot answer now; a 304 that was not asked for says nothing of what is stored.
+        let says_nothing = status.is_server_error()
+            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::NOT_MODIFIED);
+        if stale.is_some() && question.is_ordinary() && !says_nothing {
+            self.cache.delete(question.names.name()).await;
+        }
+    }
+
     /// Not stored. The next calls for it need not wait for each other.
     fn not_kept(&self, question: &Question, answer: &response::Parts, lead: Option<Lead<Landed>>) {
-        let ordinary = !question.wishes.present && !question.traits.conditional;
-        if ordinary && (answer.status.is_success() || answer.status.is_redirection()) {
+        if question.is_ordinary() && (answer.status.is_success() || answer.status.is_redirection()) {
             self.cache.counters().passed.one();
             self.remember_uncacheable(&question.names.primary);
         }

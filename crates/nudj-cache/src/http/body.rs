@@ -84,6 +84,11 @@ impl<B> Passed<B> {
         Self { ahead: VecDeque::new(), failed: None, rest: Rest::Untouched(body) }
     }
 
+    /// Whether it ended in an error.
+    pub(super) fn is_cut(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// The body itself, when nothing of it was read.
     pub fn into_untouched(self) -> Option<B> {
         match self.rest {
@@ -259,6 +264,7 @@ mod tests {
     #[tokio::test]
     async fn error_and_trailers_come_after_what_was_read() {
         let broken = collect(body(vec![data("ab"), Err("cut".into())]), 9).await.unwrap_err();
+        assert!(broken.is_cut());
         let mut out = Streaming::passed(broken);
         assert_eq!(out.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         assert_eq!(out.frame().await.unwrap().unwrap_err().to_string(), "cut");
@@ -266,6 +272,7 @@ mod tests {
         let trailers = HeaderMap::from_iter([(http::header::ETAG, http::HeaderValue::from_static("x"))]);
         let with_trailers = body(vec![data("ab"), Ok(Frame::trailers(trailers.clone()))]);
         let passed = collect(with_trailers, 9).await.unwrap_err();
+        assert!(!passed.is_cut());
         let out = Streaming::passed(passed).collect().await.unwrap();
         assert_eq!(out.trailers(), Some(&trailers));
     }

@@ -14,16 +14,16 @@ use crate::error::CacheError;
 pub struct HttpCacheConfig {
     /// Largest body that is stored, in bytes. A larger one is passed through. Default 1 MiB.
     pub max_body_bytes: usize,
-    /// How long a stale answer may be served while it is revalidated, where the answer does not say
+    /// How long a stale 2xx answer may be served while it is revalidated, where the answer does not say
     /// (`stale-while-revalidate`). Default 0: only where it says so.
     #[serde(with = "humantime_serde")]
     pub stale_while_revalidate: Duration,
-    /// How long a stale answer may be served when the origin fails, where the answer does not say (`stale-if-error`).
-    /// Default 0: only where it says so. `must-revalidate` and `no-cache` rule it out.
+    /// How long a stale 2xx answer may be served when the origin fails, where the answer does not say
+    /// (`stale-if-error`). Default 0: only where it says so. `must-revalidate` and `no-cache` rule it out.
     #[serde(with = "humantime_serde")]
     pub stale_if_error: Duration,
     /// Lifetime of a 404 or 410 that says nothing about caching. Default 0: not cached, since what a client asks for in
-    /// vain it often creates next.
+    /// vain it often creates next. The two windows above do not stretch it.
     #[serde(with = "humantime_serde")]
     pub negative_ttl: Duration,
     /// How long a stale answer with an ETag or Last-Modified is kept, to be confirmed by a 304. Default 1 h.

@@ -24,6 +24,7 @@ pub(super) struct Rules {
     pub(super) override_origin: bool,
     /// Lifetime of a 404 or 410 that says nothing about caching.
     pub(super) negative_ttl: Duration,
+    /// This and the next: for a 2xx answer that does not say.
     pub(super) stale_while_revalidate: Duration,
     pub(super) stale_if_error: Duration,
     /// How long a stale answer with a validator is kept, to be confirmed.
@@ -76,6 +77,10 @@ pub(super) fn assess(
     }
     let says_something = answer.present || headers.contains_key(header::EXPIRES);
     let negative = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    // Without a lifetime it is not cached at all: no validator and no guess from `Last-Modified` changes that.
+    if negative && !says_something && rules.negative_ttl.is_zero() {
+        return None;
+    }
     let ttl = if negative { Some(rules.negative_ttl) } else { rules.ttl.filter(|_| status.is_success()) };
     let given = ttl
         .filter(|ttl| {
@@ -91,8 +96,13 @@ pub(super) fn assess(
     let fresh = policy.time_to_live(now);
     let lifetime = if given.is_some() { ttl.map_or(fresh, |ttl| ttl.min(fresh)) } else { fresh };
     let must_revalidate = answer.must_revalidate || answer.no_cache;
-    let window = |said: Option<u64>, default: Duration| {
-        if must_revalidate { Duration::ZERO } else { said.map_or(default, Duration::from_secs) }
+    // The configured windows are for what there is. What is missing, moved or refused must not outlive its lifetime,
+    // or be stored for the windows' sake alone, unless the origin says so.
+    let window = |said: Option<u64>, default: Duration| match said {
+        _ if must_revalidate => Duration::ZERO,
+        Some(seconds) => Duration::from_secs(seconds),
+        None if status.is_success() => default,
+        None => Duration::ZERO,
     };
     let stale_while_revalidate = window(answer.stale_while_revalidate, rules.stale_while_revalidate);
     let stale_if_error = window(answer.stale_if_error, rules.stale_if_error);

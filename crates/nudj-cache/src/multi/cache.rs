@@ -141,15 +141,21 @@ impl MultiLevelCache {
     }
 
     /// To be called when the channel is there (again), subscribed: empties the memory level, since what was sent
-    /// before did not arrive, and finishes deletes that a level missed.
+    /// before did not arrive, and finishes deletes that a level missed. The latter can take long: what receives must go
+    /// on meanwhile.
     pub async fn channel_ready(&self) {
+        self.channel_returned();
+        self.catch_up().await;
+    }
+
+    /// The part of [`channel_ready`](Self::channel_ready) that waits for nothing, for who catches up elsewhere.
+    pub(crate) fn channel_returned(&self) {
         // While it is still short-lived; what is stored from here on is reached by every invalidation.
         self.drop_memory();
         self.0.news.send_modify(|news| {
             news.up = Some(true);
             news.removals = news.removals.wrapping_add(1);
         });
-        self.catch_up().await;
     }
 
     /// Finishes deletes that a level missed while it was down, and tells the other processes. Every operation on that

@@ -17,6 +17,10 @@ use crate::{
     level::AsOf,
 };
 
+/// How often a call waits for others before it loads on its own. A value that landed may be too old for it, and deletes
+/// that go on and on must not keep it waiting.
+const ROUNDS: usize = 3;
+
 /// How a value is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SetOptions {
@@ -69,7 +73,8 @@ impl MultiLevelCache {
     /// The value under `key`, or what `load` brings, stored.
     ///
     /// Of all callers in this process that miss the key at once one loads; the others sleep and get its value or its
-    /// error. When the loading caller is dropped, one of those that wait loads instead.
+    /// error. When the loading caller is dropped, one of those that wait loads instead. Those that come after a delete
+    /// do not take a value read before it; of them, too, one loads.
     ///
     /// # Errors
     /// What `load` returned, shared by all who waited for it. Errors are not stored: the next call loads again.
@@ -84,27 +89,38 @@ impl MultiLevelCache {
         if let Some((value, _)) = self.lookup(&name, &self.json()).await {
             return Ok(value);
         }
-        let joined = AsOf::now();
-        let lead = match self.0.flights.join(&name) {
-            Role::Lead(lead) => Some(lead),
-            Role::Wait(wait) => match wait.await {
-                Some(Landing::Answer((as_of, loaded))) => {
-                    // What was read before a delete that this call comes after is not its answer. And what was loaded
-                    // as another type is none: this call is then on its own.
-                    if as_of.deletes >= joined.deletes
-                        && let Some(result) = downcast(loaded)
-                    {
-                        self.0.counters.coalesced.one();
-                        return result;
-                    }
-                    None
+        let mut joined = AsOf::now();
+        let mut lead = None;
+        for _ in 0..ROUNDS {
+            joined = AsOf::now();
+            let landing = match self.0.flights.join(&name) {
+                Role::Lead(lead) => Some(Landing::Lead(lead)),
+                Role::Wait(wait) => wait.await,
+            };
+            let (as_of, loaded) = match landing {
+                Some(Landing::Answer(answer)) => answer,
+                Some(Landing::Lead(given)) => {
+                    lead = Some(given);
+                    break;
                 }
-                Some(Landing::Lead(lead)) => Some(lead),
-                None => None,
-            },
-        };
+                None => break,
+            };
+            // What was read before a delete that this call comes after is not its answer, unless it still counts in
+            // memory: the delete may have been of something else. An error is no value that a delete could end.
+            if loaded.is_err() || as_of.deletes >= joined.deletes {
+                // What was loaded as another type is no answer: this call is then on its own.
+                let Some(result) = downcast(loaded) else { break };
+                self.0.counters.coalesced.one();
+                return result;
+            }
+            if let Some(value) = self.in_memory(&name) {
+                self.0.counters.coalesced.one();
+                return Ok(value);
+            }
+            // Those that came too late for it wait for one of them again, or each would load.
+        }
         // Somebody may have stored it between the miss and the lead.
-        if let Some(value) = self.0.memory.lookup(&name).and_then(|found| found.entry.decoded::<T>()) {
+        if let Some(value) = self.in_memory::<T>(&name) {
             land(lead, || (joined, Ok(Arc::clone(&value) as _)));
             return Ok(value);
         }
@@ -142,6 +158,11 @@ impl MultiLevelCache {
         let entry = entry.with_decoded(Arc::new(value), 0);
         self.write_through(&key::normal(key), &entry, options.ttl, None).await;
         self.tell_repaired().await;
+    }
+
+    /// The value as memory has it, for a call that has looked before: it is not counted again.
+    fn in_memory<T: Any + Send + Sync>(&self, name: &str) -> Option<Arc<T>> {
+        self.0.memory.lookup(name).and_then(|found| found.entry.decoded())
     }
 
     fn json<T: DeserializeOwned>(&self) -> Format<impl Fn(&Bytes) -> Option<(T, usize)> + use<T>> {

@@ -186,8 +186,9 @@ async fn receive(inner: Arc<Inner>, cache: WeakCache) {
         if let Ok(Ok((mut sink, mut stream))) = timeout(inner.connect_timeout, inner.subscription()).await {
             pause = PAUSE.0;
             let Some(ready) = cache.upgrade() else { return };
-            // Subscribed first, emptied then: what is invalidated from here on arrives.
-            ready.channel_ready().await;
+            // Subscribed first, emptied then: what is invalidated from here on arrives. It counts as up now, so nothing
+            // may keep it from receiving: the first tick, which comes at once, catches up in the background.
+            ready.channel_returned();
             drop(ready);
             tracing::info!("invalidation channel up");
             let mut tick = interval(TICK);
@@ -202,7 +203,7 @@ async fn receive(inner: Arc<Inner>, cache: WeakCache) {
                         // Another subscription of this cache that ended has said so, and did not know of this one.
                         let lost = |cache: &MultiLevelCache| cache.channel_news().borrow().up == Some(false);
                         if let Some(cache) = cache.upgrade().filter(lost) {
-                            cache.channel_ready().await;
+                            cache.channel_returned();
                         }
                         inner.catch_up(&cache);
                         // A peer that is frozen or gone without a word closes nothing.

@@ -206,3 +206,86 @@ async fn call_that_comes_after_a_delete_does_not_take_a_value_from_before_it() {
     assert_eq!((before.await.unwrap(), after.await.unwrap()), (0, 1));
     assert_eq!(cache.get::<u32>("k").await.as_deref(), Some(&1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_ten_that_come_after_a_delete_one_loads() {
+    let cache = memory_only();
+    let number = Arc::new(AtomicU32::new(0));
+    let call = || {
+        let (cache, number) = (cache.clone(), Arc::clone(&number));
+        tokio::spawn(async move {
+            let load = || async {
+                let read = number.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok::<_, Infallible>(read)
+            };
+            *cache.get_or_load("k", &SetOptions::default(), load).await.unwrap()
+        })
+    };
+    let before = call();
+    tokio::task::yield_now().await;
+    cache.delete("k").await;
+    let after: Vec<_> = (0..10).map(|_| call()).collect();
+    assert_eq!(before.await.unwrap(), 0);
+    for late in after {
+        assert_eq!(late.await.unwrap(), 1);
+    }
+    let stats = cache.stats();
+    assert_eq!((number.load(Ordering::SeqCst), stats.loads, stats.coalesced), (2, 2, 9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_of_another_key_makes_nobody_load_again() {
+    for fails in [false, true] {
+        let cache = memory_only();
+        let loads = Arc::new(AtomicU32::new(0));
+        let call = || {
+            let (cache, loads) = (cache.clone(), Arc::clone(&loads));
+            tokio::spawn(async move {
+                let load = || async {
+                    loads.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if fails { Err(std::io::Error::other("down")) } else { Ok(7) }
+                };
+                cache.get_or_load("k", &SetOptions::default(), load).await
+            })
+        };
+        let before = call();
+        tokio::task::yield_now().await;
+        cache.delete("other").await;
+        let after: Vec<_> = (0..10).map(|_| call()).collect();
+        let first = before.await.unwrap();
+        for late in after {
+            match (late.await.unwrap(), &first) {
+                (Ok(late), Ok(first)) => assert_eq!(late, *first),
+                (Err(late), Err(first)) => assert!(Arc::ptr_eq(&late, first)),
+                (late, first) => panic!("{late:?} and {first:?}"),
+            }
+        }
+        assert_eq!(loads.load(Ordering::SeqCst), 1, "fails: {fails}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletes_that_go_on_do_not_keep_a_call_waiting() {
+    let cache = memory_only();
+    let call = || {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            // All that come for it come after a delete.
+            let load = || async {
+                cache.delete("k").await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok::<_, Infallible>(7)
+            };
+            *cache.get_or_load("k", &SetOptions::default(), load).await.unwrap()
+        })
+    };
+    let begun = tokio::time::Instant::now();
+    let calls: Vec<_> = (0..10).map(|_| call()).collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 7);
+    }
+    // Three times for others and once on their own, not one after the other.
+    assert_eq!(begun.elapsed().as_secs(), 4);
+}

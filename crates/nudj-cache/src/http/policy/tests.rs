@@ -107,6 +107,36 @@ fn stale_windows_are_the_answers_or_the_configured_and_none_under_must_revalidat
 }
 
 #[test]
+fn configured_windows_are_for_2xx_answers_only() {
+    let windows = Rules {
+        stale_while_revalidate: S(60),
+        stale_if_error: S(3600),
+        keep_for_revalidation: S(3600),
+        ..Rules::default()
+    };
+    for status in [404, 410] {
+        let bare: [&[(&str, &str)]; 3] =
+            [&[], &[("etag", "\"a\"")], &[("last-modified", "Mon, 02 Nov 2026 00:00:00 GMT")]];
+        for answer in bare {
+            assert_eq!(assess_get(status, answer, &windows), None, "{status} {answer:?}");
+        }
+    }
+    for status in [301, 405, 414, 501] {
+        assert_eq!(assess_get(status, &[], &windows), None, "{status}");
+    }
+    let negative = Rules { negative_ttl: S(10), ..windows };
+    for (status, answer) in
+        [(404, &[][..]), (404, &[("cache-control", "max-age=10")]), (301, &[("cache-control", "max-age=10")])]
+    {
+        let stored = assess_get(status, answer, &negative).unwrap();
+        assert_eq!((stored.lifetime, stored.keep), (S(10), S(10)), "{status} {answer:?}");
+        assert_eq!((stored.stale_while_revalidate, stored.stale_if_error), (S(0), S(0)), "{status} {answer:?}");
+    }
+    let said = assess_get(404, &[("cache-control", "max-age=10, stale-while-revalidate=5")], &negative).unwrap();
+    assert_eq!((said.stale_while_revalidate, said.keep), (S(5), S(15)), "the origin's word wins");
+}
+
+#[test]
 fn answer_with_a_validator_is_kept_to_be_confirmed() {
     let rules = Rules { keep_for_revalidation: S(3600), ..Rules::default() };
     let kept = |answer: &[(&str, &str)]| assess_get(200, answer, &rules).map(|freshness| freshness.keep.as_secs());

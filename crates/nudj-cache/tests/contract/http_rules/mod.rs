@@ -1,5 +1,6 @@
 //! RFC 9111 and 5861, and the routes' rules.
 
+mod replacement;
 mod staleness;
 mod storing;
 

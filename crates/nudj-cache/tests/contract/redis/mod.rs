@@ -1,5 +1,6 @@
 //! A real Redis, started by each test, frozen, killed and started again.
 
+mod catching_up;
 mod processes;
 mod server;
 
