@@ -103,7 +103,8 @@ pub struct QueueConfig {
     pub max_bytes: usize,
     /// Deliveries handled at the same time. At least 1, default 8.
     pub workers: usize,
-    /// How long one handler may take; longer counts as failed. 1 ms to 1 h, default 30 s.
+    /// How long one handler may take; longer counts as failed. A delivery that a receiver took and died with is given out
+    /// again once this time and 10 s more have passed. 1 ms to 1 h, default 30 s.
     #[serde(with = "humantime_serde")]
     pub handler_timeout: Duration,
     /// How often a shared store is asked for deliveries that another receiver recorded or left behind. At least

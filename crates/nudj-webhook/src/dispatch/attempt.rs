@@ -1,5 +1,6 @@
 //! One attempt: every handler of the event, at the same time, bounded in time, panics caught.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use super::work::Progress;
 use crate::event::Event;
 use crate::inbox::Claimed;
 use crate::wall_clock::from_unix_millis;
+
+/// The reason of an attempt that panicked.
+pub(super) const PANICKED: &str = "panicked";
 
 pub(super) struct Failure {
     pub(super) reason: String,
@@ -60,17 +64,23 @@ pub(super) async fn attempt(
 }
 
 async fn call(handler: &dyn Handler, delivery: Delivery, limit: Duration) -> Result<(), Failure> {
-    // Within the async block, so that a panic before the first await is caught as well.
-    let work = async { handler.handle(delivery).await };
-    match timeout(limit, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => {
-            let permanent = error.downcast_ref::<Permanent>().is_some();
-            Err(Failure { reason: describe(&*error), permanent })
+    // All that is the handler's own is within: the call before its first await, its future's end when the time is up, and
+    // its error.
+    let work = async {
+        match timeout(limit, async { handler.handle(delivery).await }).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let permanent = error.downcast_ref::<Permanent>().is_some();
+                // On its own, since what is incurable stays so.
+                let described = catch_unwind(AssertUnwindSafe(|| describe(&*error)));
+                let reason = described.unwrap_or_else(|_panic| "its error panicked when it was shown".to_owned());
+                Err(Failure { reason, permanent })
+            }
+            Err(_elapsed) => Err(Failure { reason: format!("took longer than {limit:?}"), permanent: false }),
         }
-        Ok(Err(_panic)) => Err(Failure { reason: "panicked".to_owned(), permanent: false }),
-        Err(_elapsed) => Err(Failure { reason: format!("took longer than {limit:?}"), permanent: false }),
-    }
+    };
+    let panicked = |_panic| Err(Failure { reason: PANICKED.to_owned(), permanent: false });
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 /// The error and its causes, cut to what a row may hold.

@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::handler::Handlers;
-use super::work::{Progress, Work, note, within};
+use super::work::{PATIENCE, Progress, Work, note, within};
 use crate::counters::Counters;
 use crate::inbox::{Claimed, Inbox};
 use crate::wall_clock::{WallClock, unix_millis};
@@ -29,8 +29,9 @@ const DROPPING: Duration = Duration::from_millis(50);
 /// after its deadline.
 const NOTING: Duration = Duration::from_millis(700);
 
-/// A lease outlasts the handlers by as much as they may take, at most this: time to note how they ended.
-const LEASE_MARGIN: Duration = Duration::from_secs(10);
+/// A lease outlasts the handlers by this: time for the claim to be answered, as long as that is waited for, and to note how
+/// they ended.
+const LEASE_MARGIN: Duration = PATIENCE;
 
 /// What the dispatcher is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,10 @@ impl Dispatcher {
             () = self.work_until_drained(&mut running) => {}
             () = overdue => tracing::error!("the webhook inbox hung at the deadline"),
         }
+        if !self.inbox.is_durable() {
+            // Nobody handles what would still be recorded.
+            self.inbox.close();
+        }
         running.tasks.abort_all();
         let mut left = Vec::new();
         let dropped = async {
@@ -126,10 +131,10 @@ impl Dispatcher {
                 Phase::Running | Phase::Closed => wait,
             };
             tokio::select! {
-                Some(cut_off) = running.next() => {
+                Some(unfinished) = running.next() => {
                     // Panics of handlers are caught within; whatever this was, its delivery is not to wait for its lease.
-                    if let Some(work) = cut_off {
-                        work.cut_off().await;
+                    if let Some(work) = unfinished {
+                        work.panicked().await;
                     }
                 }
                 () = self.wake.notified(), if running.tasks.len() < self.queue.workers => {}
@@ -151,8 +156,7 @@ impl Dispatcher {
             return Ok(0);
         }
         // All handlers of a delivery run at the same time, so one time-out bounds them all.
-        let limit = self.queue.handler_timeout;
-        let lease = limit.saturating_add(limit.min(LEASE_MARGIN));
+        let lease = self.queue.handler_timeout.saturating_add(LEASE_MARGIN);
         // From before it was asked for, so that it is over here before it is there.
         let lease_ends = Instant::now() + lease;
         let claimed = match within(self.inbox.claim(free, self.now(), lease)).await {
@@ -189,7 +193,7 @@ impl Dispatcher {
         if self.inbox.is_durable() {
             return matches!(started, Ok(0) | Err(()));
         }
-        !matches!(within(self.inbox.next_due()).await, Ok(Some(_)))
+        !matches!(within(self.inbox.next_due()).await, Ok(Some(_))) && self.inbox.close_if_idle()
     }
 
     /// When to look again if nothing happens before.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::attempt::{Failure, attempt};
+use super::attempt::{Failure, PANICKED, attempt};
 use super::handled::succeeded;
 use super::handler::Handlers;
 use super::schedule;
@@ -16,7 +16,7 @@ use crate::wall_clock::{WallClock, millis, unix_millis};
 use crate::{Error, RetryConfig};
 
 /// The longest wait for the inbox. What a store did after it is found out later: leases run out.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The pauses after which a settlement that the inbox did not take is tried again, until the lease ends.
 const AGAIN: RetryConfig =
@@ -81,6 +81,10 @@ impl Work {
         let settlement = if self.claimed.attempt > self.retry.max_attempts {
             let reason = "the process ended during every attempt".to_owned();
             Settlement::Dead { handled: succeeded(self.progress.handled()), reason }
+        } else if Instant::now() + self.limit >= self.lease_ends {
+            // The claim took so long that somebody else could have the delivery while a handler works. None was called, so the
+            // attempt is given back.
+            Settlement::Release { handled: self.progress.handled() }
         } else {
             let ended = attempt(&self.handlers, self.claimed.clone(), self.limit, &self.progress).await;
             self.outcome(ended)
@@ -98,6 +102,16 @@ impl Work {
     pub(super) async fn cut_off(self) {
         let release = || Settlement::Release { handled: self.progress.handled() };
         let settlement = self.progress.settlement().unwrap_or_else(release);
+        self.settle(settlement).await;
+    }
+
+    /// For a task that ended by a panic of its own: a failed attempt like any other, since one that is given back would be
+    /// made again at once and for ever.
+    pub(super) async fn panicked(mut self) {
+        let settlement = self.progress.settlement().unwrap_or_else(|| {
+            let failure = Failure { reason: PANICKED.to_owned(), permanent: false };
+            self.outcome(Err(failure))
+        });
         self.settle(settlement).await;
     }
 

@@ -72,7 +72,7 @@ pub enum Recorded {
     New,
     /// It was recorded before.
     Duplicate,
-    /// There is no room, or somebody else is recording it at this moment: the sender must come again.
+    /// There is no room, somebody else is recording it at this moment, or the inbox is closed: the sender must come again.
     Busy,
 }
 
@@ -198,12 +198,23 @@ pub trait Inbox: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Store`]; the sender is then told to come again.
     async fn record(&self, arrival: Arrival) -> Result<Recorded, Error>;
 
-    /// Ends when a delivery was recorded whose request may be gone, so that nobody else tells the dispatcher. Provided:
-    /// never ends. For an inbox that is not durable and whose [`record`](Self::record) goes on after it was dropped; without
+    /// Ends when a delivery was recorded, or refused late, whose request may be gone, so that nobody else tells the
+    /// dispatcher. Provided: never ends. For an inbox that is not durable and whose [`record`](Self::record) goes on after it was dropped; without
     /// this such a delivery waits up to a minute.
     async fn recorded(&self) {
         std::future::pending().await
     }
+
+    /// Closes the inbox if nothing waits in it and nothing is being recorded, as one step; whether it is closed. From then on
+    /// [`record`](Self::record) says [`Recorded::Busy`] to what is new, also where it was begun before. Asked when a drain of
+    /// an inbox that is not durable has come to its end: what is recorded after it is handled by nobody. Provided: true.
+    /// For an inbox whose [`record`](Self::record) goes on after it was dropped.
+    fn close_if_idle(&self) -> bool {
+        true
+    }
+
+    /// Closes the inbox whatever is in it, as at the deadline of a drain. Provided: nothing.
+    fn close(&self) {}
 
     /// Gives out up to `limit` deliveries that are due, soonest first, for the time of `lease`. Where receivers have clocks
     /// of their own, leases run by the store's: one that is ahead must not take what another has just been given.

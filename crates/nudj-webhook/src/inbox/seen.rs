@@ -21,11 +21,12 @@ pub(super) enum Look {
     Full,
 }
 
-/// Ids with the time they came. All times are milliseconds; a clock that goes back makes ids live longer, not shorter.
+/// Ids with the time they came. All times are milliseconds; a clock that goes back makes ids live longer, not shorter, and
+/// by no more than it went back.
 #[derive(Debug)]
 pub(super) struct Seen {
     ids: HashSet<Fingerprint>,
-    /// The same, oldest first.
+    /// The same, oldest first, also by time: no time is later than the next.
     order: VecDeque<(i64, Fingerprint)>,
     capacity: usize,
     retention: i64,
@@ -58,11 +59,17 @@ impl Seen {
     /// Notes that `id` came.
     pub(super) fn insert(&mut self, id: Fingerprint, now: i64) {
         if self.ids.insert(id) {
-            self.order.push_back((now, id));
+            let came = self.order.back().map_or(now, |(latest, _)| now.max(*latest));
+            self.order.push_back((came, id));
         }
     }
 
     fn expire(&mut self, now: i64) {
+        // Those that came while the clock was ahead count from now on. Else they would stay until that time, and all that
+        // came after them with them. They are the last ones, so none is visited without need.
+        for (came, _) in self.order.iter_mut().rev().take_while(|(came, _)| *came > now) {
+            *came = now;
+        }
         while self.order.front().is_some_and(|(came, _)| now.saturating_sub(*came) > self.retention) {
             self.drop_oldest();
         }
@@ -107,6 +114,42 @@ mod tests {
         seen.insert(id(3), 101);
         assert_eq!(seen.look(&id(1), 101), Look::Full, "1 made room for 3");
         assert_eq!(seen.look(&id(2), 101), Look::Seen);
+    }
+
+    #[test]
+    fn ids_that_came_while_the_clock_was_ahead_count_from_its_return() {
+        const AHEAD: i64 = 1_000_000_000;
+        let mut seen = Seen::new(6, 1000, 100);
+        seen.insert(id(0), 0);
+        for number in 1..=3 {
+            assert_eq!(seen.look(&id(number), AHEAD), Look::Fresh);
+            seen.insert(id(number), AHEAD);
+        }
+        for number in 4..=6 {
+            assert_eq!(seen.look(&id(number), 10), Look::Fresh);
+            seen.insert(id(number), 10);
+        }
+        assert_eq!(seen.look(&id(7), 110), Look::Full, "none is past the floor");
+        assert_eq!(seen.look(&id(7), 111), Look::Fresh, "1 made room for 7");
+        seen.insert(id(7), 111);
+        for number in 2..=6 {
+            assert_eq!(seen.look(&id(number), 1010), Look::Seen, "{number}");
+        }
+        for number in 1..=6 {
+            assert_eq!(seen.look(&id(number), 1011), Look::Fresh, "{number}");
+        }
+        assert_eq!(seen.look(&id(7), 1111), Look::Seen);
+    }
+
+    #[test]
+    fn id_that_is_noted_last_and_came_before_hides_none_that_came_while_the_clock_was_ahead() {
+        let mut seen = Seen::new(10, 1000, 100);
+        assert_eq!(seen.look(&id(1), 5), Look::Fresh);
+        seen.insert(id(2), 1_000_000_000);
+        seen.insert(id(1), 5);
+        assert_eq!([seen.look(&id(2), 10), seen.look(&id(1), 10)], [Look::Seen; 2]);
+        assert_eq!([seen.look(&id(2), 1010), seen.look(&id(1), 1010)], [Look::Seen; 2]);
+        assert_eq!([seen.look(&id(2), 1011), seen.look(&id(1), 1011)], [Look::Fresh; 2]);
     }
 
     #[test]

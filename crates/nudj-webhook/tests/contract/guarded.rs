@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use nudj_webhook::inbox::{Inbox, MemoryInbox, Recorded, ReplayGuard, Reservation, Settlement};
 use nudj_webhook::{Error, Receiver, WebhookConfig};
+use tokio::sync::Semaphore;
 
 use crate::harness::{Clock, NUDJ_SECRET, Notes, USER_UPDATED, config, delivery, send};
 use crate::inboxes::{NOW, arrival, claim, keeps_its_promises, limits, record, settle};
@@ -84,52 +85,126 @@ async fn arrival_whose_request_is_gone_is_recorded_all_the_same() {
     // Polled once, so that it has begun, and dropped.
     assert!(futures_util::FutureExt::now_or_never(&mut record).is_none());
     drop(record);
-    crate::harness::eventually("recorded", async || inbox.depth() == 1).await;
     let confirmed = async || guard.0.lock().get("id:d1").is_some_and(|state| state == "confirmed");
     crate::harness::eventually("confirmed", confirmed).await;
+    assert_eq!((inbox.depth(), claim(&inbox, 10, NOW).await.len()), (1, 1));
 }
 
-/// A guard that answers when it is let.
-#[derive(Debug)]
-struct Slow(Arc<tokio::sync::Semaphore>);
+/// A guard that reserves when it is let.
+#[derive(Clone, Debug)]
+struct Slow {
+    gate: Arc<Semaphore>,
+    guard: Shared,
+}
+
+impl Slow {
+    fn new() -> Self {
+        Self { gate: Arc::new(Semaphore::new(0)), guard: Shared::default() }
+    }
+
+    fn let_go_on(&self) {
+        self.gate.add_permits(1);
+    }
+}
 
 #[async_trait::async_trait]
 impl ReplayGuard for Slow {
-    async fn reserve(&self, _: &str, _: &str) -> Result<Reservation, Error> {
-        self.0.acquire().await.unwrap().forget();
-        Ok(Reservation::Fresh)
+    async fn reserve(&self, id: &str, token: &str) -> Result<Reservation, Error> {
+        self.gate.acquire().await.unwrap().forget();
+        self.guard.reserve(id, token).await
     }
 
-    async fn confirm(&self, _: &str, _: &str, _: Duration) -> Result<(), Error> {
-        Ok(())
+    async fn confirm(&self, id: &str, token: &str, retention: Duration) -> Result<(), Error> {
+        self.guard.confirm(id, token, retention).await
     }
 
-    async fn release(&self, _: &str, _: &str) -> Result<(), Error> {
-        Ok(())
+    async fn release(&self, id: &str, token: &str) -> Result<(), Error> {
+        self.guard.release(id, token).await
     }
+}
+
+fn receiver(guard: impl ReplayGuard, notes: &Notes) -> Receiver {
+    let builder = Receiver::builder().inbox(MemoryInbox::new(&config()).guarded_by(guard)).config(config());
+    builder.secret(NUDJ_SECRET).clock(Clock::start()).on_any(notes.succeeding()).build().unwrap()
+}
+
+/// A request that goes away while the guard is being asked.
+async fn gone(receiver: &Receiver, id: &str) {
+    let service = receiver.service();
+    let asked = send(&service, delivery(id, USER_UPDATED));
+    assert!(tokio::time::timeout(Duration::from_secs(1), asked).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn arrival_whose_request_is_gone_is_handled_at_once() {
-    let (gate, notes) = (Arc::new(tokio::sync::Semaphore::new(0)), Notes::default());
-    let receiver = Receiver::builder()
-        .inbox(MemoryInbox::new(&config()).guarded_by(Slow(Arc::clone(&gate))))
-        .config(config())
-        .secret(NUDJ_SECRET)
-        .clock(Clock::start())
-        .on_any(notes.succeeding())
-        .build()
-        .unwrap();
+    let (guard, notes) = (Slow::new(), Notes::default());
+    let receiver = receiver(guard.clone(), &notes);
     let given_up = send(&receiver.service(), delivery("d1", USER_UPDATED)).await;
     assert_eq!(given_up, StatusCode::SERVICE_UNAVAILABLE, "recorded too late");
     // Another request goes away by itself.
-    let service = receiver.service();
-    let gone = tokio::time::timeout(Duration::from_secs(1), send(&service, delivery("d2", USER_UPDATED))).await;
-    assert!(gone.is_err());
+    gone(&receiver, "d2").await;
     let begun = tokio::time::Instant::now();
-    gate.add_permits(2);
+    guard.let_go_on();
+    guard.let_go_on();
     notes.reached(2).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_an_arrival_whose_request_is_gone() {
+    // It ended at once with nothing left; then the id was confirmed, and the sender's repeat a duplicate everywhere.
+    for seen in [false, true] {
+        let (guard, notes) = (Slow::new(), Notes::default());
+        let receiver = receiver(guard.clone(), &notes);
+        gone(&receiver, "d1").await;
+        assert_eq!(receiver.snapshot().queue_depth, 1);
+        if seen {
+            // By another receiver; then there is nothing to handle, and nothing to wait for.
+            guard.guard.0.lock().insert("id:d1".into(), "confirmed".into());
+        }
+        let answering = async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            guard.let_go_on();
+        };
+        let begun = tokio::time::Instant::now();
+        let (report, ()) = tokio::join!(receiver.shutdown(Duration::from_secs(10)), answering);
+        assert_eq!((report.left, notes.len()), (0, usize::from(!seen)), "seen {seen}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "seen {seen}: {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrival_that_the_guard_lets_in_after_the_end_is_left_to_another_receiver() {
+    let (guard, notes) = (Slow::new(), Notes::default());
+    let first = receiver(guard.clone(), &notes);
+    let service = first.service();
+    let late = tokio::spawn(async move { send(&service, delivery("d1", USER_UPDATED)).await });
+    crate::harness::eventually("asked", async || first.snapshot().queue_depth == 1).await;
+    assert_eq!(first.shutdown(Duration::from_secs(1)).await.left, 0, "it was not answered");
+    guard.let_go_on();
+    assert_eq!(late.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((first.snapshot().queue_depth, notes.len()), (0, 0));
+
+    let second = receiver(guard.clone(), &notes);
+    guard.let_go_on();
+    assert_eq!(send(&second.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
+    notes.reached(1).await;
+}
+
+#[tokio::test]
+async fn closed_memory_takes_nothing_new_and_still_knows_repeats() {
+    for guarded in [false, true] {
+        let inbox = MemoryInbox::new(&limits("closed"));
+        let inbox = if guarded { inbox.guarded_by(Shared::default()) } else { inbox };
+        assert_eq!(record(&inbox, "d1").await, Recorded::New);
+        assert!(!inbox.close_if_idle(), "one waits");
+        assert_eq!(record(&inbox, "d2").await, Recorded::New);
+        for claimed in claim(&inbox, 2, NOW).await {
+            settle(&inbox, &claimed, Settlement::Done).await;
+        }
+        assert!(inbox.close_if_idle());
+        assert_eq!((record(&inbox, "d3").await, record(&inbox, "d1").await), (Recorded::Busy, Recorded::Duplicate));
+    }
 }
 
 #[tokio::test]

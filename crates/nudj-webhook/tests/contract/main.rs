@@ -8,11 +8,14 @@ mod cache_process;
 #[cfg(feature = "cache")]
 mod cached_users;
 mod child;
+mod clock_changes;
 mod guarded;
 mod handlers;
 mod harness;
 mod inboxes;
+mod leases;
 mod official_signers;
+mod panics;
 #[cfg(feature = "redis")]
 mod redis_guard;
 #[cfg(feature = "redis")]

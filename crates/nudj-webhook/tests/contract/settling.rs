@@ -114,8 +114,8 @@ async fn tries_end_with_the_lease() {
     let (inbox, _away) = Away::new(false);
     let receiver = builder(inbox).config(settings).on_any(Notes::default().succeeding()).build().unwrap();
     deliver(&receiver, "d1").await;
-    // A lease of 10 s.
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    // A lease of 15 s.
+    tokio::time::sleep(Duration::from_secs(15)).await;
     let tries = receiver.snapshot().store_errors;
     assert!((6..20).contains(&tries), "{tries}");
     tokio::time::sleep(Duration::from_secs(100)).await;
