@@ -28,9 +28,11 @@ impl Drop for Renewing {
     }
 }
 
-/// Renews ahead of expiry, and whenever the source says that it changed, as long as anybody holds the credentials.
+/// Renews ahead of expiry, planning anew for each credential that comes, and whenever the source says that it changed, as long as anybody
+/// holds the credentials.
 pub(super) fn renew(shared: &Arc<Shared>) -> impl Future<Output = ()> + Send + use<> {
     let (renewing, provider) = (Renewing(Arc::downgrade(shared)), Arc::clone(&shared.provider));
+    let installed = Arc::clone(&shared.installed);
     async move {
         let Renewing(shared) = &renewing;
         let mut rng = fastrand::Rng::new();
@@ -54,6 +56,8 @@ pub(super) fn renew(shared: &Arc<Shared>) -> impl Future<Output = ()> + Send + u
             drop(alive);
             let changed = tokio::select! {
                 () = sleep(wait) => false,
+                // The one that was looked at is no longer the one there is, and may live much shorter.
+                () = installed.notified() => continue,
                 () = provider.changed() => true,
             };
             if !changed && due.is_none_or(|at| Instant::now() < at) {

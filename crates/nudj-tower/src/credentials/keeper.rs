@@ -11,6 +11,7 @@ use http::HeaderName;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
+    sync::Notify,
     time::{Instant, timeout},
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) config: CredentialsConfig,
     observers: Observers,
     pub(super) current: Current,
+    /// Tells the background renewal that there is another. By itself, so that it can be waited for without keeping the rest alive.
+    pub(super) installed: Arc<Notify>,
     next: AtomicU64,
     flight: SingleFlight<Renewed>,
     pub(super) renewing: AtomicBool,
@@ -95,6 +98,7 @@ impl Credentials {
             config,
             observers,
             current: Current::default(),
+            installed: Arc::default(),
             next: AtomicU64::new(1),
             flight: SingleFlight::default(),
             renewing: AtomicBool::new(false),
@@ -326,6 +330,7 @@ impl Shared {
             }),
         });
         self.current.store(Arc::clone(&new));
+        self.installed.notify_one();
         Ok(new)
     }
 

@@ -35,7 +35,9 @@
 //!
 //! # On cancel
 //! Dropping the future drops the work below it; so does the end of the time. A call whose deadline has passed before it begins
-//! is refused without a call below.
+//! is refused without a call below. A refusal leaves the readied instance as it is: what it reserved (a place in a `ConcurrencyLimit`, a
+//! slot of a `Buffer`) stays reserved for the next call on this instance, or is given back when the instance is dropped. A clone per
+//! call gives it back at once.
 //!
 //! # On panic
 //! A panic below passes through.

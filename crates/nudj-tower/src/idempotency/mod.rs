@@ -36,6 +36,9 @@
 //! A derived key needs no store and is the same on every machine. A stored one outlives the process too and can be forgotten to do
 //! the same thing again. [`MemoryKeys`] is bounded and lives as long as the process.
 //!
+//! The key is sent bare, as Stripe and its like take it, and not as the quoted string of a structured field that the IETF draft below
+//! defines. A server that parses strictly by the draft would not take it.
+//!
 //! # Place in the stack
 //!
 //! Above retry. Below it, each attempt would get a key of its own and the server would do the work as often as it is asked.

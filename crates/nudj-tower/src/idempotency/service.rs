@@ -67,7 +67,11 @@ where
                 self.inner = self.inner.clone();
                 State::Asking { key, inner: Some(self.inner.clone()), request: Some(request) }
             }
-            Err(error) => State::Refused { error: Some(error) },
+            Err(error) => {
+                // So does this one, which nobody will call: what it holds is free for others.
+                self.inner = self.inner.clone();
+                State::Refused { error: Some(error) }
+            }
         };
         IdempotencyFuture { state }
     }

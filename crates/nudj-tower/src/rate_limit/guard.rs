@@ -51,6 +51,11 @@ impl<C, L: Leases> Guard<C, L> {
         }
     }
 
+    /// There was no quota: from here on, and until the limiter's word, it stands in line.
+    pub(super) fn line_up(&self) {
+        self.shared.limiters.lease(&self.own).waits(true);
+    }
+
     /// The place in the queue, where there is one.
     pub(super) fn place(&self) -> Option<Ticket> {
         match self.held {
@@ -66,6 +71,9 @@ impl<C, L: Leases> Guard<C, L> {
             Admission::Waits { ticket, .. } => Held::Place(ticket),
             Admission::Refused(_) => Held::Nothing,
         };
+        if self.place().is_none() {
+            self.shared.limiters.lease(&self.own).waits(false);
+        }
     }
 
     /// The call is about to be sent: from here on its quota is gone, however it ends.
@@ -87,7 +95,10 @@ impl<C, L: Leases> Guard<C, L> {
         let held = std::mem::replace(&mut self.held, Held::Nothing);
         let gate = self.gate();
         match held {
-            Held::Place(ticket) => gate.leave(ticket, gate.settings().now()),
+            Held::Place(ticket) => {
+                gate.leave(ticket, gate.settings().now());
+                self.shared.limiters.lease(&self.own).waits(false);
+            }
             Held::Unused(grant) => gate.give_back(grant, gate.settings().now()),
             Held::Nothing | Held::Used(_) => {}
         }

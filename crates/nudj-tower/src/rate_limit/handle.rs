@@ -63,6 +63,10 @@ impl RateLimitHandle {
     /// Counts by another quota from now on. Calls let through so far count on, as far as the old quota needed to remember them.
     /// Those who wait keep their places; whoever can no longer pass in time is refused.
     ///
+    /// GCRA remembers a full burst of the new quota at most. So a lowered quota lets the next call pass after one
+    /// `window / max_requests` at the latest, and one that goes down and up again has forgotten what did not fit the lower one. By GCRA
+    /// a call let through before a change gives nothing back when it turns out not to have been sent.
+    ///
     /// # Errors
     /// A quota that no [`RateLimitConfig`](super::RateLimitConfig) may have.
     pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {

@@ -69,7 +69,8 @@
 //!
 //! - A limiter per handler: `route("/a", …).layer(RateLimitLayer::new(&config)?)` twice has two quotas. Make one layer and clone it.
 //! - Holding a future that waits without polling it: while it is the head, it holds up the line until the next call comes.
-//! - Keys that callers choose, with a small `max_keys`: when all kept keys are busy, new ones share one quota.
+//! - Keys that callers choose, with a small `max_keys`: when all kept keys are busy, new ones share one quota. A key
+//!   gets a limiter of its own once there is room and none of its calls waits for the shared quota; what passed there counts on.
 //!
 //! # Memory
 //!

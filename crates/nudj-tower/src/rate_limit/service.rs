@@ -73,7 +73,10 @@ where
                 Poll::Ready(Err(error)) => State::failed(error),
                 Poll::Pending => self.unready(request),
             },
-            Ok(()) => State::queued(self.inner.clone(), request),
+            Ok(()) => {
+                guard.line_up();
+                State::queued(self.inner.clone(), request)
+            }
         };
         RateLimitFuture { state, guard }
     }

@@ -28,7 +28,7 @@ pub struct OutlierConfig {
     #[serde(with = "humantime_serde")]
     pub window: Duration,
     /// How long an endpoint stays out the first time; the second time in a row twice as long, and so on. So much healthy time makes
-    /// up for one time out. Above zero; 30 s by default.
+    /// up for one time out. Times are counted up to the longest only. Above zero; 30 s by default.
     #[serde(with = "humantime_serde")]
     pub base_ejection: Duration,
     /// The longest time out, at least `base_ejection`. 5 min by default.

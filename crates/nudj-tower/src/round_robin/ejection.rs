@@ -8,7 +8,7 @@ use super::config::OutlierConfig;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
     window: Option<Window>,
-    /// How often in a row it was taken out; healthy time brings it down.
+    /// How often in a row it was taken out, as far as that makes it longer; healthy time brings it down.
     times: u32,
     /// When it was last put back, or will be.
     back: Duration,
@@ -56,14 +56,18 @@ impl Record {
         let calls = counts.calls.saturating_sub(window.calls);
         let failures = counts.failures.saturating_sub(window.failures);
         let too_many = calls >= u64::from(rules.minimum_calls)
-            && rules.failure_rate.is_some_and(|rate| failures as f64 >= rate * calls as f64);
+            // A quotient, not a product: 0.07 x 100 is more than 7.
+            && rules.failure_rate.is_some_and(|rate| failures as f64 / calls as f64 >= rate);
         ((in_a_row || too_many) && has_room()).then(|| self.eject(rules, now))
     }
 
     fn eject(&mut self, rules: &OutlierConfig, now: Duration) -> Duration {
-        let healthy = now.saturating_sub(self.back).as_nanos() / rules.base_ejection.as_nanos().max(1);
-        let decay = u32::try_from(healthy).unwrap_or(u32::MAX);
-        self.times = self.times.saturating_sub(decay).saturating_add(1);
+        let base = rules.base_ejection.as_nanos().max(1);
+        let whole = |times: u128| u32::try_from(times).unwrap_or(u32::MAX);
+        let decay = whole(now.saturating_sub(self.back).as_nanos() / base);
+        // So many reach the longest. More would be a debt from a long outage that takes hours of health to pay off.
+        let most = whole(rules.max_ejection.as_nanos().div_ceil(base));
+        self.times = self.times.saturating_sub(decay).saturating_add(1).min(most);
         let out = rules.base_ejection.saturating_mul(self.times).min(rules.max_ejection);
         self.back = now.saturating_add(out);
         self.window = None;

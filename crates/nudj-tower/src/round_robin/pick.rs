@@ -227,9 +227,11 @@ fn even(next: &AtomicUsize, places: &impl Places) -> Option<usize> {
 fn weighted(credits: &mut [i64], weights: &[u32], places: &impl Places) -> Option<usize> {
     let sum: i64 = places.iter().filter_map(|place| weights.get(place)).map(|weight| i64::from(*weight)).sum();
     let mut best: Option<Claim> = None;
+    // A turn in a larger ring is many in this one. Cut down to one here, lest it be paid off by many calls in a row to one place. With
+    // all places present this changes nothing.
     for place in places.iter() {
         let (Some(credit), Some(&weight)) = (credits.get_mut(place), weights.get(place)) else { continue };
-        *credit = credit.saturating_add(i64::from(weight));
+        *credit = (*credit).clamp(-sum, sum).saturating_add(i64::from(weight));
         let claim = Claim { place, weight, credit: *credit, missing: sum - *credit };
         if best.as_ref().is_none_or(|best| claim.goes_before(best)) {
             best = Some(claim);

@@ -190,6 +190,15 @@ async fn is_renewed_in_the_background_five_minutes_early() {
     assert!(credentials.snapshot().expires_in.unwrap() > Duration::from_secs(3400));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_first_credential_of_a_short_life_is_renewed_early_too() {
+    let (issuer, credentials) = issuer(Duration::from_secs(20));
+    credentials.load().await.unwrap();
+    // Halfway, less the spread.
+    sleep(Duration::from_millis(10_500)).await;
+    assert!(issuer.issued.load(SeqCst) >= 2);
+}
+
 #[test]
 fn the_background_renewal_starts_again_where_its_runtime_ended() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -238,6 +238,23 @@ async fn a_source_of_one_s_own_is_asked_and_may_refuse() {
     assert!(layer.layer(echo()).oneshot(request(Method::POST)).await.unwrap_err().is::<KeyError>());
 }
 
+#[tokio::test]
+async fn the_instance_that_was_ready_holds_nothing_after_a_refusal() {
+    #[derive(Clone)]
+    struct Never;
+    impl KeySource for Never {
+        type Future = Ready<Result<HeaderValue, BoxError>>;
+        fn key(&self, _: &Operation<'_>) -> Result<Key<Self::Future>, BoxError> {
+            Err("no".into())
+        }
+    }
+    let mut service = IdempotencyLayer::on().source(Never).layer(ConcurrencyLimit::new(echo(), 1));
+    assert!(service.ready().await.unwrap().call(request(Method::POST)).await.unwrap_err().is::<KeyError>());
+    // The service lives on, as in a program that keeps it.
+    let mut other = task::spawn(service.clone().oneshot(request(Method::GET)));
+    assert!(other.poll().is_ready(), "the only slot is free");
+}
+
 #[cfg(feature = "retry")]
 #[tokio::test(start_paused = true)]
 async fn a_server_that_loses_answers_does_the_work_once_per_call() {

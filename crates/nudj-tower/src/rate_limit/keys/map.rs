@@ -16,6 +16,7 @@ use super::{
         meter::Nanos,
     },
     HasGate, Lease,
+    overflow::Overflow,
 };
 
 /// How many keys a newcomer looks at for some that are idle.
@@ -25,8 +26,10 @@ const SHARDS: usize = 32;
 /// A bounded map from keys to their limiters.
 ///
 /// A known key costs one look-up. A new one, once the map is three quarters full, first looks at a few others and lets the idle ones
-/// go: those whose window is empty, whom no call uses and who have no quota of their own, who therefore lose nothing. When all are busy it uses the overflow's quota
-/// together with others of its kind: stricter than it need be, never laxer, and bounded.
+/// go: those whose window is empty, whom no call uses and who have no quota of their own, who therefore lose nothing. When all are busy
+/// it uses the overflow's quota together with others of its kind: stricter than it need be, never laxer, and bounded. Once there is room
+/// it leaves the overflow, when none of its calls waits there: a limiter of its own would let newer ones pass besides those and before
+/// them.
 #[derive(Debug)]
 pub(in super::super) struct KeyMap<K> {
     shards: Box<[Mutex<Shard<K>>]>,
@@ -35,7 +38,7 @@ pub(in super::super) struct KeyMap<K> {
     /// Which shard is looked at for idle keys next.
     turn: AtomicUsize,
     max_keys: usize,
-    overflow: Arc<Gate>,
+    overflow: Arc<Overflow>,
     /// Whether a new key may have had calls through the overflow. Changed with `overflowing` locked.
     overflowed: AtomicBool,
     overflowing: Mutex<()>,
@@ -94,7 +97,7 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
             len: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             max_keys,
-            overflow: Arc::new(Gate::new(&settings, false)),
+            overflow: Arc::new(Overflow::new(Gate::new(&settings, false))),
             overflowed: AtomicBool::new(false),
             overflowing: Mutex::new(()),
             settings,
@@ -121,7 +124,7 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
 
     /// Every limiter there is. A shard at a time, so that calls go on meanwhile.
     pub(in super::super) fn each(&self, mut visit: impl FnMut(&Gate)) {
-        visit(&self.overflow);
+        visit(&self.overflow.gate);
         for shard in &self.shards {
             let gates: Vec<_> = shard.lock().row.clone();
             gates.iter().for_each(|entry| visit(&entry.gate));
@@ -157,14 +160,17 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
         if self.len() >= self.max_keys - self.max_keys / 4 {
             self.make_room(now);
         }
-        let Some(shard) = self.shards.get(place) else { return self.overflow() };
+        let hash = self.hasher.hash_one(&key);
+        let Some(shard) = self.shards.get(place) else { return self.overflow(hash) };
         let mut shard = shard.lock();
         if let Some(known) = shard.by_key.get(&key) {
             return Lease::new(Arc::clone(&known.0));
         }
         let room = |len| (len < self.max_keys).then_some(len + 1);
-        if self.len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
-            return self.overflow();
+        if (self.overflowed.load(Ordering::Acquire) && self.overflow.makes_wait(hash))
+            || self.len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err()
+        {
+            return self.overflow(hash);
         }
         let entry = Arc::new(Entry { key, gate: self.gate(now) });
         shard.by_key.insert(ByKey(Arc::clone(&entry)));
@@ -172,10 +178,10 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
         Lease::new(entry)
     }
 
-    fn overflow(&self) -> Lease {
+    fn overflow(&self, hash: u64) -> Lease {
         let _overflowing = self.overflowing.lock();
         self.overflowed.store(true, Ordering::Release);
-        Lease::new(Arc::clone(&self.overflow))
+        self.overflow.lease(hash)
     }
 
     /// A new key's limiter. It may have had calls through the overflow, so while that is in use it starts from what that knows.
@@ -183,8 +189,8 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyMap<K> {
         if self.overflowed.load(Ordering::Acquire) {
             let _overflowing = self.overflowing.lock();
             // A call that holds it may not have asked it yet.
-            if Arc::strong_count(&self.overflow) > 1 || !self.overflow.is_idle(now) {
-                return self.overflow.fork();
+            if Arc::strong_count(&self.overflow) > 1 || !self.overflow.gate.is_idle(now) {
+                return self.overflow.gate.fork();
             }
             self.overflowed.store(false, Ordering::Release);
         }

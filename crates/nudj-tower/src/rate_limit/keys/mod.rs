@@ -1,6 +1,7 @@
 //! One limiter for all calls, or one for each key.
 
 mod map;
+mod overflow;
 
 use std::{fmt, hash::Hash, sync::Arc};
 
@@ -33,6 +34,9 @@ pub struct Lease(Arc<dyn HasGate>);
 
 pub(super) trait HasGate: Send + Sync {
     fn gate(&self) -> &Gate;
+
+    /// A call of this lease stands in line from here on, or does so no more.
+    fn waits(&self, _: bool) {}
 }
 
 impl HasGate for Gate {
@@ -49,6 +53,11 @@ impl Lease {
     #[inline]
     pub(super) fn gate(&self) -> &Gate {
         self.0.gate()
+    }
+
+    /// Says whether the call that has it stands in line. Dropped, it does not.
+    pub(super) fn waits(&self, waits: bool) {
+        self.0.waits(waits);
     }
 }
 

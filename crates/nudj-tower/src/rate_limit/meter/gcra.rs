@@ -18,6 +18,8 @@ pub(in super::super) struct Gcra {
     cell: Nanos,
     /// The theoretical arrival time: when everything granted so far will have drained.
     level: Nanos,
+    /// How far all that was ever given back has moved the level, modulo what the type holds.
+    refunded: Nanos,
 }
 
 /// The clock governor reads: the caller's `now`, so that it stands still where tokio's does and is read once per call.
@@ -49,7 +51,7 @@ impl StateStore for Level<'_> {
 
 impl Gcra {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, cell: (rate.window / u64::from(rate.max)).max(1), level: 0 }
+        Self { rate, cell: (rate.window / u64::from(rate.max)).max(1), level: 0, refunded: 0 }
     }
 
     pub(super) fn take(&mut self, now: Nanos) -> Option<Nanos> {
@@ -62,13 +64,17 @@ impl Gcra {
         limiter.clock().0.set(now);
         limiter.check().ok()?;
         self.level = level.get();
-        Some(self.level)
+        Some(self.level.wrapping_add(self.refunded))
     }
 
-    /// `level` is what `take` gave: the cell drains in the time just before it. What has drained stays used.
-    pub(super) fn give_back(&mut self, level: Nanos, now: Nanos) {
-        let left = level.saturating_sub(now).min(self.cell);
-        self.level = self.level.saturating_sub(left);
+    /// `mark` is what `take` gave. Less all that was given back by now, it is when the cell has drained. What has drained stays used.
+    /// A refund of a later cell moves this one too, which is strict: it may count as drained before it is.
+    pub(super) fn give_back(&mut self, mark: Nanos, now: Nanos) {
+        // Negative when it has drained. Times here are far from half of what the type holds.
+        let undrained = mark.wrapping_sub(self.refunded).wrapping_sub(now).cast_signed();
+        let left = u64::try_from(undrained).unwrap_or(0).min(self.cell).min(self.level);
+        self.level -= left;
+        self.refunded = self.refunded.wrapping_add(left);
     }
 
     pub(super) fn nth(&self, ahead: u64, from: Nanos) -> Nanos {
@@ -81,10 +87,17 @@ impl Gcra {
         u32::try_from(room / self.cell).unwrap_or(u32::MAX).min(self.rate.max)
     }
 
-    /// The same number of cells is still to drain, each in its new time.
+    /// The same number of cells is still to drain, each in its new time, but no more than a full bucket: that already lets no call
+    /// pass but one per new cell. What a larger rate had beyond it is forgotten, also when a larger one comes back.
+    ///
+    /// Grants of before can no longer be given back: when their cells would have drained says nothing about the new time.
     pub(super) fn change(&mut self, rate: Rate, now: Nanos) {
-        let cells = self.level.saturating_sub(now).div_ceil(self.cell);
-        *self = Self::new(rate);
+        if rate == self.rate {
+            return;
+        }
+        let undrained = self.level.saturating_sub(now);
+        let cells = undrained.div_ceil(self.cell).min(u64::from(rate.max));
+        *self = Self { refunded: self.refunded.wrapping_add(undrained), ..Self::new(rate) };
         self.level = now.saturating_add(cells.saturating_mul(self.cell));
     }
 

@@ -132,6 +132,7 @@ impl Meter {
     }
 
     /// Counts by another quota from `now` on. What was granted so far counts on, as far as the old quota needed to remember it.
+    /// GCRA remembers no more than a full burst of the new one.
     pub(super) fn change(&mut self, quota: Quota, now: Nanos) {
         let rate = Rate::new(quota);
         match self {

@@ -103,6 +103,31 @@ fn gcra_allows_a_burst_and_then_one_each_cell() {
     assert!(meter.take(250 * MS - 1).is_none() && meter.take(250 * MS).is_some());
 }
 
+#[test]
+fn a_lowered_gcra_quota_lets_the_next_call_pass_after_one_of_its_cells() {
+    let second = 1000 * MS;
+    let mut meter = Meter::new(Algorithm::Gcra, quota(1000, 60 * second), true);
+    let used = meter.take(0).unwrap();
+    assert_eq!((1..1000).filter(|_| meter.take(0).is_some()).count(), 999);
+    meter.change(quota(10, 60 * second), 0);
+    assert_eq!((meter.available(0), meter.nth(0, 0)), (0, 6 * second));
+    meter.give_back(used, 0);
+    assert!(meter.take(6 * second - 1).is_none(), "what was granted before the change is not given back");
+    assert!(meter.take(6 * second).is_some() && meter.take(6 * second).is_none());
+}
+
+#[test]
+fn gcra_quota_given_back_in_two_waves_is_no_second_burst() {
+    let mut meter = Meter::new(Algorithm::Gcra, quota(100, 1000 * MS), true);
+    let first: Vec<Grant> = (0..100).filter_map(|_| meter.take(0)).collect();
+    first[..50].iter().for_each(|grant| meter.give_back(*grant, 0));
+    let at = 490 * MS;
+    assert_eq!((0..50).filter(|_| meter.take(at).is_some()).count(), 50);
+    // Their cells moved forward with the refund, so all but the last have drained.
+    first[50..].iter().for_each(|grant| meter.give_back(*grant, at));
+    assert_eq!((0..100).filter(|_| meter.take(at).is_some()).count(), 50, "{meter:?}");
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Wait(Nanos),
@@ -194,6 +219,25 @@ proptest! {
         for (first, from) in kept.iter().enumerate() {
             for (last, to) in kept.iter().enumerate().skip(first) {
                 prop_assert!((last - first) as u64 <= u64::from(max) + (to - from) / cell + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn gcra_passes_no_more_than_its_burst_and_its_rate_whatever_is_given_back(
+        max in 1..9_u32,
+        waves in prop::collection::vec((0..9_usize, 0..9_usize, prop_oneof![Just(0_u64), 0..400_u64]), 0..60),
+    ) {
+        let mut meter = Meter::new(Algorithm::Gcra, quota(max, 1000), false);
+        let (mut now, mut kept) = (0, Vec::new());
+        for (takes, oldest, wait) in waves {
+            kept.extend((0..takes).map_while(|_| Some((now, meter.take(now)?))));
+            kept.drain(..oldest.min(kept.len())).for_each(|(_, grant)| meter.give_back(grant, now));
+            now += wait;
+        }
+        for (first, (from, _)) in kept.iter().enumerate() {
+            for (last, (to, _)) in kept.iter().enumerate().skip(first) {
+                prop_assert!(((last - first) as u64) < u64::from(max) + (to - from) / (1000 / u64::from(max)));
             }
         }
     }

@@ -79,9 +79,33 @@ fn each_time_in_a_row_is_longer_up_to_the_longest_and_healthy_time_makes_up_for_
     let times: Vec<_> = (0..5).map(|_| out(&mut record, &mut now)).collect();
     assert_eq!(times, [30, 60, 90, 100, 100]);
     now += 3 * rules.base_ejection;
-    assert_eq!(out(&mut record, &mut now), 90, "five times less three, and one more");
+    assert_eq!(
+        out(&mut record, &mut now),
+        60,
+        "four times reach the longest and are all that count; less three, and one more"
+    );
     now += 99 * rules.base_ejection;
     assert_eq!(out(&mut record, &mut now), 30);
+}
+
+#[test]
+fn a_long_outage_is_made_up_for_in_as_much_health_as_the_longest_time_out() {
+    let mut record = Record::default();
+    let mut now = SECOND;
+    for _ in 0..280 {
+        now = record.failed(&rules(), in_a_row(5), now, || true).unwrap();
+    }
+    now += rules().max_ejection;
+    let back = record.failed(&rules(), in_a_row(5), now, || true).unwrap();
+    assert_eq!(back - now, rules().base_ejection);
+}
+
+#[test]
+fn a_rate_is_met_by_the_very_share_that_it_names() {
+    let rules = OutlierConfig { failure_rate: Some(0.07), minimum_calls: 100, ..rules() };
+    let mut record = Record::default();
+    assert_eq!(record.failed(&rules, of(1, 1), SECOND, || true), None);
+    assert!(record.failed(&rules, of(7, 100), SECOND, || true).is_some());
 }
 
 #[test]

@@ -56,6 +56,15 @@ fn weights_are_smooth() {
 }
 
 #[test]
+fn while_the_heavy_one_is_skipped_the_light_ones_share() {
+    let picker = Picker::new([100, 1, 1]);
+    picks(&picker, &places(0..3), 52);
+    let light = picks(&picker, &places([1, 2]), 10);
+    let of_one = light.iter().filter(|place| **place == 1).count();
+    assert!((4..=6).contains(&of_one), "{light:?}");
+}
+
+#[test]
 fn nobody_to_pick_is_nobody() {
     assert_eq!(Picker::new([]).pick(false, &0_u64), None);
     assert_eq!(Picker::new([1, 2]).pick(false, &0_u64), None);
@@ -215,6 +224,25 @@ proptest! {
         picks(&picker, &places(0..weights.len()), count).into_iter().for_each(|place| counts[place] += 1);
         for (got, weight) in counts.iter().zip(&weights) {
             let off = got * sum - count as i64 * i64::from(*weight);
+            prop_assert!(off.abs() <= 2 * sum, "{off} of {sum}");
+        }
+    }
+
+    #[test]
+    fn after_the_full_ring_a_weighted_share_of_a_smaller_one_is_off_by_two_of_its_turns_at_most(
+        weights in vec(1_u32..1000, 3..8),
+        before in 0_usize..400,
+        among in vec(any::<prop::sample::Index>(), 1..6),
+        count in 1_usize..200,
+    ) {
+        let picker = Picker::new(weights.clone());
+        picks(&picker, &places(0..weights.len()), before);
+        let among = places(among.iter().map(|index| index.index(weights.len())));
+        let sum: i64 = among.iter().map(|place| i64::from(weights[place])).sum();
+        let mut counts = vec![0_i64; weights.len()];
+        picks(&picker, &among, count).into_iter().for_each(|place| counts[place] += 1);
+        for place in among.iter() {
+            let off = counts[place] * sum - count as i64 * i64::from(weights[place]);
             prop_assert!(off.abs() <= 2 * sum, "{off} of {sum}");
         }
     }

@@ -41,3 +41,37 @@ async fn each_key_has_a_quota_of_its_own() {
     service.call(0).await.unwrap();
     assert_eq!(handle.of(&0).unwrap().available(), 4, "new keys have the new quota");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_calls_wait_for_the_shared_quota_stays_there_until_they_passed() {
+    let config = RateLimitConfig { max_keys: 1, ..config(1) };
+    let layer = RateLimitLayer::keyed(&config, |call: &u32| call / 10).unwrap().for_any();
+    let (log, handle) = (Log::default(), layer.handle());
+    let mut service = layer.layer(log.clone());
+    service.call(0).await.unwrap();
+    advance(SECOND / 2).await;
+    service.call(11).await.unwrap();
+    advance(SECOND / 10).await;
+    let mut second = task::spawn(service.call(12));
+    assert_pending!(second.poll());
+    advance(SECOND / 2).await;
+    // The first key is idle now, so there is room.
+    let (mut third, fourth) = (task::spawn(service.call(13)), service.call(14));
+    assert_pending!(third.poll());
+    assert!(handle.of(&1).is_none(), "it stays with those who wait");
+    advance(SECOND * 2 / 5).await;
+    assert_eq!(assert_ready!(second.poll()).unwrap(), 12);
+    assert_pending!(third.poll());
+    advance(SECOND).await;
+    assert_eq!(assert_ready!(third.poll()).unwrap(), 13);
+    assert_eq!(log.order(), [0, 11, 12, 13]);
+    drop(service.call(15));
+    assert!(handle.of(&1).is_none(), "a call that was not polled yet waits, too");
+    drop(fourth);
+    advance(SECOND / 2).await;
+    let mut last = task::spawn(service.call(16));
+    assert_pending!(last.poll());
+    assert!(handle.of(&1).is_some(), "nobody waits there any more, and what passed there counts on");
+    advance(SECOND / 2).await;
+    assert_eq!(assert_ready!(last.poll()).unwrap(), 16);
+}
