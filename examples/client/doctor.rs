@@ -85,16 +85,23 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Result<bool, Error> {
     }
 }
 
-/// The token of the first vault that has one, else the environment's. Each vault that had none is named, also where the next one helped.
+/// The token of the first vault that has one, else the environment's. Each vault that had none is named, also where the next one helped. One
+/// whose address or keys cannot be is a failure in any case: no other command starts with it.
 async fn token(vaults: Vec<Named>, environment: Option<SecretString>, findings: &mut Findings) -> Option<SecretString> {
+    let mut made = Vec::new();
+    for (name, provider) in vaults {
+        match provider {
+            Ok(provider) => made.push((name, provider)),
+            Err(error) => {
+                let found = format!("{name}: {}", whole(&error));
+                findings.fail("vault", found, "correct its address or keys; no other command starts with these");
+            }
+        }
+    }
     let mut without = Vec::new();
     let mut token = None;
-    for (name, provider) in vaults {
-        let fetched = match provider {
-            Ok(provider) => provider.fetch().await,
-            Err(error) => Err(error.into()),
-        };
-        match fetched {
+    for (name, provider) in made {
+        match provider.fetch().await {
             Ok(credential) => {
                 findings.ok("vault", format!("a token came from {name}"));
                 token = Some(credential.secret().clone());

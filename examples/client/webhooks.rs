@@ -1,13 +1,13 @@
 //! `client webhooks listen`: receives deliveries and prints one line per verified event.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use nudj::{
     client::Error,
     webhook::{Delivery, Receiver, Scheme, WebhookConfig},
 };
 use serde::Serialize;
-use tokio::{net::TcpListener, signal::unix};
+use tokio::{net::TcpListener, signal::unix, sync::Notify};
 
 use crate::args::{Listen, SchemeName};
 
@@ -30,10 +30,16 @@ pub(crate) async fn listen(args: &Listen) -> Result<bool, Error> {
     };
     let config = WebhookConfig { path: args.path.clone(), scheme, ..WebhookConfig::default() };
     let json = args.json;
+    let unheard = Arc::new(Notify::new());
+    let tells = Arc::clone(&unheard);
     let receiver = Receiver::builder()
         .config(config)
         .secret(secret)
-        .on_any(move |delivery: Delivery| async move { print(&delivery, json) })
+        .on_any(move |delivery: Delivery| {
+            // What is accepted from here on would be seen by nobody, and the sender would not send it again.
+            let printed = print(&delivery, json).inspect_err(|_| tells.notify_one());
+            async move { printed }
+        })
         .build()
         .map_err(|error| Error::usage("webhooks listen", error.to_string()))?;
     let listener = TcpListener::bind(&args.bind)
@@ -47,13 +53,15 @@ pub(crate) async fn listen(args: &Listen) -> Result<bool, Error> {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
+            () = unheard.notified() => tell!("the output was closed; no more is accepted"),
         }
     };
     let report = receiver.serve(listener, stop, DRAIN).await;
     let counts = receiver.snapshot();
     tell!("stopped: {report:?}");
     tracing::info!(?counts, "webhooks received");
-    Ok(true)
+    let none_is_dead = receiver.dead_letters(1).await.is_ok_and(|letters| letters.is_empty());
+    Ok(none_is_dead && report.cut_off == 0 && (report.kept || report.left == 0))
 }
 
 fn print(delivery: &Delivery, json: bool) -> std::io::Result<()> {

@@ -204,6 +204,7 @@ async fn what_is_wrong_before_the_first_call_ends_in_2() {
     std::fs::write(import.folder.path().join("spoiled"), "{").unwrap();
     // Where the checkpoint would be written aside: as on a full disk, no file can be.
     std::fs::create_dir(import.folder.path().join("full.new")).unwrap();
+    std::fs::create_dir(import.folder.path().join("folder")).unwrap();
     assert_eq!(import.run(&["users.csv", "--checkpoint", "c"]).await.status.code(), Some(0));
     for (arguments, named) in [
         (&["none.csv"][..], "none.csv"),
@@ -212,6 +213,7 @@ async fn what_is_wrong_before_the_first_call_ends_in_2() {
         (&["users.csv", "--checkpoint", "no/such/folder/c"], "--checkpoint"),
         (&["users.csv", "--checkpoint", "spoiled"], "--checkpoint"),
         (&["users.csv", "--checkpoint", "full"], "--checkpoint"),
+        (&["users.csv", "--checkpoint", "folder"], "--checkpoint"),
         (&["."], "FILE"),
     ] {
         let out = import.run(arguments).await;

@@ -20,6 +20,8 @@ mod layers;
 mod memory;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod webhooks_listen;
 
 /// The file at `path` of the repository.
 #[cfg(test)]

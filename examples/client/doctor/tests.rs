@@ -49,10 +49,16 @@ async fn a_vault_that_has_no_token_is_named_and_fails_unless_the_next_source_has
         assert!(format!("{findings:?}").contains("NUDJ_TEST_NO_SUCH_VARIABLE"), "{findings:?}");
         assert!(!format!("{findings:?}").contains("canary"));
     }
-    let refused: Named = ("vault", Err(Error::usage("VAULT_ADDR", "plain http")));
+    let refused = || -> Named { ("vault", Err(Error::usage("VAULT_ADDR", "plain http"))) };
     let mut findings = Findings::default();
-    assert!(token(vec![refused], None, &mut findings).await.is_none(), "a failed check, not an end without a report");
+    assert!(token(vec![refused()], None, &mut findings).await.is_none(), "a failed check, not an end without a report");
     assert_eq!(of(&findings, Verdict::Failed), ["vault"]);
+    // The other commands make all of them before they ask any.
+    for (vaults, environment) in [(vec![good(), refused()], None), (vec![refused()], Some("canary".into()))] {
+        let mut findings = Findings::default();
+        assert!(token(vaults, environment, &mut findings).await.is_some());
+        assert_eq!(of(&findings, Verdict::Failed), ["vault"], "{findings:?}");
+    }
 }
 
 #[tokio::test]

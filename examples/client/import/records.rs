@@ -9,8 +9,16 @@ pub(super) const LONGEST: usize = 1 << 20;
 pub(super) struct Record {
     /// Where it begins.
     pub(super) line: u64,
-    /// `None` when it is longer than [`LONGEST`]. Reading goes on behind the next line break.
-    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) bytes: Result<Vec<u8>, Broken>,
+}
+
+/// Why a record cannot be told from what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// It is longer than [`LONGEST`]. Reading goes on behind the next line break.
+    TooLong,
+    /// The file ends within its quotes: what is left of it may have been many rows.
+    Unclosed,
 }
 
 pub(super) struct Records<R> {
@@ -51,7 +59,9 @@ impl<R: Read> Records<R> {
         loop {
             let part = self.reader.fill_buf()?;
             if part.is_empty() {
-                return Ok((!bytes.is_empty()).then_some(Record { line: begun, bytes: Some(bytes) }));
+                let bytes = if place == Some(Place::Quoted) { Err(Broken::Unclosed) } else { Ok(bytes) };
+                let is_there = bytes.as_ref().map_or(true, |bytes| !bytes.is_empty());
+                return Ok(is_there.then_some(Record { line: begun, bytes }));
             }
             let mut taken = 0;
             for &byte in part {
@@ -66,7 +76,7 @@ impl<R: Read> Records<R> {
             self.reader.consume(taken);
             if place.is_none() {
                 if !bytes.trim_ascii().is_empty() {
-                    return Ok(Some(Record { line: begun, bytes: Some(bytes) }));
+                    return Ok(Some(Record { line: begun, bytes: Ok(bytes) }));
                 }
                 bytes.clear();
                 (place, begun) = (Some(Place::FieldStart), self.line);
@@ -74,7 +84,7 @@ impl<R: Read> Records<R> {
                 if bytes.last() != Some(&b'\n') {
                     self.line += u64::from(self.reader.skip_until(b'\n')? > 0);
                 }
-                return Ok(Some(Record { line: begun, bytes: None }));
+                return Ok(Some(Record { line: begun, bytes: Err(Broken::TooLong) }));
             }
         }
     }

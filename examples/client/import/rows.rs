@@ -13,7 +13,7 @@ use nudj::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::records::{LONGEST, Record, Records};
+use super::records::{Broken, LONGEST, Record, Records};
 
 pub(crate) const COLUMNS: [&str; 4] = ["email", "username", "externalUserId", "displayName"];
 
@@ -66,11 +66,14 @@ fn csv_rows(file: File) -> Result<Rows, Error> {
     let first_line = |problem: String| Error::usage("FILE", format!("its first line {problem}"));
     let mut records = Records::new(file);
     let header = match records.next() {
-        Ok(Some(Record { bytes: Some(bytes), .. })) => {
+        Ok(Some(Record { bytes: Ok(bytes), .. })) => {
             let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
             fields(text).map_err(|problem| first_line(problem.to_owned()))?
         }
-        Ok(Some(_)) => return Err(first_line(format!("is longer than {LONGEST} bytes"))),
+        Ok(Some(Record { bytes: Err(Broken::TooLong), .. })) => {
+            return Err(first_line(format!("is longer than {LONGEST} bytes")));
+        }
+        Ok(Some(Record { bytes: Err(Broken::Unclosed), .. })) => return Err(first_line(UNCLOSED.to_owned())),
         Ok(None) => Vec::new(),
         Err(error) => return Err(first_line(format!("cannot be read: {error}"))),
     };
@@ -96,8 +99,10 @@ fn csv_rows(file: File) -> Result<Rows, Error> {
 
 fn csv_row(columns: &[&'static str], record: &Record) -> Row<NewUser> {
     let invalid = |problem: String| Row::invalid(record.line, "row", problem);
-    let Some(bytes) = &record.bytes else {
-        return invalid(format!("is longer than {LONGEST} bytes; was a quote left open?"));
+    let bytes = match &record.bytes {
+        Ok(bytes) => bytes,
+        Err(Broken::TooLong) => return invalid(format!("is longer than {LONGEST} bytes; was a quote left open?")),
+        Err(Broken::Unclosed) => return invalid(UNCLOSED.to_owned()),
     };
     match fields(bytes) {
         Err(problem) => invalid(problem.to_owned()),
@@ -110,6 +115,8 @@ fn csv_row(columns: &[&'static str], record: &Record) -> Row<NewUser> {
         }
     }
 }
+
+const UNCLOSED: &str = "opens a quote that is closed nowhere in the file; all that follows was read as part of it";
 
 /// Of one record.
 fn fields(record: &[u8]) -> Result<Vec<String>, &'static str> {
@@ -261,6 +268,22 @@ mod tests {
         );
         assert_eq!(rows[0].1.as_ref().unwrap().display_name.as_deref(), Some("two\r\nlines, \"quoted\""));
         assert!(rows[5].1.as_ref().unwrap_err().1.contains("was a quote left open?"));
+    }
+
+    #[test]
+    fn a_quote_that_is_closed_nowhere_is_said_and_makes_no_user_of_the_rest() {
+        let rows = read("email,displayName\na@b.c,one\nd@e.f,\"Ada\nm@n.o,Bob\np@q.r,Eve\n");
+        assert_eq!(rows.len(), 2);
+        assert!(rows[0].1.is_ok());
+        let (line, Err((field, problem))) = &rows[1] else { panic!("a user with the others' rows in the name") };
+        assert_eq!((*line, field.as_str(), problem.as_str()), (3, "row", UNCLOSED));
+        let closed_by_the_end = read("email,displayName\na@b.c,\"one\"");
+        assert_eq!(closed_by_the_end[0].1.as_ref().unwrap().display_name.as_deref(), Some("one"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.csv");
+        std::fs::write(&path, "email,\"displayName\na@b.c,one\n").unwrap();
+        let error = Input::open(&path).unwrap().rows().err().unwrap().to_string();
+        assert!(error.contains("FILE") && error.contains("quote"), "{error}");
     }
 
     #[test]

@@ -239,6 +239,7 @@ impl Observer for Collector {
             Event::LimiterWaited { .. } => self.count(now(), |counts| counts.waited += 1),
             Event::LimiterRefused { .. } => self.count(now(), |counts| counts.limited += 1),
             Event::RetryBudgetExhausted => {
+                self.count(now(), |counts| counts.budget_spent += 1);
                 let text = || "budget spent: a call was not sent again".to_owned();
                 self.happenings.lock().count(now(), Storm::BudgetSpent, text);
             }

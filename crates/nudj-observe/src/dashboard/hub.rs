@@ -108,7 +108,6 @@ impl Hub {
             minute: &minute,
             endpoints: &readings.endpoints,
             limiter: readings.limiter.as_ref(),
-            retry_budget: readings.retry_budget,
             credentials: readings.credentials.as_ref(),
         });
         Snapshot {

@@ -48,6 +48,8 @@ counts! {
     waited,
     /// Calls that were given no quota.
     limited,
+    /// Calls that were not sent again because the retry budget was spent.
+    budget_spent,
 }
 
 impl Counts {

@@ -33,7 +33,6 @@ pub(super) struct Facts<'a> {
     pub(super) minute: &'a Minute,
     pub(super) endpoints: &'a [EndpointCard],
     pub(super) limiter: Option<&'a Limiter>,
-    pub(super) retry_budget: Option<u64>,
     pub(super) credentials: Option<&'a Token>,
 }
 
@@ -48,7 +47,8 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
         let seconds = left.div_ceil(1000);
         wrong.push((Level::Degraded, format!("The server asked for a pause: {seconds} s left")));
     }
-    if facts.retry_budget == Some(0) {
+    // Not that nothing is left of it, which with no reserve is so whenever few calls were made.
+    if facts.minute.counts.budget_spent > 0 {
         wrong.push((Level::Degraded, "The retry budget is spent".to_owned()));
     }
     wrong.sort_by_key(|(level, _)| std::cmp::Reverse(*level)); // Stable: equals keep the order above.
@@ -138,7 +138,7 @@ mod tests {
 
     fn of(states: &[&'static str], minute: &Minute) -> (Level, String) {
         let endpoints: Vec<_> = states.iter().map(|&state| card(state)).collect();
-        let facts = Facts { minute, endpoints: &endpoints, limiter: None, retry_budget: Some(5), credentials: None };
+        let facts = Facts { minute, endpoints: &endpoints, limiter: None, credentials: None };
         let verdict = verdict(&facts);
         (verdict.level, verdict.text)
     }
@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn the_worst_comes_first_and_the_rest_after() {
-        let minute = Minute { calls: 100, success: Some(0.1), ..Minute::default() };
+        let counts = Counts { budget_spent: 1, ..Counts::default() };
+        let minute = Minute { calls: 100, success: Some(0.1), counts, ..Minute::default() };
         let endpoints = [card("open"), card("closed")];
         let token = Token { provider: "p".into(), generation: 1, expires_ms: Some(0), age_ms: None, fallback: false };
         let limiter = Limiter { queue: 0, available: 0, paused_ms: Some(1200), granted: 0, waited: 0, refused: 0 };
@@ -209,11 +210,11 @@ mod tests {
             minute: &minute,
             endpoints: &endpoints,
             limiter: Some(&limiter),
-            retry_budget: Some(0),
             credentials: Some(&token),
         });
         assert_eq!((verdict.level, verdict.more.len()), (Level::Down, 4));
         assert!(verdict.text.starts_with("10.0 %"), "{}", verdict.text);
+        assert!(verdict.more.contains(&"The retry budget is spent".to_owned()), "{:?}", verdict.more);
         assert!(verdict.more.contains(&"The server asked for a pause: 2 s left".to_owned()), "{:?}", verdict.more);
     }
 }

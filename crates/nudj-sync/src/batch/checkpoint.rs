@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -45,7 +45,8 @@ impl CheckpointFile {
     /// refuses to go on with another.
     ///
     /// # Errors
-    /// [`Error::Store`] when the folder cannot be written to or the disk is full, or another run holds the checkpoint.
+    /// [`Error::Store`] when the folder cannot be written to or the disk is full, when there is a checkpoint that cannot be read, or
+    /// another run holds it.
     pub fn open(path: impl Into<PathBuf>, source: impl Into<String>) -> Result<Self, Error> {
         let path = path.into();
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside(&path, ".lock"));
@@ -55,7 +56,11 @@ impl CheckpointFile {
                 // What cannot be written is better known before the first call than after it.
                 let room = File::create(beside(&path, ".new")).and_then(|mut file| file.write_all(&[b' '; ROOM]));
                 room.map_err(|error| Error::store(WHAT, error))?;
-                Ok(Self { path, source: source.into(), _lock: lock })
+                // Nor does one that cannot be read become readable later.
+                match File::open(&path).and_then(|mut file| file.read(&mut [0])) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::store(WHAT, error)),
+                    _ => Ok(Self { path, source: source.into(), _lock: lock }),
+                }
             }
             Err(TryLockError::WouldBlock) => Err(Error::store(WHAT, "another run holds it; wait for its end")),
             Err(TryLockError::Error(error)) => Err(Error::store(WHAT, error)),
