@@ -246,6 +246,12 @@ impl Error {
     /// 408, 425, 429 and 5xx. For a call that creates something, look first whether it did.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
+        // No later call is another request, and a client that was shut down stays so.
+        if let Some(Cause::Transport(TransportError::InvalidRequest(_) | TransportError::Closed(_))) =
+            self.0.source.as_deref().map(|source| Cause::of(source))
+        {
+            return false;
+        }
         match &self.0.kind {
             ErrorKind::CircuitOpen
             | ErrorKind::RateLimited

@@ -3,7 +3,7 @@ use std::{path::PathBuf, time::Duration};
 use nudj_tower::round_robin::Origin;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, transport::HAS_TLS};
 
 /// Connections and bodies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,23 +89,38 @@ impl Default for HttpConfig {
     }
 }
 
+const NO_TLS: &str = "needs the feature tls-aws-lc or tls-ring of nudj-client, and this build has neither";
+
 impl HttpConfig {
-    /// Reads an origin to which a secret may be sent: not over plain HTTP to another machine without `allow_http`, and no URL that
-    /// carries a password.
+    /// Reads an origin to which a secret may be sent: not over plain HTTP to another machine without `allow_http`, no URL that
+    /// carries a password, and none that takes TLS where the build has none.
     pub(crate) fn origin(&self, field: &str, text: &str) -> Result<Origin, Error> {
+        self.origin_where(HAS_TLS, field, text)
+    }
+
+    fn origin_where(&self, has_tls: bool, field: &str, text: &str) -> Result<Origin, Error> {
         let origin = Origin::parse(text).map_err(|error| Error::config(field, error.to_string()))?;
         if origin.is_plain() && !origin.is_loopback() && !self.allow_http {
             let problem =
                 "plain http would show the token or secret to the network; use https, or set http.allow_http = true";
             return Err(Error::config(field, problem));
         }
+        if !origin.is_plain() && !has_tls {
+            return Err(Error::config(field, format!("https {NO_TLS}")));
+        }
         Ok(origin)
+    }
+
+    fn check_tls(&self, has_tls: bool) -> Result<(), Error> {
+        let is_idle = self.ca_file.is_some() && !has_tls;
+        if is_idle { Err(Error::config("http.ca_file", NO_TLS)) } else { Ok(()) }
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {
         if self.max_response_bytes == 0 {
             return Err(Error::config("http.max_response_bytes", "must be above 0"));
         }
+        self.check_tls(HAS_TLS)?;
         if self.connect_timeout.is_zero() {
             return Err(Error::config("http.connect_timeout", "must be longer than 0"));
         }
@@ -122,5 +137,22 @@ impl HttpConfig {
             return Err(Error::config("http.pool_max_wait", "must be longer than 0"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_tls_takes_nothing_that_is_to_be_encrypted() {
+        let config = HttpConfig { ca_file: Some("ca.pem".into()), ..HttpConfig::default() };
+        let error = config.origin_where(false, "endpoints[0]", "https://acme.nudj.cx").unwrap_err().to_string();
+        assert!(error.contains("endpoints[0]") && error.contains("tls-ring"), "{error}");
+        let error = config.check_tls(false).unwrap_err().to_string();
+        assert!(error.contains("http.ca_file") && error.contains("tls-ring"), "{error}");
+        assert!(config.origin_where(true, "endpoints[0]", "https://acme.nudj.cx").is_ok());
+        assert!(config.check_tls(true).is_ok());
+        assert!(config.origin_where(false, "endpoints[0]", "http://127.0.0.1:1").is_ok());
     }
 }

@@ -26,7 +26,17 @@ const MOST_BYTES: u64 = 64 * 1024;
 pub struct FileCredential {
     path: Arc<Path>,
     every: Duration,
-    seen: Arc<Mutex<Option<Stamp>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What the file was when its secret was last asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Seen {
+    /// Nobody asked: behind a provider that had one. It changes nothing then.
+    #[default]
+    Never,
+    /// `None` where there was no file.
+    As(Option<Stamp>),
 }
 
 /// What of a file changes when its content does.
@@ -63,7 +73,7 @@ impl CredentialProvider for FileCredential {
         Box::pin(async move {
             let (stamp, secret) = spawn_blocking(move || read(&path)).await?;
             // Also after a failure, which is tried again by itself: a change after it is a change.
-            *seen.lock() = stamp;
+            *seen.lock() = Seen::As(stamp);
             Ok(secret?)
         })
     }
@@ -76,7 +86,9 @@ impl CredentialProvider for FileCredential {
                 let now = spawn_blocking(move || std::fs::metadata(&path).ok().as_ref().map(Stamp::of)).await;
                 // A file that is gone has nothing to offer; the secret there serves on.
                 let Ok(Some(now)) = now else { continue };
-                if *self.seen.lock() != Some(now) {
+                if let Seen::As(known) = *self.seen.lock()
+                    && known != Some(now)
+                {
                     return;
                 }
             }
@@ -140,6 +152,23 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_nobody_asked_says_of_no_change_and_one_that_comes_later_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let waits = Duration::from_secs(600);
+        let file = FileCredential::new(&path);
+        assert!(tokio::time::timeout(waits, file.changed()).await.is_err());
+        fs::write(&path, "key").unwrap();
+        assert!(tokio::time::timeout(waits, file.changed()).await.is_err(), "it stands behind one that answers");
+        file.fetch().await.unwrap();
+        assert!(tokio::time::timeout(waits, file.changed()).await.is_err());
+        let later = FileCredential::new(folder.path().join("later"));
+        assert!(later.fetch().await.is_err());
+        fs::write(folder.path().join("later"), "key").unwrap();
+        assert!(tokio::time::timeout(waits, later.changed()).await.is_ok());
+    }
 
     #[test]
     fn one_line_end_is_not_part_of_the_secret() {

@@ -18,6 +18,9 @@ pub(super) type Connector = hyper_rustls::HttpsConnector<Tcp>;
 #[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
 pub(super) type Connector = Tcp;
 
+/// Whether this build can encrypt.
+pub(crate) const HAS_TLS: bool = cfg!(any(feature = "tls-aws-lc", feature = "tls-ring"));
+
 /// How long an HTTP/2 connection with calls on it may be silent before it is asked for a sign of life.
 pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long that sign may take.
@@ -28,7 +31,8 @@ pub(super) fn connector(config: &HttpConfig) -> Result<Connector, crate::Error> 
     http.set_connect_timeout(Some(config.connect_timeout));
     http.set_nodelay(true);
     http.set_keepalive(Some(Duration::from_secs(60)));
-    http.enforce_http(false);
+    // Without TLS nothing that is to be encrypted goes out in the clear, whoever asks for it.
+    http.enforce_http(!HAS_TLS);
     let http: Tcp = MapResponse::new(http, watched);
     #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
     {

@@ -11,6 +11,7 @@
 mod bell;
 mod bound;
 mod connector;
+mod ended;
 mod framing;
 mod hyper;
 mod legacy;
@@ -25,4 +26,4 @@ mod wire;
 pub use self::hyper::{Hyper, HyperFuture};
 #[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
 pub use self::tls::{TlsError, client_config};
-pub(crate) use self::{bound::BoundLayer, framing::strip as strip_framing};
+pub(crate) use self::{bound::BoundLayer, connector::HAS_TLS, framing::strip as strip_framing};

@@ -12,6 +12,7 @@ use http_body_util::Full;
 use nudj_tower::BoxError;
 
 use super::{
+    ended::Ended,
     legacy::{self, Legacy},
     outgoing::Outgoing,
     pool::{Bound, Pool},
@@ -56,6 +57,7 @@ impl Wire {
                 let head = client.request(request.into_sent());
                 Box::pin(async move {
                     let (head, body) = head.await.map_err(legacy::head_error)?.into_parts();
+                    let body = Ended::new(body, head.version);
                     if is_encoded(&head.headers) {
                         return inflate(head, body, limit).await;
                     }

@@ -2,11 +2,13 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::Full;
 use nudj_client::{Client, Config};
 use nudj_mock::{Fault, MockNudj};
+use nudj_tower::{BoxError, classify::TransportError};
 use tower::ServiceExt;
 
 use super::{client_over, quick, start};
@@ -240,4 +242,27 @@ async fn amplification_stays_within_the_budget_when_everything_fails() {
     }
     let sent = mock.request_count();
     assert!((1000..=1200).contains(&sent), "{sent} requests for 1000 calls");
+}
+
+#[tokio::test]
+async fn only_what_a_later_call_may_get_through_is_worth_another_call() {
+    type Make = fn(BoxError) -> TransportError;
+    let rows: [(Make, bool); 6] = [
+        (TransportError::Connect, true),
+        (TransportError::Unsent, true),
+        (TransportError::Busy, true),
+        (TransportError::Exchange, true),
+        (TransportError::Closed, false),
+        (TransportError::InvalidRequest, false),
+    ];
+    for (make, is_retryable) in rows {
+        let fails = tower::service_fn(move |_: Request<Full<Bytes>>| async move {
+            Err::<Response<Full<Bytes>>, BoxError>(make("as told".into()).into())
+        });
+        let mut config = Config::with_endpoints(["http://127.0.0.1:1"]);
+        config.retry.max_retries = 0;
+        let client = Client::builder().config(config).token("t").build_over(fails).unwrap();
+        let error = client.request(Method::GET, "/x").send().await.unwrap_err();
+        assert_eq!(error.is_retryable(), is_retryable, "{error:?}");
+    }
 }

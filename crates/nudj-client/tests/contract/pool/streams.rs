@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use nudj_client::config::HttpVersion;
+use nudj_client::config::{HttpVersion, Transport};
 use nudj_tower::classify::TransportError;
 use tower::ServiceExt;
 
@@ -143,6 +143,27 @@ async fn an_answer_whose_stream_is_reset_before_its_end_is_none_whatever_the_rea
         });
         let error = transport_error(answer.await);
         assert!(matches!(error, TransportError::Exchange(_)) && error.was_sent(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn over_the_legacy_transport_half_an_answer_is_none_either_and_a_whole_one_is() {
+    for (first, flags, whole) in [(&b"half of"[..], 0, false), (b"enough", END_STREAM, true)] {
+        let server = Server::start().await;
+        let hyper = hyper(|config| (config.version, config.transport) = (HttpVersion::Http2, Transport::Legacy));
+        let call = spawned(&hyper, Method::POST, &server.url);
+        let mut peer = server.accept_http2().await;
+        let stream = peer.stream().await.unwrap();
+        peer.frame(HEADERS, END_HEADERS, stream, &[OK]).await;
+        peer.frame(DATA, flags, stream, first).await;
+        peer.reset(stream, NO_ERROR).await;
+        let answer = call.await.unwrap();
+        if whole {
+            assert_eq!(answer.unwrap().into_body().collect().await.unwrap().to_bytes(), first);
+        } else {
+            let error = transport_error(answer);
+            assert!(matches!(error, TransportError::Exchange(_)) && error.was_sent(), "{error:?}");
+        }
     }
 }
 
