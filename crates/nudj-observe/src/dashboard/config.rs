@@ -1,3 +1,4 @@
+use axum::http::uri::Authority;
 use nudj_tower::ConfigError;
 use serde::{Deserialize, Serialize};
 
@@ -13,11 +14,15 @@ pub struct DashboardConfig {
     pub recent_errors: usize,
     /// How many of the last events (changes of state, ejections, renewals) are kept, 0 to 1000. Default 200.
     pub recent_events: usize,
+    /// The names, without a port, by which browsers know the page where breakers can be driven from it. `localhost` and addresses in numbers are
+    /// known without. Default none. A name that is not here is some visitor's own, which may point to this machine (DNS rebinding): what
+    /// its pages send is not believed.
+    pub hosts: Vec<String>,
 }
 
 impl Default for DashboardConfig {
     fn default() -> Self {
-        Self { title: "nudj".to_owned(), max_viewers: 32, recent_errors: 50, recent_events: 200 }
+        Self { title: "nudj".to_owned(), max_viewers: 32, recent_errors: 50, recent_events: 200, hosts: Vec::new() }
     }
 }
 
@@ -39,6 +44,11 @@ impl DashboardConfig {
         };
         within("max_viewers", self.max_viewers, 1, 1024)?;
         within("recent_errors", self.recent_errors, 0, 500)?;
-        within("recent_events", self.recent_events, 0, 1000)
+        within("recent_events", self.recent_events, 0, 1000)?;
+        match self.hosts.iter().find(|host| host.parse::<Authority>().map_or(true, |name| name.host() != host.as_str()))
+        {
+            Some(host) => Err(ConfigError::new("hosts", format!("must be names without a port, and has {host:?}"))),
+            None => Ok(()),
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Driving breakers from the page: only where a guard allows it, and only for the page itself.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
-use axum::http::{HeaderMap, header, request::Parts};
+use axum::http::{HeaderMap, header, request::Parts, uri::Authority};
 use nudj_tower::circuit_breaker::BreakerHandle;
 use serde::Deserialize;
 
@@ -54,8 +54,9 @@ impl Action {
     }
 }
 
-/// Whether it was the page of this very origin that sent the request.
-pub(super) fn from_the_page(parts: &Parts) -> bool {
+/// Whether it was the page of this very origin that sent the request, by a name that is ours: one of `hosts`, or one that nobody else can point
+/// here.
+pub(super) fn from_the_page(parts: &Parts, hosts: &[String]) -> bool {
     let headers = &parts.headers;
     if text(headers, MARK) != Some("control") {
         return false;
@@ -65,6 +66,9 @@ pub(super) fn from_the_page(parts: &Parts) -> bool {
         return false;
     }
     let host = text(headers, header::HOST.as_str()).or(parts.uri.authority().map(|authority| authority.as_str()));
+    if host.is_some_and(|host| !is_ours(host, hosts)) {
+        return false;
+    }
     match headers.get(header::ORIGIN) {
         None => true, // No browser: those send it with every POST.
         Some(origin) => {
@@ -72,6 +76,14 @@ pub(super) fn from_the_page(parts: &Parts) -> bool {
             origin.is_some_and(|(_, authority)| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)))
         }
     }
+}
+
+fn is_ours(authority: &str, hosts: &[String]) -> bool {
+    let Ok(authority) = authority.parse::<Authority>() else { return false };
+    let name = authority.host();
+    name.eq_ignore_ascii_case("localhost")
+        || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+        || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -92,6 +104,10 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    fn ours() -> Vec<String> {
+        vec!["a.example".to_owned()]
+    }
+
     #[test]
     fn only_the_page_itself_is_believed() {
         const GOOD: [(&str, &str); 3] =
@@ -108,13 +124,35 @@ mod tests {
         ];
         for (more, believed) in rows {
             let headers: Vec<_> = GOOD.iter().chain(more).copied().collect();
-            assert_eq!(from_the_page(&parts(&headers)), believed, "{more:?}");
+            assert_eq!(from_the_page(&parts(&headers), &ours()), believed, "{more:?}");
         }
         for (left_out, _) in &GOOD[1..] {
             let headers: Vec<_> = GOOD.iter().filter(|(name, _)| name != left_out).copied().collect();
-            assert!(!from_the_page(&parts(&headers)), "without {left_out}");
+            assert!(!from_the_page(&parts(&headers), &ours()), "without {left_out}");
         }
         let form = [("host", "a"), ("content-type", "text/plain;application/json"), (MARK, "control")];
-        assert!(!from_the_page(&parts(&form)));
+        assert!(!from_the_page(&parts(&form), &ours()));
+    }
+
+    #[test]
+    fn a_name_that_its_owner_points_here_is_not_the_pages() {
+        let rows = [
+            ("localhost:8080", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("A.example", true),
+            ("evil.example:8080", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("", false),
+        ];
+        for (host, believed) in rows {
+            let origin = format!("http://{host}");
+            let mut head =
+                Request::post("/breakers").header("content-type", "application/json").header(MARK, "control");
+            head = head.header("host", host).header("origin", origin).header("sec-fetch-site", "same-origin");
+            let parts = head.body(()).unwrap().into_parts().0;
+            assert_eq!(from_the_page(&parts, &ours()), believed, "{host}");
+        }
     }
 }

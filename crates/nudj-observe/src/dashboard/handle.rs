@@ -55,14 +55,15 @@ impl Dashboard {
 
     /// Lets those whose request `guard` accepts force breakers open, closed, or back to automatic. Without a guard the page is
     /// read-only. The guard sees the request's head: look at what your own authentication put there; a header that any
-    /// visitor can send is no guard. Only requests of the page's own origin get as far as the guard. It can be set once; a
-    /// second one is not taken.
+    /// visitor can send is no guard. Only requests of the page's own origin get as far as the guard, by `localhost`, an address in
+    /// numbers or one of [`hosts`](DashboardConfig::hosts). It can be set once; a second one is not taken.
     pub fn controls(&self, guard: impl Fn(&Parts) -> bool + Send + Sync + 'static) {
         let _ = self.hub.guard.set(Guard(Arc::new(guard)));
     }
 
     /// The routes `/`, `/events`, `/snapshot.json` and `/breakers`, to merge or to nest anywhere. It has no authentication of its own:
-    /// serve it on loopback, or put your own layer around it.
+    /// serve it on loopback, or put your own layer around it. What it shows can be read by whoever makes a browser on this machine take a name of
+    /// his own for it (DNS rebinding); where that matters, have your layer look at `host`.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         router::router(Arc::clone(&self.hub))
     }

@@ -26,8 +26,8 @@
 //! skips frames and then gets everything anew. No more than `max_viewers` watch; one who takes nothing for 30 s loses its place.
 //!
 //! # Safety
-//! The page is read-only unless [`Dashboard::controls`] is given a guard; then a `POST` must come from the page's own origin and pass
-//! the guard. It has no authentication: serve it on loopback or behind your own. It shows endpoint names, operations and correlation
+//! The page is read-only unless [`Dashboard::controls`] is given a guard; then a `POST` must come from the page's own origin, by a name that is
+//! its own ([`hosts`](DashboardConfig::hosts)), and pass the guard. It has no authentication: serve it on loopback or behind your own. It shows endpoint names, operations and correlation
 //! ids, never tokens, bodies or URLs of calls. A Content-Security-Policy allows its own script and style by hash and nothing
 //! else; texts are set as text, never as markup.
 //!

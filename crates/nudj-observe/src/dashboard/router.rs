@@ -69,8 +69,11 @@ async fn breakers(State(hub): State<Arc<Hub>>, request: Request<Body>) -> Respon
         return plain(StatusCode::NOT_FOUND, "this dashboard is read-only");
     };
     let (parts, body) = request.into_parts();
-    if !control::from_the_page(&parts) {
-        return plain(StatusCode::FORBIDDEN, "only the dashboard's own page may ask for this");
+    if !control::from_the_page(&parts, &hub.config.hosts) {
+        return plain(
+            StatusCode::FORBIDDEN,
+            "only the dashboard's own page may ask for this, by a name that is among its `hosts`",
+        );
     }
     if !(guard.0)(&parts) {
         return plain(StatusCode::FORBIDDEN, "you may not drive breakers");

@@ -58,7 +58,7 @@ impl CheckpointFile {
                 room.map_err(|error| Error::store(WHAT, error))?;
                 // Nor does one that cannot be read become readable later.
                 match File::open(&path).and_then(|mut file| file.read(&mut [0])) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::store(WHAT, error)),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::store(WHAT, error)),
                     _ => Ok(Self { path, source: source.into(), _lock: lock }),
                 }
             }

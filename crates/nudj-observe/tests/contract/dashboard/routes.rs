@@ -83,6 +83,8 @@ fn a_field_out_of_range_is_named() {
         (DashboardConfig { max_viewers: 0, ..default() }, "max_viewers"),
         (DashboardConfig { recent_errors: 501, ..default() }, "recent_errors"),
         (DashboardConfig { recent_events: 1001, ..default() }, "recent_events"),
+        (DashboardConfig { hosts: vec!["a.example:8080".to_owned()], ..default() }, "hosts"),
+        (DashboardConfig { hosts: vec![String::new()], ..default() }, "hosts"),
     ];
     for (config, field) in rows {
         assert_eq!(Dashboard::new(config).unwrap_err().field(), field);
