@@ -99,14 +99,20 @@ impl HttpConfig {
     }
 
     fn origin_where(&self, has_tls: bool, field: &str, text: &str) -> Result<Origin, Error> {
+        let origin = self.named_origin(field, text)?;
+        if !origin.is_plain() && !has_tls {
+            return Err(Error::config(field, format!("https {NO_TLS}")));
+        }
+        Ok(origin)
+    }
+
+    /// As [`origin`](Self::origin), where nothing is sent to it from here.
+    pub(crate) fn named_origin(&self, field: &str, text: &str) -> Result<Origin, Error> {
         let origin = Origin::parse(text).map_err(|error| Error::config(field, error.to_string()))?;
         if origin.is_plain() && !origin.is_loopback() && !self.allow_http {
             let problem =
                 "plain http would show the token or secret to the network; use https, or set http.allow_http = true";
             return Err(Error::config(field, problem));
-        }
-        if !origin.is_plain() && !has_tls {
-            return Err(Error::config(field, format!("https {NO_TLS}")));
         }
         Ok(origin)
     }

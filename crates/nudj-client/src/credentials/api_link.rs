@@ -96,7 +96,7 @@ impl ApiLink {
         if client_id.is_empty() || secret.expose_secret().is_empty() {
             return Err(Error::config("api link", "needs a client id and a client secret"));
         }
-        let origin = http.origin("api link domain", domain)?.name().to_string();
+        let origin = http.named_origin("api link domain", domain)?.name().to_string();
         Ok(Self { origin, client_id, secret, algorithm: LinkAlgorithm::default(), lifetime: Duration::from_secs(300) })
     }
 

@@ -32,7 +32,8 @@ use crate::{Error, until::from_now};
 /// that is the order of its commits. A stretch ends early where a change above it was made before one inside it.
 ///
 /// The trigger takes whole rows, and the key's columns by their names of now, so columns can be added, dropped and renamed. A table that is
-/// given another primary key is told anew, with all the others, when the stream is opened next; a table that does not exist yet is
+/// given another primary key is told anew, with all the others, when the stream is opened next, and until that is written down those who read the
+/// table wait as well, since its trigger is replaced; a table that does not exist yet is
 /// taken in then with all its rows. A snapshot, and taking in a table, writes a note for each row under the lock that
 /// `CREATE TRIGGER` takes: writers of these tables wait for that long. TRUNCATE is not seen. One schema has one source, with all its tables.
 #[derive(Debug)]

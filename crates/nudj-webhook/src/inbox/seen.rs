@@ -21,8 +21,8 @@ pub(super) enum Look {
     Full,
 }
 
-/// Ids with the time they came. All times are milliseconds; a clock that goes back makes ids live longer, not shorter, and
-/// by no more than it went back.
+/// Ids with the time they came. All times are milliseconds. A clock that goes back goes on from where it was here, and one that is set right
+/// afterwards is believed again: ids that came meanwhile live as long as others.
 #[derive(Debug)]
 pub(super) struct Seen {
     ids: HashSet<Fingerprint>,
@@ -31,15 +31,18 @@ pub(super) struct Seen {
     capacity: usize,
     retention: i64,
     floor: i64,
+    /// How far the clock is behind the newest id, since it was set back.
+    behind: i64,
 }
 
 impl Seen {
     pub(super) fn new(capacity: usize, retention: i64, floor: i64) -> Self {
-        Self { ids: HashSet::new(), order: VecDeque::new(), capacity, retention, floor }
+        Self { ids: HashSet::new(), order: VecDeque::new(), capacity, retention, floor, behind: 0 }
     }
 
     /// Looks `id` up, and makes room for it if it is new.
     pub(super) fn look(&mut self, id: &Fingerprint, now: i64) -> Look {
+        let now = self.time(now);
         self.expire(now);
         if self.ids.contains(id) {
             return Look::Seen;
@@ -58,18 +61,20 @@ impl Seen {
 
     /// Notes that `id` came.
     pub(super) fn insert(&mut self, id: Fingerprint, now: i64) {
+        let came = self.time(now);
         if self.ids.insert(id) {
-            let came = self.order.back().map_or(now, |(latest, _)| now.max(*latest));
             self.order.push_back((came, id));
         }
     }
 
+    /// The time here, when the clock shows `now`: never before the newest id.
+    fn time(&mut self, now: i64) -> i64 {
+        let newest = self.order.back().map_or(i64::MIN, |(came, _)| *came);
+        self.behind = if now >= newest { 0 } else { self.behind.max(newest.saturating_sub(now)) };
+        now.saturating_add(self.behind)
+    }
+
     fn expire(&mut self, now: i64) {
-        // Those that came while the clock was ahead count from now on. Else they would stay until that time, and all that
-        // came after them with them. They are the last ones, so none is visited without need.
-        for (came, _) in self.order.iter_mut().rev().take_while(|(came, _)| *came > now) {
-            *came = now;
-        }
         while self.order.front().is_some_and(|(came, _)| now.saturating_sub(*came) > self.retention) {
             self.drop_oldest();
         }
@@ -148,8 +153,20 @@ mod tests {
         seen.insert(id(2), 1_000_000_000);
         seen.insert(id(1), 5);
         assert_eq!([seen.look(&id(2), 10), seen.look(&id(1), 10)], [Look::Seen; 2]);
-        assert_eq!([seen.look(&id(2), 1010), seen.look(&id(1), 1010)], [Look::Seen; 2]);
-        assert_eq!([seen.look(&id(2), 1011), seen.look(&id(1), 1011)], [Look::Fresh; 2]);
+        assert_eq!([seen.look(&id(2), 1005), seen.look(&id(1), 1005)], [Look::Seen; 2]);
+        assert_eq!([seen.look(&id(2), 1006), seen.look(&id(1), 1006)], [Look::Fresh; 2]);
+    }
+
+    #[test]
+    fn clock_that_is_set_back_and_then_right_again_forgets_nothing_early() {
+        const NOW: i64 = 1_000_000_000;
+        let mut seen = Seen::new(10, 1000, 100);
+        seen.insert(id(1), NOW);
+        assert_eq!(seen.look(&id(2), NOW - 500_000), Look::Fresh);
+        seen.insert(id(2), NOW - 500_000);
+        assert_eq!([1, 2].map(|number| seen.look(&id(number), NOW - 499_600)), [Look::Seen; 2]);
+        assert_eq!([1, 2].map(|number| seen.look(&id(number), NOW + 1000)), [Look::Seen; 2]);
+        assert_eq!([1, 2].map(|number| seen.look(&id(number), NOW + 1001)), [Look::Fresh; 2]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS nudj_changes (
 );
 CREATE INDEX IF NOT EXISTS nudj_changes_xid ON nudj_changes (xid, id);
 CREATE INDEX IF NOT EXISTS nudj_changes_record ON nudj_changes (tbl, record_key, id);
-CREATE OR REPLACE FUNCTION nudj_cdc_note() RETURNS trigger LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION nudj_cdc_note_2() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $body$
 DECLARE
     was JSONB; is_now JSONB; was_key JSONB; now_key JSONB; names TEXT[];
@@ -54,11 +54,12 @@ END $body$";
 /// Makes what is missing; true when the change table was not there, or a table is told apart by other columns than before: what the records of
 /// their past are called now, nobody knows.
 pub(super) async fn install(connection: &mut PgConnection, names: &[String]) -> Result<bool, Error> {
-    let is_new: bool = sqlx::query_scalar("SELECT to_regclass('nudj_changes') IS NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(local)?;
-    if is_new {
+    let (is_new, lacks_function): (bool, bool) =
+        sqlx::query_as("SELECT to_regclass('nudj_changes') IS NULL, to_regprocedure('nudj_cdc_note_2()') IS NULL")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(local)?;
+    if is_new || lacks_function {
         sqlx::raw_sql(SETUP).execute(&mut *connection).await.map_err(local)?;
     }
     let mut is_other = false;
@@ -88,7 +89,7 @@ pub(super) async fn install(connection: &mut PgConnection, names: &[String]) -> 
         }
         let create = format!(
             "CREATE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW \
-                 EXECUTE FUNCTION nudj_cdc_note({arguments})",
+                 EXECUTE FUNCTION nudj_cdc_note_2({arguments})",
             identifier(name)
         );
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *connection).await.map_err(local)?;
