@@ -10,7 +10,7 @@ use std::{
 };
 
 use nudj_cache::{CacheConfig, CacheError, Invalidation, MultiLevelCache, SetOptions};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::levels::{Shared, cache};
 
@@ -184,21 +184,24 @@ async fn bytes_come_back_as_they_were() {
     assert_eq!(cache.get_bytes("k").await.as_deref(), Some(&b"\xff\x00"[..]));
 }
 
+/// A call for a key whose value takes a second to read and says how many were read before it.
+fn numbered(cache: &MultiLevelCache, number: &Arc<AtomicU32>) -> JoinHandle<u32> {
+    let (cache, number) = (cache.clone(), Arc::clone(number));
+    tokio::spawn(async move {
+        let load = || async {
+            let read = number.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, Infallible>(read)
+        };
+        *cache.get_or_load("k", &SetOptions::default(), load).await.unwrap()
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn call_that_comes_after_a_delete_does_not_take_a_value_from_before_it() {
     let cache = memory_only();
     let number = Arc::new(AtomicU32::new(0));
-    let call = || {
-        let (cache, number) = (cache.clone(), Arc::clone(&number));
-        tokio::spawn(async move {
-            let load = || async {
-                let read = number.fetch_add(1, Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                Ok::<_, Infallible>(read)
-            };
-            *cache.get_or_load("k", &SetOptions::default(), load).await.unwrap()
-        })
-    };
+    let call = || numbered(&cache, &number);
     let before = call();
     tokio::task::yield_now().await;
     cache.delete("k").await;
@@ -211,17 +214,7 @@ async fn call_that_comes_after_a_delete_does_not_take_a_value_from_before_it() {
 async fn of_ten_that_come_after_a_delete_one_loads() {
     let cache = memory_only();
     let number = Arc::new(AtomicU32::new(0));
-    let call = || {
-        let (cache, number) = (cache.clone(), Arc::clone(&number));
-        tokio::spawn(async move {
-            let load = || async {
-                let read = number.fetch_add(1, Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                Ok::<_, Infallible>(read)
-            };
-            *cache.get_or_load("k", &SetOptions::default(), load).await.unwrap()
-        })
-    };
+    let call = || numbered(&cache, &number);
     let before = call();
     tokio::task::yield_now().await;
     cache.delete("k").await;

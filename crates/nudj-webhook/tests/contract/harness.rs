@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use nudj_webhook::{Delivery, Handler, Scheme, Verifier, WallClock, WebhookConfig, WebhookService};
+use nudj_webhook::{Delivery, Handler, Receiver, Scheme, Verifier, WallClock, WebhookConfig, WebhookService};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -76,6 +76,11 @@ pub(crate) fn request<B>(head: HeaderMap, body: B) -> Request<B> {
 /// A delivery in the Nudj scheme.
 pub(crate) fn delivery(id: &str, body: &[u8]) -> Request<Full<Bytes>> {
     request(signed_head(&nudj(), id, START, body), Full::new(Bytes::copy_from_slice(body)))
+}
+
+/// Sends a delivery that is to be taken.
+pub(crate) async fn deliver(receiver: &Receiver, id: &str) {
+    assert_eq!(send(&receiver.service(), delivery(id, USER_UPDATED)).await, StatusCode::OK);
 }
 
 pub(crate) async fn send<B>(service: &WebhookService, request: Request<B>) -> StatusCode

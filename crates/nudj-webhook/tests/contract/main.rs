@@ -9,6 +9,7 @@ mod cache_process;
 mod cached_users;
 mod child;
 mod clock_changes;
+mod faulty;
 mod guarded;
 mod handlers;
 mod harness;

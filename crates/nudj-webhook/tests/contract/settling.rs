@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use http::StatusCode;
-use nudj_webhook::inbox::{Arrival, Claimed, DeadLetter, Inbox, MemoryInbox, Recorded, Settlement, Swept};
+use nudj_webhook::inbox::{Claimed, Inbox as _, MemoryInbox, Settlement};
 use nudj_webhook::{Delivery, Error, Receiver, ReceiverBuilder};
 
-use crate::harness::{Clock, NUDJ_SECRET, Notes, USER_UPDATED, config, delivery, eventually, send};
+use crate::faulty::{Faults, Faulty};
+use crate::harness::{Clock, NUDJ_SECRET, Notes, config, deliver, eventually};
 
 /// An inbox that does not take how the delivery `d1` ended while it is away: it fails, or never answers.
 /// Clones are the same inbox, as a store is for the receiver that comes next.
@@ -30,13 +30,9 @@ impl Away {
 }
 
 #[async_trait::async_trait]
-impl Inbox for Away {
-    fn is_durable(&self) -> bool {
-        true
-    }
-
-    async fn record(&self, arrival: Arrival) -> Result<Recorded, Error> {
-        self.inbox.record(arrival).await
+impl Faults for Away {
+    fn inbox(&self) -> &MemoryInbox {
+        &self.inbox
     }
 
     async fn claim(&self, limit: usize, now: i64, lease: Duration) -> Result<Vec<Claimed>, Error> {
@@ -55,42 +51,10 @@ impl Inbox for Away {
         }
         self.inbox.settle(claimed, settlement, now).await
     }
-
-    async fn next_due(&self) -> Result<Option<i64>, Error> {
-        self.inbox.next_due().await
-    }
-
-    fn depth(&self) -> u64 {
-        self.inbox.depth()
-    }
-
-    fn dead_letter_count(&self) -> u64 {
-        self.inbox.dead_letter_count()
-    }
-
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.inbox.dead_letters(limit).await
-    }
-
-    async fn replay(&self, id: &str, now: i64) -> Result<bool, Error> {
-        self.inbox.replay(id, now).await
-    }
-
-    async fn discard(&self, id: &str, now: i64) -> Result<bool, Error> {
-        self.inbox.discard(id, now).await
-    }
-
-    async fn sweep(&self, now: i64) -> Result<Swept, Error> {
-        self.inbox.sweep(now).await
-    }
 }
 
-fn builder(inbox: impl Inbox) -> ReceiverBuilder {
-    Receiver::builder().config(config()).secret(NUDJ_SECRET).clock(Clock::start()).seed(7).inbox(inbox)
-}
-
-async fn deliver(receiver: &Receiver, id: &str) {
-    assert_eq!(send(&receiver.service(), delivery(id, USER_UPDATED)).await, StatusCode::OK);
+fn builder(inbox: Away) -> ReceiverBuilder {
+    Receiver::builder().config(config()).secret(NUDJ_SECRET).clock(Clock::start()).seed(7).inbox(Faulty(inbox))
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,7 +47,7 @@ impl Database {
         Some(Self { pool, url, name, admin })
     }
 
-    async fn start(&self, mock: &MockNudj) -> Pipeline {
+    pub(super) async fn start(&self, mock: &MockNudj) -> Pipeline {
         let (source, state) = cursor(&self.url).await;
         builder(source, state, mock).start().unwrap()
     }

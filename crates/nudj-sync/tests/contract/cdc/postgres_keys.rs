@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use nudj_mock::MockNudj;
 
 use super::{
-    fixture::{builder, caught_up, users},
-    postgres::{Database, cursor, eventually, run},
+    fixture::{caught_up, users},
+    postgres::{Database, eventually, run},
 };
 
 fn named<const N: usize>(users: [(&str, &str); N]) -> BTreeMap<String, String> {
@@ -17,11 +17,7 @@ fn named<const N: usize>(users: [(&str, &str); N]) -> BTreeMap<String, String> {
 async fn a_key_that_is_renamed_is_the_same_key() {
     let Some(database) = Database::new("cdc::postgres_keys::renamed").await else { return };
     let mock = MockNudj::start().await.unwrap();
-    let start = async || {
-        let (source, state) = cursor(&database.url).await;
-        builder(source, state, &mock).start().unwrap()
-    };
-    let pipeline = start().await;
+    let pipeline = database.start(&mock).await;
     run(&database.pool, "INSERT INTO users VALUES (1, 'u1@example.org', 'one'), (2, 'u2@example.org', 'two')").await;
     eventually("both", &pipeline, async || users(&mock) == named([("1", "one"), ("2", "two")])).await;
     run(&database.pool, "ALTER TABLE users RENAME COLUMN id TO number").await;
@@ -30,7 +26,7 @@ async fn a_key_that_is_renamed_is_the_same_key() {
     eventually("while it runs", &pipeline, async || users(&mock) == named([("1", "first")])).await;
     assert!(pipeline.stop(Duration::from_secs(5)).await);
     run(&database.pool, "UPDATE users SET display_name = 'again'").await;
-    let pipeline = start().await;
+    let pipeline = database.start(&mock).await;
     eventually("after a restart", &pipeline, async || users(&mock) == named([("1", "again")])).await;
     caught_up(&pipeline).await;
     assert_eq!((pipeline.status().snapshots, pipeline.status().buried), (0, 0), "{:?}", pipeline.status());
@@ -45,11 +41,7 @@ async fn a_key_that_is_renamed_is_the_same_key() {
 async fn a_table_with_another_key_is_told_anew_and_what_its_records_were_called_is_deleted() {
     let Some(database) = Database::new("cdc::postgres_keys::another").await else { return };
     let mock = MockNudj::start().await.unwrap();
-    let start = async || {
-        let (source, state) = cursor(&database.url).await;
-        builder(source, state, &mock).start().unwrap()
-    };
-    let pipeline = start().await;
+    let pipeline = database.start(&mock).await;
     run(&database.pool, "INSERT INTO users VALUES (1, 'u1@example.org', 'one')").await;
     eventually("one", &pipeline, async || users(&mock) == named([("1", "one")])).await;
     assert!(pipeline.stop(Duration::from_secs(5)).await);
@@ -59,7 +51,7 @@ async fn a_table_with_another_key_is_told_anew_and_what_its_records_were_called_
          ALTER TABLE users ADD PRIMARY KEY (code) INCLUDE (email)",
     )
     .await;
-    let pipeline = start().await;
+    let pipeline = database.start(&mock).await;
     eventually("by the new key", &pipeline, async || users(&mock) == named([("101", "one")])).await;
     run(&database.pool, "UPDATE users SET display_name = 'two', email = 'other@example.org'").await;
     eventually("and that alone", &pipeline, async || users(&mock) == named([("101", "two")])).await;

@@ -80,7 +80,7 @@ pub(super) async fn hold(engine: &dyn Engine) -> Arc<dyn EventBus> {
 }
 
 /// Claims until something comes.
-async fn claim_one(bus: &dyn EventBus) -> nudj_sync::event::Claimed {
+pub(super) async fn claim_one(bus: &dyn EventBus) -> nudj_sync::event::Claimed {
     let found = Mutex::new(None);
     eventually("something to claim", async || {
         let mut claimed = bus.claim(1, LEASE).await.unwrap();

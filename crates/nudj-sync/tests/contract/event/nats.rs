@@ -6,9 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nudj_sync::Error;
 use nudj_sync::event::{AfterDeadLetter, Event, EventBus, NatsBus, NatsConfig, Settlement};
-use parking_lot::Mutex;
 
-use super::conformance::{Engine, conformance};
+use super::conformance::{Engine, claim_one, conformance};
 use super::harness::{event, nested};
 
 /// Streams of its own, removed at the end.
@@ -101,21 +100,12 @@ async fn dead_letter_whose_acknowledgement_was_lost_is_not_replayed() {
     let server = async_nats::jetstream::new(async_nats::connect(&place.url).await.unwrap());
     bus.publish(&event("k", 0)).await.unwrap();
     let message = server.get_stream(&place.name).await.unwrap().get_raw_message(1).await.unwrap();
-    let claim = async || {
-        let found = Mutex::new(None);
-        super::harness::eventually("something to claim", async || {
-            *found.lock() = bus.claim(1, Duration::from_secs(1)).await.unwrap().pop();
-            found.lock().is_some()
-        })
-        .await;
-        found.into_inner().unwrap()
-    };
-    let claimed = claim().await;
+    let claimed = claim_one(&bus).await;
     let dead = Settlement::Dead { reason: "permanent".to_owned() };
     assert!(bus.settle(&claimed, &dead).await.unwrap());
     server.publish(format!("{}.0", place.name), message.payload).await.unwrap().await.unwrap();
     bus.publish(&event("other", 1)).await.unwrap();
-    assert_eq!(claim().await.event.id, "other-1", "the one before it is dead already");
+    assert_eq!(claim_one(&bus).await.event.id, "other-1", "the one before it is dead already");
     let letters = bus.dead_letters(10).await.unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].reason, "permanent");
