@@ -22,7 +22,7 @@ const FLUSH: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     Whole,
-    /// So many bytes, then the connection closes.
+    /// So many bytes, then the connection closes, or over HTTP/2 the stream.
     Cut(usize),
     Drip {
         chunk: usize,

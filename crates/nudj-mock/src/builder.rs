@@ -210,7 +210,7 @@ impl Builder {
     fn control(mut self) -> Result<Control, MockError> {
         let seed = std::mem::take(&mut self.seed);
         #[cfg(feature = "tls")]
-        let tls = self.alpn.take().map(|alpn| crate::tls::Tls::new(&alpn)).transpose()?;
+        let tls = self.alpn.as_ref().map(|alpn| crate::tls::Tls::new(alpn)).transpose()?;
         #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "TLS is put in where it is there"))]
         let mut core = self.core();
         #[cfg(feature = "tls")]
@@ -234,9 +234,14 @@ impl Builder {
         let tokens = Tokens::new(self.tokens, self.clients);
         let idempotency = Idempotency::new(self.idempotency, 10_000);
         let store = Store::new(self.limits, tokens, idempotency, clock.millis());
+        #[cfg(feature = "tls")]
+        let scheme = if self.alpn.is_some() { "https" } else { "http" };
+        #[cfg(not(feature = "tls"))]
+        let scheme = "http";
         let world = Arc::new(World {
             store: Mutex::new(store),
             clock,
+            scheme,
             rotation_overlap: self.rotation_overlap,
             token_lifetime: self.token_lifetime,
         });

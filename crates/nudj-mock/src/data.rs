@@ -164,7 +164,7 @@ impl Control {
         };
         self.store(|store| {
             let edited = store.users.edit(id, |user| {
-                for (name, value) in fields.iter().filter(|(name, _)| name.as_str() != "updatedAt") {
+                for (name, value) in fields.iter().filter(|(name, _)| User::is_profile(name)) {
                     match value {
                         Value::Null => user.profile.remove(name),
                         value => user.profile.insert(name.clone(), value.clone()),
@@ -176,7 +176,7 @@ impl Control {
         })
     }
 
-    /// The custom events that were logged, oldest first, as many as are kept (50 000 unless set otherwise).
+    /// The custom events that were logged, oldest first, as many as are kept (50 000 unless set otherwise, 64 MiB).
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
         self.store(|store| store.events.iter().cloned().collect())

@@ -1,13 +1,16 @@
 //! One request from arrival to the order of what to send: the log, the faults, the API.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::Router;
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header, response};
+use http::{HeaderValue, Method, Request, StatusCode, header, response};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, sleep};
@@ -38,6 +41,8 @@ pub(crate) struct Core {
 pub(crate) enum Delivery {
     /// Nothing: the connection closes.
     Closed,
+    /// Nothing, since the client gave up its request: over HTTP/2 its stream ends and no other, over HTTP/1.1 the connection.
+    Abandoned,
     Answer {
         head: response::Parts,
         body: Payload,
@@ -53,14 +58,17 @@ impl Core {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
+        let to_head = head.method == Method::HEAD;
         let body = match Limited::new(body, self.most_body_bytes).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
                 let message = "The request body is too large".to_owned();
-                return whole(refuse(&Failure { status: StatusCode::PAYLOAD_TOO_LARGE, message }, "")).await;
+                let (head, body) =
+                    received(refuse(&Failure { status: StatusCode::PAYLOAD_TOO_LARGE, message }, "")).await;
+                return deliver(to_head, head, body, Ending::Whole);
             }
             // The client went away inside its own body.
-            Err(_) => return Delivery::Closed,
+            Err(_) => return Delivery::Abandoned,
         };
         let now = Instant::now();
         let sequence = lock(&self.log).record(instance, &head, &body, now);
@@ -87,8 +95,7 @@ impl Core {
             head.headers.insert(header::RETRY_AFTER, self.retry_after(retry_after));
         }
         lock(&self.log).answered(sequence, head.status);
-        let pace = pace(plan.ending, len(&body));
-        Delivery::Answer { head, body, pace }
+        deliver(to_head, head, body, plan.ending)
     }
 
     async fn execute(&self, request: Request<Bytes>) -> (response::Parts, Payload) {
@@ -100,17 +107,15 @@ impl Core {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        (head, Payload::Bytes(body))
+        received(response).await
     }
 
     fn retry_after(&self, wait: RetryAfter) -> HeaderValue {
         match wait {
             RetryAfter::Seconds(seconds) => HeaderValue::from(seconds),
             RetryAfter::Date(wait) => {
-                let now = self.world.clock.now();
-                let date = httpdate::fmt_http_date(now.checked_add(wait).unwrap_or(now));
+                let at = self.world.clock.now().checked_add(wait);
+                let date = httpdate::fmt_http_date(writable(at));
                 HeaderValue::from_str(&date).unwrap_or(HeaderValue::from_static("0"))
             }
         }
@@ -121,6 +126,23 @@ impl Core {
             accepted.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// The time, or what comes closest to it among those that an HTTP-date can say: from 1970 to 9999. `None` is later than all.
+fn writable(at: Option<SystemTime>) -> SystemTime {
+    let last = UNIX_EPOCH.checked_add(Duration::from_secs(253_402_300_799)).unwrap_or(UNIX_EPOCH);
+    at.map_or(last, |at| at.clamp(UNIX_EPOCH, last))
+}
+
+/// Of an answer to HEAD only the head is sent, with the length of what it would have been; HTTP/2 takes a body there for an error.
+fn deliver(to_head: bool, mut head: response::Parts, body: Payload, ending: Ending) -> Delivery {
+    let full = len(&body);
+    if to_head && full > 0 {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(full));
+    }
+    let body = if to_head { Payload::Bytes(Bytes::new()) } else { body };
+    let pace = pace(ending, len(&body));
+    Delivery::Answer { head, body, pace }
 }
 
 fn pace(ending: Ending, len: u64) -> Pace {
@@ -156,8 +178,8 @@ fn fault_envelope(status: StatusCode) -> (response::Parts, Payload) {
     (parts(status, Some(HeaderValue::from_static("application/json"))), Payload::Bytes(Bytes::from(body)))
 }
 
-async fn whole(response: axum::response::Response) -> Delivery {
+async fn received(response: axum::response::Response) -> (response::Parts, Payload) {
     let (head, body) = response.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    Delivery::Answer { head, body: Payload::Bytes(body), pace: Pace::Whole }
+    (head, Payload::Bytes(body))
 }

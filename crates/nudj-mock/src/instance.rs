@@ -1,7 +1,6 @@
 //! One listening socket: its accept loop, its connections, its death and its return.
 
 use std::{
-    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
@@ -26,6 +25,7 @@ use tokio::{
 
 use crate::{
     body::PacedBody,
+    error::Disconnected,
     exchange::{Core, Delivery},
 };
 
@@ -148,9 +148,8 @@ where
         let (core, close) = (Arc::clone(core), Arc::clone(&close));
         async move {
             match core.exchange(index, request).await {
-                Delivery::Answer { head, body, pace } => {
-                    Ok::<_, Infallible>(Response::from_parts(head, PacedBody::new(body, pace)))
-                }
+                Delivery::Answer { head, body, pace } => Ok(Response::from_parts(head, PacedBody::new(body, pace))),
+                Delivery::Abandoned => Err(Disconnected::BeforeAnswer),
                 Delivery::Closed => {
                     close.notify_one();
                     std::future::pending().await

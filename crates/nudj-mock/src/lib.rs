@@ -106,15 +106,19 @@
 //! | `POST /oauth/token`, grant `client_credentials` | `{access_token, token_type, expires_in}` |
 //! | a deleted user | 404 "User not found", while the record stays, anonymised: [`Control::user_record`] |
 //!
-//! Where the documentation is silent the mock chooses, and the choice may differ from the real API: success is always 200; a taken
-//! `email`, `externalUserId` or `externalTransactionReference` is 409; only `email` is required of a new user; completing a
-//! challenge twice is 409; every action's answer counts as right; webhooks are sent when a test says so
-//! ([`Control::send_webhook`], [`Control::deliver`]), not by themselves.
+//! Where the documentation is silent the mock chooses, and the choice may differ from the real API: success is always 200; a body
+//! of another type than `application/json`, or of none, is 415; a taken `email`, `externalUserId` or `externalTransactionReference`
+//! is 409; only `email` is required of a new user; an update cannot set to `null` what every record has; challenges and actions take
+//! the progress periods that are listed for groups; rewards are given as `assets` or `entries`; completing a challenge twice is 409;
+//! every action's answer counts as right; webhooks are sent when a test says so ([`Control::send_webhook`],
+//! [`Control::deliver`]), not by themselves.
 //!
 //! # Limits
 //!
 //! Everything is bounded: users (250 000), other records (50 000 of each kind), the request log (10 000 requests, 16 MiB), request
-//! bodies (10 MiB), faults (1024), idempotency keys (10 000), issued tokens (1000). The [`Builder`] sets the first four.
+//! bodies (10 MiB), faults (1024), idempotency keys (10 000, with their answers 32 MiB), issued tokens (1000), logged events and
+//! webhook deliveries (64 MiB each). The [`Builder`] sets the first four. Users and records are bounded by their number alone, and
+//! each may be as large as a request body.
 //!
 //! # Features
 //!

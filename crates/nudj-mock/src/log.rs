@@ -3,10 +3,13 @@
 use std::{collections::VecDeque, fmt};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 use tokio::time::Instant;
 
 use crate::faults::Pattern;
+
+/// What one header takes besides its text: name and value as they are kept, and about as much as the map's own links to them.
+const PER_HEADER: usize = size_of::<HeaderName>() + size_of::<HeaderValue>() + 32;
 
 /// How much of what arrived is kept.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +17,7 @@ pub(crate) struct LogLimits {
     pub(crate) requests: usize,
     /// Of one body.
     pub(crate) body_bytes: usize,
-    /// Of all requests together, heads included.
+    /// Of all requests together, heads and what holds them included.
     pub(crate) total_bytes: usize,
 }
 
@@ -151,19 +154,15 @@ impl RequestLog {
             return sequence;
         }
         let body_len = body.len();
-        // Copied, not sliced: a slice would keep all of a large body in memory.
-        let body = match body_len > self.limits.body_bytes {
-            true => Bytes::copy_from_slice(body.get(..self.limits.body_bytes).unwrap_or_default()),
-            false => body.clone(),
-        };
         let request = RecordedRequest {
             sequence,
             instance,
             method: head.method.clone(),
             path: head.uri.path().to_owned(),
             query: Uri::query(&head.uri).map(str::to_owned),
-            headers: hidden(head.headers.clone()),
-            body,
+            headers: copied(&head.headers),
+            // Copied, not sliced: a slice would keep all of a large body in memory, or all of what was read with a small one.
+            body: Bytes::copy_from_slice(body.get(..self.limits.body_bytes).unwrap_or(body)),
             body_len,
             at: now,
             answered: None,
@@ -199,20 +198,26 @@ impl RequestLog {
     }
 }
 
-/// What a request weighs: what its sender decides on.
+/// What a request weighs: its text, and what holds it.
 fn size(request: &RecordedRequest) -> usize {
-    let headers = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    let headers = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + PER_HEADER);
     let line = request.path.len() + request.query.as_ref().map_or(0, String::len);
-    headers.fold(line.saturating_add(request.body.len()), usize::saturating_add)
+    let whole = size_of::<RecordedRequest>().saturating_add(line).saturating_add(request.body.len());
+    headers.fold(whole, usize::saturating_add)
 }
 
-fn hidden(mut headers: HeaderMap) -> HeaderMap {
-    for name in ["x-api-token", header::AUTHORIZATION.as_str(), header::COOKIE.as_str()] {
-        if let http::header::Entry::Occupied(mut entry) = headers.entry(name) {
-            entry.iter_mut().for_each(|value| value.set_sensitive(true));
-        }
+/// The same headers, credentials hidden. The values are copies: as they arrive they are slices of the connection's read buffer,
+/// and one of them would keep all of it.
+fn copied(headers: &HeaderMap) -> HeaderMap {
+    let mut copied = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        // What was a value is one again.
+        let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
+        let secret = name == "x-api-token" || name == header::AUTHORIZATION || name == header::COOKIE;
+        copy.set_sensitive(secret || value.is_sensitive());
+        copied.append(name.clone(), copy);
     }
-    headers
+    copied
 }
 
 #[cfg(test)]
@@ -225,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_log_forgets_the_oldest_and_goes_on_counting() {
-        let limits = LogLimits { requests: 3, body_bytes: 4, total_bytes: 1000 };
+        let limits = LogLimits { requests: 3, body_bytes: 4, total_bytes: 10_000 };
         let mut log = RequestLog::new(limits);
         for n in 0..10_u8 {
             assert_eq!(log.record(0, &head("/a?b=1"), &Bytes::from(vec![n; 8]), Instant::now()), u64::from(n));
@@ -242,14 +247,43 @@ mod tests {
 
     #[test]
     fn requests_together_stay_within_their_limit() {
-        let mut log = RequestLog::new(LogLimits { requests: 100, body_bytes: 100, total_bytes: 250 });
+        // 100 of the body, 17 of the header, 1 of the path.
+        let one = 118 + PER_HEADER + size_of::<RecordedRequest>();
+        let mut log = RequestLog::new(LogLimits { requests: 100, body_bytes: 100, total_bytes: one * 2 + 14 });
         for _ in 0..10 {
-            // 100 of the body, 17 of the header, 1 of the path.
             log.record(0, &head("/"), &Bytes::from_static(&[0; 100]), Instant::now());
         }
-        assert_eq!((log.requests().len(), log.bytes), (2, 236));
-        log.record(0, &head(&format!("/{}", "x".repeat(500))), &Bytes::new(), Instant::now());
+        assert_eq!((log.requests().len(), log.bytes), (2, one * 2));
+        log.record(0, &head(&format!("/{}", "x".repeat(one * 3))), &Bytes::new(), Instant::now());
         assert_eq!(log.requests().len(), 1);
+    }
+
+    #[test]
+    fn what_a_request_needs_besides_its_text_counts_too() {
+        let mut log = RequestLog::new(LogLimits { total_bytes: 10_000, ..LogLimits::default() });
+        for _ in 0..100 {
+            let mut head = head("/");
+            head.headers
+                .extend((0..50).map(|n| (HeaderName::try_from(format!("a{n}")).unwrap(), HeaderValue::from(n))));
+            log.record(0, &head, &Bytes::new(), Instant::now());
+        }
+        let values = log.requests().iter().map(|kept| kept.headers.len()).sum::<usize>();
+        assert!(values * size_of::<HeaderValue>() <= 10_000, "{values}");
+    }
+
+    /// A connection's read buffer is many times the size of one header, and every header is a slice of it.
+    #[test]
+    fn a_kept_request_holds_on_to_no_read_buffer() {
+        let buffer = Bytes::from(b"canary, then a body".repeat(1000));
+        let value = HeaderValue::from_maybe_shared(buffer.slice(..6)).unwrap();
+        let (mut log, body) = (RequestLog::new(LogLimits::default()), buffer.slice(14..19));
+        let head = http::Request::get("/").header("x-api-token", &value).header("accept", value).body(()).unwrap();
+        log.record(0, &head.into_parts().0, &body, Instant::now());
+        drop(body);
+        assert!(buffer.is_unique());
+        let kept = log.requests();
+        assert_eq!((kept[0].header("accept"), &kept[0].body[..]), (Some("canary"), &b" body"[..]));
+        assert!(kept[0].headers["x-api-token"].is_sensitive() && !kept[0].headers["accept"].is_sensitive());
     }
 
     #[test]

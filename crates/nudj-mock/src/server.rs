@@ -61,11 +61,7 @@ impl MockNudj {
     }
 
     fn origin(&self, instance: &Instance) -> String {
-        #[cfg(feature = "tls")]
-        let scheme = if self.control.core.tls.is_some() { "https" } else { "http" };
-        #[cfg(not(feature = "tls"))]
-        let scheme = "http";
-        format!("{scheme}://{}", instance.addr())
+        format!("{}://{}", self.control.core.world.scheme, instance.addr())
     }
 
     /// The certificate authority to trust, in PEM; `None` without [`Builder::tls`].

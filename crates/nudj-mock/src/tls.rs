@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -49,13 +49,19 @@ struct Certificates {
 
 fn certificates() -> Result<Certificates, rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
+    // Other names than the server's: OpenSSL takes a certificate whose issuer and subject are alike for self-signed.
+    authority.distinguished_name.push(DnType::CommonName, "nudj-mock CA");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let authority_key = KeyPair::generate()?;
     let ca_pem = authority.self_signed(&authority_key)?.pem();
     let issuer = Issuer::new(authority, authority_key);
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+    let mut server = CertificateParams::new(names)?;
+    server.distinguished_name.push(DnType::CommonName, "nudj-mock server");
+    server.use_authority_key_identifier_extension = true;
+    let certificate = server.signed_by(&key, &issuer)?;
     Ok(Certificates {
         certificate: certificate.der().clone(),
         key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),

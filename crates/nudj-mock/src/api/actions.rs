@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Call, Failure, Input,
-    input::{Fields, Kind},
+    input::{Fields, Kind, PERIODS},
     page,
     participations::mine,
 };
@@ -41,6 +41,7 @@ pub(super) fn create(store: &mut Store, call: &Call<'_>) -> Result<Value, Failur
     for field in ["allocationId", "allocatedTo", "category", "key"] {
         input.required(field)?;
     }
+    input.one_of("progressPeriod", PERIODS)?;
     let mut given = input.accept(ACTION)?;
     let challenge = input.string("allocationId")?.unwrap_or_default();
     let position =

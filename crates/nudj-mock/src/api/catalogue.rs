@@ -4,11 +4,14 @@ use serde_json::Value;
 
 use super::{
     Call, Failure, Input,
-    challenges::one_of,
-    input::{Fields, Kind},
+    input::{Fields, Kind, PERIODS, STATUSES},
     page,
 };
 use crate::store::{Records, Store};
+
+/// What a leaderboard ranks by.
+const METRICS: &[&str] =
+    &["total-xp", "total-challenges-completed", "total-challenges-started", "total-actions-completed"];
 
 const LEADERBOARD: Fields = &[
     ("name", Kind::Text),
@@ -58,7 +61,8 @@ pub(super) fn create_leaderboard(store: &mut Store, call: &Call<'_>) -> Result<V
     for field in ["name", "metricType", "startsAt", "status", "period"] {
         input.required(field)?;
     }
-    one_of(input, "period", &["daily", "weekly", "monthly", "yearly", "open"])?;
-    one_of(input, "status", &["archived", "draft", "expired", "live", "scheduled"])?;
+    input.one_of("metricType", METRICS)?;
+    input.one_of("period", PERIODS)?;
+    input.one_of("status", STATUSES)?;
     store.add(Records::Leaderboards, input.accept(LEADERBOARD)?, call.now)
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Call, Failure, Input,
-    input::{Fields, Kind, merge, missing, wrong},
+    input::{Fields, Kind, PERIODS, STATUSES, merge, missing},
     page,
     progress::state_of,
 };
@@ -50,10 +50,17 @@ pub(super) fn get(store: &mut Store, call: &Call<'_>) -> Result<Value, Failure> 
     store.challenges.get(call.id()).cloned()
 }
 
+/// Refuses values that the documentation does not list.
+fn checked(input: Input<'_>) -> Result<Input<'_>, Failure> {
+    input.one_of("status", STATUSES)?;
+    input.one_of("progressPeriod", PERIODS)?;
+    Ok(input)
+}
+
 /// Seed only, not in the public reference. Takes the seed's `title` and the documented `details.title`.
 pub(super) fn create(store: &mut Store, call: &Call<'_>) -> Result<Value, Failure> {
     let body = call.json()?;
-    let input = Input::of(&body)?;
+    let input = checked(Input::of(&body)?)?;
     let mut given = input.accept(CHALLENGE)?;
     let title = match input.string("title")? {
         Some(title) => Some(title),
@@ -69,7 +76,7 @@ pub(super) fn create(store: &mut Store, call: &Call<'_>) -> Result<Value, Failur
 pub(super) fn update(store: &mut Store, call: &Call<'_>) -> Result<Value, Failure> {
     let body = call.json()?;
     let challenge = store.challenges.get_mut(call.id())?;
-    merge(challenge, Input::of(&body)?.accept(CHALLENGE)?);
+    merge(challenge, checked(Input::of(&body)?)?.accept_change(CHALLENGE, Records::Challenges)?);
     challenge["updatedAt"] = json!(iso(call.now));
     Ok(challenge.clone())
 }
@@ -120,25 +127,20 @@ pub(super) fn get_group_mine(store: &mut Store, call: &Call<'_>) -> Result<Value
     Ok(shown_group(store, store.challenge_groups.get(call.id())?))
 }
 
-fn group(input: Input<'_>) -> Result<Map<String, Value>, Failure> {
-    one_of(input, "type", &["random", "sequential"])?;
-    one_of(input, "period", &["daily", "weekly", "monthly", "yearly", "open"])?;
+/// Refuses values that the documentation does not list.
+fn checked_group(input: Input<'_>) -> Result<Input<'_>, Failure> {
+    input.one_of("status", STATUSES)?;
+    input.one_of("type", &["random", "sequential"])?;
+    input.one_of("period", PERIODS)?;
     input.number("activeAmount", 1.0, f64::MAX)?;
-    input.accept(GROUP)
-}
-
-pub(super) fn one_of(input: Input<'_>, name: &str, allowed: &[&str]) -> Result<(), Failure> {
-    match input.string(name)? {
-        Some(given) if !allowed.contains(&given) => Err(wrong(name, &format!("must be one of {}", allowed.join(", ")))),
-        _ => Ok(()),
-    }
+    Ok(input)
 }
 
 pub(super) fn create_group(store: &mut Store, call: &Call<'_>) -> Result<Value, Failure> {
     let body = call.json()?;
     let input = Input::of(&body)?;
     input.required_object("details")?.required("title")?;
-    let mut given = group(input)?;
+    let mut given = checked_group(input)?.accept(GROUP)?;
     given.insert("communityId".to_owned(), json!(input.required("communityId")?));
     store.add(Records::ChallengeGroups, given, call.now)
 }
@@ -146,7 +148,7 @@ pub(super) fn create_group(store: &mut Store, call: &Call<'_>) -> Result<Value, 
 pub(super) fn update_group(store: &mut Store, call: &Call<'_>) -> Result<Value, Failure> {
     let body = call.json()?;
     let found = store.challenge_groups.get_mut(call.id())?;
-    merge(found, group(Input::of(&body)?)?);
+    merge(found, checked_group(Input::of(&body)?)?.accept_change(GROUP, Records::ChallengeGroups)?);
     found["updatedAt"] = json!(iso(call.now));
     Ok(found.clone())
 }

@@ -70,9 +70,8 @@ pub(super) fn create_link(store: &mut Store, call: &Call<'_>) -> Result<Value, F
         "isSingleUse": single,
         "used": false,
     }))?;
-    let host = call.header("host").unwrap_or("nudj-mock.invalid");
     let id = link["id"].as_str().unwrap_or_default();
-    Ok(json!({"url": format!("http://{host}/api/v2/events/link/{id}")}))
+    Ok(json!({"url": format!("{}/api/v2/events/link/{id}", call.origin())}))
 }
 
 /// Opens a link, for which no token is needed.

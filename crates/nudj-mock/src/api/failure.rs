@@ -45,6 +45,10 @@ impl Failure {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "This Idempotency-Key came with a different request before")
     }
 
+    pub(crate) fn not_json() -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON, sent with content-type: application/json")
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
@@ -70,6 +74,7 @@ fn code(status: StatusCode) -> &'static str {
         408 => "TIMEOUT",
         409 => "CONFLICT",
         413 => "PAYLOAD_TOO_LARGE",
+        415 => "UNSUPPORTED_MEDIA_TYPE",
         422 => "UNPROCESSABLE_CONTENT",
         425 => "TOO_EARLY",
         429 => "TOO_MANY_REQUESTS",

@@ -3,6 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::Failure;
+use crate::store::Records;
+
+/// The documented `Status`.
+pub(crate) const STATUSES: &[&str] = &["archived", "draft", "expired", "live", "scheduled"];
+
+/// The documented `ProgressPeriod`.
+pub(crate) const PERIODS: &[&str] = &["daily", "weekly", "monthly", "yearly", "open"];
 
 /// A JSON object that came in. `null` counts as missing.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +85,22 @@ impl<'a> Input<'a> {
         self.number(name, least, most)?.ok_or_else(|| missing(name))
     }
 
+    /// A whole number within bounds.
+    pub(crate) fn required_integer(self, name: &str, least: f64, most: f64) -> Result<f64, Failure> {
+        let number = self.required_number(name, least, most)?;
+        if number.fract() == 0.0 { Ok(number) } else { Err(wrong(name, "must be an integer")) }
+    }
+
+    /// Refuses a string that is there and not among these.
+    pub(crate) fn one_of(self, name: &str, allowed: &[&str]) -> Result<(), Failure> {
+        match self.string(name)? {
+            Some(given) if !allowed.contains(&given) => {
+                Err(wrong(name, &format!("must be one of {}", allowed.join(", "))))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn list(self, name: &str) -> Result<Option<&'a Vec<Value>>, Failure> {
         Ok(self.of_kind(name, Kind::List)?.and_then(Value::as_array))
     }
@@ -109,6 +132,15 @@ impl<'a> Input<'a> {
             }
         }
         Ok(accepted)
+    }
+
+    /// As [`accept`](Self::accept), for a change of a record: what every record of its kind has cannot be cleared.
+    pub(crate) fn accept_change(self, fields: Fields, of: Records) -> Result<Map<String, Value>, Failure> {
+        let accepted = self.accept(fields)?;
+        match accepted.iter().find(|(name, value)| value.is_null() && of.requires(name)) {
+            Some((name, _)) => Err(wrong(name, "cannot be null")),
+            None => Ok(accepted),
+        }
     }
 
     pub(crate) fn fields(self) -> impl Iterator<Item = (&'a String, &'a Value)> {

@@ -28,7 +28,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::Authority};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -47,6 +47,8 @@ pub(crate) use users::new_user;
 pub(crate) struct World {
     pub(crate) store: Mutex<Store>,
     pub(crate) clock: Clock,
+    /// What clients reach the sockets by: `http` or `https`.
+    pub(crate) scheme: &'static str,
     pub(crate) rotation_overlap: Duration,
     pub(crate) token_lifetime: Duration,
 }
@@ -60,6 +62,7 @@ pub(crate) struct Call<'a> {
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
     body: &'a Bytes,
+    uri: &'a Uri,
     headers: &'a HeaderMap,
     token: Option<&'a str>,
     pub(crate) now: Millis,
@@ -92,7 +95,18 @@ impl Call<'_> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Where the caller reached the mock, such as `http://127.0.0.1:40123`. HTTP/2 has the host in the URI, HTTP/1.1 in a header.
+    pub(crate) fn origin(&self) -> String {
+        let scheme = self.uri.scheme_str().unwrap_or(self.world.scheme);
+        let host = self.uri.authority().map(Authority::as_str).or_else(|| self.header("host"));
+        format!("{scheme}://{}", host.unwrap_or("nudj-mock.invalid"))
+    }
+
     pub(crate) fn json(&self) -> Result<Value, Failure> {
+        let kind = self.header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        if !self.body.is_empty() && !kind.trim().eq_ignore_ascii_case("application/json") {
+            return Err(Failure::not_json());
+        }
         serde_json::from_slice(self.body).map_err(|error| Failure::invalid(format!("The body is not JSON: {error}")))
     }
 }
@@ -115,6 +129,7 @@ async fn run(
         params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         query,
         body: &body,
+        uri: request.uri(),
         headers: request.headers(),
         token: token(request.headers()),
         now: world.clock.millis(),
@@ -127,7 +142,9 @@ async fn run(
     }
     let keyed = matches!(*request.method(), Method::POST | Method::PATCH | Method::PUT) && store.idempotency.is_on();
     let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).filter(|_| keyed);
-    let asked = key.map(|key| (key, digest(&format!("{} {}", request.method(), request.uri()), &body)));
+    // Without scheme and host: a client repeats at another instance what it asked the first.
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+    let asked = key.map(|key| (key, digest(&format!("{} {path}", request.method()), &body)));
     if let Some((key, asked)) = asked {
         match store.idempotency.look_up(key, asked) {
             Seen::New => {}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Failure, Input, challenges::one_of, input::missing};
+use super::{Call, Failure, Input, input::missing};
 use crate::{
     clock::iso,
     store::{ORGANISATION_ID, Store},
@@ -16,7 +16,7 @@ pub(super) fn transact(store: &mut Store, call: &Call<'_>) -> Result<Value, Fail
     let user = store.users.resolve(call.id())?;
     let amount = input.required_number("amount", 1.0, 1_000_000.0)?;
     let direction = input.required("direction")?;
-    one_of(input, "direction", &["credit", "debit"])?;
+    input.one_of("direction", &["credit", "debit"])?;
     let reference = input.required("externalTransactionReference")?;
     if reference.chars().count() > 200 {
         return Err(super::input::wrong("externalTransactionReference", "must have at most 200 characters"));

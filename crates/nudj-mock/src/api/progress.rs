@@ -99,10 +99,7 @@ pub(super) fn unlock(store: &mut Store, call: &Call<'_>) -> Result<Value, Failur
     let body = call.json()?;
     let input = Input::of(&body)?;
     store.challenges.get(call.id())?;
-    let amount = input.required_number("amount", 1.0, f64::MAX)?;
-    if amount.fract() != 0.0 {
-        return Err(super::input::wrong("amount", "must be an integer"));
-    }
+    let amount = input.required_integer("amount", 1.0, f64::MAX)?;
     let me = store.users.me()?;
     if me.keys < amount {
         return Err(Failure::invalid("Not enough keys"));

@@ -4,8 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Call, Failure, Input,
-    challenges::one_of,
-    input::{Fields, Kind, merge, wrong},
+    input::{Fields, Kind, STATUSES, merge, wrong},
     page,
 };
 use crate::{
@@ -48,6 +47,7 @@ pub(super) fn create(store: &mut Store, call: &Call<'_>) -> Result<Value, Failur
     let body = call.json()?;
     let input = Input::of(&body)?;
     input.required_object("details")?.required("title")?;
+    input.one_of("status", STATUSES)?;
     let mut given = input.accept(REWARD)?;
     given.insert("communityId".to_owned(), json!(input.required("communityId")?));
     let me = store.users.me()?.id.clone();
@@ -58,7 +58,9 @@ pub(super) fn create(store: &mut Store, call: &Call<'_>) -> Result<Value, Failur
 pub(super) fn update(store: &mut Store, call: &Call<'_>) -> Result<Value, Failure> {
     let body = call.json()?;
     let reward = store.rewards.get_mut(call.id())?;
-    merge(reward, Input::of(&body)?.accept(REWARD)?);
+    let input = Input::of(&body)?;
+    input.one_of("status", STATUSES)?;
+    merge(reward, input.accept_change(REWARD, Records::Rewards)?);
     reward["updatedAt"] = json!(iso(call.now));
     Ok(reward.clone())
 }
@@ -90,16 +92,17 @@ fn grant(store: &mut Store, reward: &Value, user: &str, kind: &str, quantity: u6
 pub(super) fn distribute(store: &mut Store, call: &Call<'_>) -> Result<Value, Failure> {
     let body = call.json()?;
     let input = Input::of(&body)?;
-    one_of(input, "distributionMechanism", &["all", "priority", "random", "select"])?;
+    input.one_of("distributionMechanism", &["all", "priority", "random", "select"])?;
     input.required("distributionMechanism")?;
     input.required("communityId")?;
-    input.required_number("amountToDistribute", 1.0, f64::MAX)?;
-    let xp = input.required_number("xpToDistribute", 0.0, f64::MAX)?;
-    let points = input.required_number("pointsToDistribute", 0.0, f64::MAX)?;
+    input.required_integer("amountToDistribute", 1.0, f64::MAX)?;
+    let xp = input.required_integer("xpToDistribute", 0.0, f64::MAX)?;
+    let points = input.required_integer("pointsToDistribute", 0.0, f64::MAX)?;
     let users = input.required_texts("userIds")?;
     let mut rewards = Vec::new();
     for reward in input.list("rewards")?.ok_or_else(|| super::input::missing("rewards"))? {
         let reward = Input::of(reward)?;
+        reward.one_of("allocationType", &["assets", "entries"])?;
         let kind = reward.string("allocationType")?.unwrap_or("assets");
         rewards.push((store.rewards.get(reward.required("rewardId")?)?.clone(), kind, quantity(reward)?));
     }

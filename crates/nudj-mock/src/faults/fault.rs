@@ -138,8 +138,8 @@ impl Fault {
         Self::answer(code, HeaderValue::from_static("text/html"), page)
     }
 
-    /// Answers 200 with a body of `bytes` bytes of filler. A socket streams it without holding it in memory; a
-    /// [`MockService`](crate::MockService) gives at most 64 MiB.
+    /// Answers 200 with a body of `bytes` bytes of filler, or to HEAD with that length alone. A socket streams it without holding it
+    /// in memory; a [`MockService`](crate::MockService) gives at most 64 MiB.
     pub fn huge_body(bytes: u64) -> Self {
         let content_type = Some(HeaderValue::from_static("application/json"));
         Self::new(Effect::Answer(Canned { status: StatusCode::OK, content_type, body: Payload::Filler(bytes) }))
@@ -172,7 +172,8 @@ impl Fault {
     }
 
     /// Executes the request and sends the first `bytes` bytes of the body under the full `content-length`, then closes the
-    /// connection. A body that is not longer than that is cut by its last byte; an empty one is not cut.
+    /// connection; over HTTP/2 it resets the stream, and the others on the connection go on. A body that is not longer than that is
+    /// cut by its last byte; an empty one is not cut.
     pub fn truncated(bytes: usize) -> Self {
         Self::new(Effect::Truncate(bytes))
     }

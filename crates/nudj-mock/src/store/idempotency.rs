@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 
-/// Answers together are kept up to this many bytes.
+/// Keys and answers together are kept up to this many bytes.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// Keys that are remembered; the oldest is forgotten first.
@@ -66,16 +66,21 @@ impl Idempotency {
 
     /// Remembers the answer to a key that was new.
     pub(crate) fn keep(&mut self, key: &str, asked: [u8; 32], status: StatusCode, body: Bytes) {
-        self.bytes = self.bytes.saturating_add(body.len());
+        self.bytes = self.bytes.saturating_add(weight(key, &body));
         self.answers.insert(key.to_owned(), Kept { asked, status, body });
         self.order.push_back(key.to_owned());
         while self.order.len() > self.most || self.bytes > self.most_bytes {
             let Some(oldest) = self.order.pop_front() else { break };
             if let Some(gone) = self.answers.remove(&oldest) {
-                self.bytes = self.bytes.saturating_sub(gone.body.len());
+                self.bytes = self.bytes.saturating_sub(weight(&oldest, &gone.body));
             }
         }
     }
+}
+
+/// The key is kept twice: with its answer, and in its place in the order.
+fn weight(key: &str, body: &Bytes) -> usize {
+    key.len().saturating_mul(2).saturating_add(body.len())
 }
 
 #[cfg(test)]
@@ -104,9 +109,13 @@ mod tests {
         ["k", "l", "m"].iter().for_each(|key| keep(&mut keys, key, b""));
         assert_eq!(keys.look_up("k", asked), Seen::New);
         assert_ne!(keys.look_up("l", asked), Seen::New);
-        let mut keys = Idempotency { most_bytes: 5, ..Idempotency::new(true, 100) };
+        let mut keys = Idempotency { most_bytes: 9, ..Idempotency::new(true, 100) };
         ["k", "l", "m"].iter().for_each(|key| keep(&mut keys, key, b"22"));
-        assert_eq!((keys.look_up("k", asked), keys.bytes, keys.answers.len()), (Seen::New, 4, 2));
+        assert_eq!((keys.look_up("k", asked), keys.bytes, keys.answers.len()), (Seen::New, 8, 2));
+        // A key is kept like its answer, so it counts like it.
+        let mut keys = Idempotency { most_bytes: 500, ..Idempotency::new(true, 100) };
+        (0..10).for_each(|n| keep(&mut keys, &format!("{n}{}", "x".repeat(99)), b""));
+        assert!(keys.order.iter().map(String::len).sum::<usize>() <= 500);
         let mut none = Idempotency::new(true, 0);
         keep(&mut none, "k", b"1");
         assert_eq!((none.look_up("k", asked), none.bytes), (Seen::New, 0));

@@ -24,6 +24,9 @@ pub(crate) use users::{NewUser, Taken, User, Users, contains_ignoring_case};
 /// The organisation all data belongs to.
 pub(crate) const ORGANISATION_ID: &str = "6e75646a0000000000000001";
 
+/// One event's payload may be as large as a request; so may a line of the delivery log.
+const MOST_JOURNAL_BYTES: usize = 64 * 1024 * 1024;
+
 /// A line of the delivery log holds two bodies, so fewer are kept.
 const MOST_WEBHOOK_LOGS: usize = 5000;
 
@@ -107,9 +110,9 @@ impl Store {
             transactions: named("Points transaction"),
             references: HashSet::new(),
             links: named("Link"),
-            events: Journal::new(limits.records),
+            events: Journal::new(limits.records, MOST_JOURNAL_BYTES),
             webhook_configs: Vec::new(),
-            webhook_logs: Journal::new(limits.records.min(MOST_WEBHOOK_LOGS)),
+            webhook_logs: Journal::new(limits.records.min(MOST_WEBHOOK_LOGS), MOST_JOURNAL_BYTES),
         }
     }
 

@@ -61,6 +61,11 @@ impl Records {
         record
     }
 
+    /// Whether every record of this kind has the field.
+    pub(crate) fn requires(self, field: &str) -> bool {
+        self.required(0).get(field).is_some()
+    }
+
     fn required(self, now: Millis) -> Value {
         match self {
             Self::Challenges => json!({

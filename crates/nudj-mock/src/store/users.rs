@@ -35,6 +35,23 @@ pub(crate) struct User {
     searched: String,
 }
 
+/// What a user has besides the profile, and [`to_json`](User::to_json) fills in itself.
+const KEPT: [&str; 13] = [
+    "id",
+    "organisationId",
+    "username",
+    "email",
+    "externalUserId",
+    "points",
+    "keys",
+    "xp",
+    "communityData",
+    "roles",
+    "isAnonymous",
+    "createdAt",
+    "updatedAt",
+];
+
 /// What is asked of a new user.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct NewUser {
@@ -82,6 +99,11 @@ impl User {
             profile: new.profile,
             searched: String::new(),
         }
+    }
+
+    /// Whether a field is the profile's, and not one that the mock keeps itself.
+    pub(crate) fn is_profile(field: &str) -> bool {
+        !KEPT.contains(&field)
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -246,13 +268,25 @@ impl Users {
         }
         if new_external != external {
             if let Some(external) = external {
-                self.by_external_id.remove(&external);
+                self.let_go(&external, index);
             }
             if let Some(external) = new_external {
                 self.by_external_id.insert(external, index);
             }
         }
         self.records.get(index).ok_or_else(|| Failure::not_found("User"))
+    }
+
+    /// A user gives an external id back. Where several may have it, it then means the latest of the others.
+    fn let_go(&mut self, external: &str, index: usize) {
+        if self.by_external_id.get(external) != Some(&index) {
+            return;
+        }
+        let has = |user: &User| !user.deleted && user.external_user_id.as_deref() == Some(external);
+        match self.duplicates.then(|| self.records.iter().rposition(has)).flatten() {
+            Some(other) => self.by_external_id.insert(external.to_owned(), other),
+            None => self.by_external_id.remove(external),
+        };
     }
 
     /// Erases personal data. The record stays, with markers in place of email and username.

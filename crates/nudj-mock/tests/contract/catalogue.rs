@@ -67,6 +67,13 @@ async fn a_leaderboard_is_created_and_read() {
         let refused = post(&mock, "/api/v2/admin/leaderboards", wrong).await;
         assert!(refused.refusal().2.contains(field));
     }
+    for field in ["metricType", "status", "period"] {
+        let mut wrong = whole.clone();
+        wrong[field] = json!("other");
+        let refused = post(&mock, "/api/v2/admin/leaderboards", wrong).await;
+        assert_eq!(refused.refusal().0, 400);
+        assert!(refused.refusal().2.contains(field));
+    }
 }
 
 #[tokio::test]

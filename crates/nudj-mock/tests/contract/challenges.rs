@@ -57,7 +57,21 @@ async fn a_challenge_needs_a_title_and_a_community_and_is_updated_by_post() {
     let updated = post(&mock, &path, change).await.json;
     assert_eq!((&updated["status"], updated.get("unknown")), (&json!("archived"), None));
     assert!(post(&mock, &path, json!({"featured": null})).await.json.get("featured").is_none());
-    assert_eq!(post(&mock, &path, json!({"status": 1})).await.refusal().0, 400);
+    // Nothing that the documentation always shows can be taken out, nor be what it does not list.
+    for (wrong, field) in [
+        (json!({"status": 1}), "status"),
+        (json!({"status": "done"}), "status"),
+        (json!({"status": null}), "status"),
+        (json!({"details": null}), "details"),
+        (json!({"progressPeriod": "hourly"}), "progressPeriod"),
+    ] {
+        let refused = post(&mock, &path, wrong).await;
+        assert_eq!(refused.refusal().0, 400);
+        assert!(refused.refusal().2.contains(field));
+    }
+    assert_eq!(get(&mock, &path).await.json["status"], "archived");
+    let wrong = json!({"title": "t", "communityId": "c", "progressPeriod": "hourly"});
+    assert_eq!(post(&mock, ADMIN, wrong).await.refusal().0, 400);
     assert_eq!(call(&mock, Method::PATCH, &path, Some(json!({}))).await.status, StatusCode::METHOD_NOT_ALLOWED);
     challenge(&mock).await;
     let count = |query: &'static str| {
@@ -93,7 +107,14 @@ async fn groups_are_created_and_patched_and_show_their_challenges() {
     let id = id_of(&post(&mock, groups, group).await);
     let path = format!("{groups}/{id}");
     assert_eq!(call(&mock, Method::PATCH, &path, Some(json!({"status": "live"}))).await.json["status"], "live");
-    for wrong in [json!({"type": "any"}), json!({"period": "hourly"}), json!({"activeAmount": 0})] {
+    for wrong in [
+        json!({"type": "any"}),
+        json!({"period": "hourly"}),
+        json!({"activeAmount": 0}),
+        json!({"status": "done"}),
+        json!({"status": null}),
+        json!({"challengeIds": null}),
+    ] {
         assert_eq!(call(&mock, Method::PATCH, &path, Some(wrong)).await.refusal().0, 400);
     }
     assert_eq!(post(&mock, groups, json!({"communityId": "c"})).await.refusal().0, 400);
@@ -120,6 +141,9 @@ async fn taking_part_in_every_action_completes_the_challenge() {
         async move { post(&mock, "/api/v2/admin/actions", body).await }
     };
     let (first, second) = (action("question-vote").await, action("question-open-ended").await);
+    let hourly = json!({"allocationId": challenge, "allocatedTo": "challenge", "category": "question",
+                        "key": "question-vote", "progressPeriod": "hourly"});
+    assert_eq!(post(&mock, "/api/v2/admin/actions", hourly).await.refusal().0, 400);
     let takes = "/api/v2/integration/action-participations";
     let one = post(&mock, takes, participation(&first, &challenge)).await;
     assert_eq!(one.json["participationStatuses"][0]["criteriaMet"], true);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -49,8 +49,12 @@ impl Answer {
 }
 
 pub(crate) fn request(method: Method, uri: &str, token: &str, body: Option<&Value>) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(uri).header("x-api-token", token);
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
     let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-    Request::builder().method(method).uri(uri).header("x-api-token", token).body(Full::new(body)).unwrap()
+    request.body(Full::new(body)).unwrap()
 }
 
 /// Calls over sockets, keeping connections alive.

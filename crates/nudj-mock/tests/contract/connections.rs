@@ -85,6 +85,16 @@ async fn a_truncated_body_announces_its_full_length() {
 }
 
 #[tokio::test]
+async fn a_client_that_stops_inside_its_own_body_is_let_go() {
+    let mock = MockNudj::start().await.unwrap();
+    let mut stream = TcpStream::connect(mock.addrs()[0]).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: mock\r\ncontent-length: 10\r\n\r\n{").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut [0; 1])).await.expect("it stays open");
+    assert_eq!((end.unwrap_or(0), mock.request_count()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_dripping_body_comes_in_pieces() {
     let mock = MockNudj::start().await.unwrap();
     mock.inject(Fault::drip(4, Duration::from_millis(1)).times(1));

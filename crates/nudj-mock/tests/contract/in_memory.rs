@@ -54,6 +54,37 @@ async fn a_retry_after_date_is_reckoned_from_the_mocks_clock() {
     assert_eq!(get(&mock, USERS).await.headers[header::RETRY_AFTER], "Tue, 14 Nov 2023 22:13:50 GMT");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_date_past_what_can_be_written_is_the_last_that_can() {
+    let last = "Fri, 31 Dec 9999 23:59:59 GMT";
+    let age = Duration::from_secs(1000);
+    for (start, wait, date) in [
+        (UNIX_EPOCH, Duration::from_secs(253_402_300_799), last),
+        (UNIX_EPOCH, Duration::from_secs(253_402_300_800), last),
+        (UNIX_EPOCH, Duration::MAX, last),
+        (UNIX_EPOCH - age, Duration::ZERO, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (UNIX_EPOCH - age, age, "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ] {
+        let mock = MockService::builder().clock(start).service().unwrap();
+        mock.inject(Fault::status(429).retry_after_date(wait));
+        assert_eq!(get(&mock, USERS).await.headers[header::RETRY_AFTER], date, "{wait:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_here_either() {
+    let mock = MockService::default();
+    mock.inject(Fault::html(502).times(1));
+    mock.inject(Fault::huge_body(5).times(1));
+    mock.inject(Fault::truncated(5).times(1));
+    for (status, length) in [(502, None), (200, Some("5")), (200, None)] {
+        let answer = call(&mock, Method::HEAD, USERS, None).await;
+        assert_eq!((answer.status.as_u16(), answer.bytes.len()), (status, 0));
+        let announced = &answer.headers[header::CONTENT_LENGTH];
+        assert!(*announced != "0" && length.is_none_or(|length| *announced == length), "{announced:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_closed_connection_has_no_effect_and_a_lost_answer_has() {
     let mock = MockService::default();
@@ -84,6 +115,22 @@ async fn a_lost_answer_is_found_again_by_its_idempotency_key() {
     let answer = create().await.unwrap();
     assert_eq!((answer.status, answer.json["email"].as_str()), (StatusCode::OK, Some("a@b")));
     assert_eq!(mock.users_count(), 1);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_known_under_every_origin() {
+    let mock = MockService::builder().idempotency(true).service().unwrap();
+    mock.inject(Fault::lost_answer().times(1));
+    let create = |origin: &str, query: &str| {
+        let uri = format!("{origin}{USERS}{query}");
+        let mut asked = request(Method::POST, &uri, mock.token(), Some(&json!({"email": "a@b"})));
+        asked.headers_mut().insert("idempotency-key", HeaderValue::from_static("k"));
+        send(&mock, asked)
+    };
+    assert!(create("https://one.example", "").await.is_err());
+    assert_eq!(create("https://two.example:8443", "").await.unwrap().status, StatusCode::OK);
+    assert_eq!(create("", "").await.unwrap().headers["idempotent-replayed"], "true");
+    assert_eq!(create("https://two.example", "?n=1").await.unwrap().status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test(start_paused = true)]

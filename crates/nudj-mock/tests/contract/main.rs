@@ -5,6 +5,8 @@ mod catalogue;
 mod challenges;
 mod client;
 mod connections;
+mod duplicates;
+mod http2;
 mod in_memory;
 mod rewards;
 #[cfg(feature = "tls")]

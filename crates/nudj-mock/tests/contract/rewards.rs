@@ -28,6 +28,13 @@ async fn a_reward_is_created_listed_and_updated() {
     assert_eq!(post(&mock, REWARDS, json!({"communityId": "c"})).await.refusal().0, 400);
     assert_eq!(post(&mock, REWARDS, json!({"details": {"title": "t"}})).await.refusal().0, 400);
     assert_eq!(post(&mock, &format!("{REWARDS}/none"), json!({})).await.refusal().2, "Reward not found");
+    let wrong = json!({"communityId": "c", "details": {"title": "t"}, "status": "alive"});
+    assert_eq!(post(&mock, REWARDS, wrong).await.refusal().0, 400);
+    for wrong in [json!({"status": "alive"}), json!({"status": null}), json!({"details": null})] {
+        assert_eq!(post(&mock, &format!("{REWARDS}/{id}"), wrong).await.refusal().0, 400);
+    }
+    let kept = get(&mock, REWARDS).await.json["edges"][0].clone();
+    assert_eq!((&kept["status"], &kept["details"]["title"]), (&json!("live"), &json!("Mug")));
 }
 
 #[tokio::test]
@@ -42,9 +49,17 @@ async fn a_distribution_names_the_users_it_did_not_reach() {
     let shown = get(&mock, "/api/v2/integration/me").await.json;
     assert_eq!((shown["points"].as_f64(), shown["xp"]["total"].as_f64()), (Some(5.0), Some(7.0)));
     assert_eq!(shown["earnedRewards"], 2);
-    for (field, value) in
-        [("userIds", json!([])), ("distributionMechanism", json!("none")), ("xpToDistribute", json!(-1))]
-    {
+    for (field, value) in [
+        ("userIds", json!([])),
+        ("distributionMechanism", json!("none")),
+        ("xpToDistribute", json!(-1)),
+        ("xpToDistribute", json!(1.5)),
+        ("pointsToDistribute", json!(0.5)),
+        ("amountToDistribute", json!(0)),
+        ("amountToDistribute", json!(2.5)),
+        ("rewards", json!([{"rewardId": reward, "allocationType": "asset", "quantity": 1}])),
+        ("rewards", json!([{"rewardId": reward, "quantity": 1.5}])),
+    ] {
         let mut wrong = distribution(&given, &json!([me]));
         wrong[field] = value;
         assert_eq!(post(&mock, &path, wrong).await.refusal().0, 400, "{field}");

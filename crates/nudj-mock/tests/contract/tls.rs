@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nudj_mock::MockNudj;
@@ -67,4 +67,44 @@ async fn nobody_else_trusts_the_certificate() {
     // Only what was offered.
     assert!(connect(&mock, mock.ca_pem(), &["http/1.1"]).await.is_err());
     assert!(MockNudj::start().await.unwrap().ca_pem().is_none());
+}
+
+#[tokio::test]
+async fn a_link_is_made_for_the_protocol_it_is_to_be_opened_by() {
+    let mock = MockNudj::builder().tls().start().await.unwrap();
+    let link = serde_json::json!({"eventName": "e", "payload": {}});
+    let asked = request(Method::POST, "/api/v2/admin/events/custom/link", mock.token(), Some(&link));
+    let (host, path) = (mock.addrs()[0].to_string(), asked.uri().path().to_owned());
+
+    let stream = connect(&mock, mock.ca_pem(), &["http/1.1"]).await.unwrap();
+    let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut over_h1 = asked.clone();
+    over_h1.headers_mut().insert("host", host.parse().unwrap());
+    let made = sender.send_request(over_h1).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
+    assert!(made["url"].as_str().unwrap().starts_with(&format!("{}/", mock.url())), "{made}");
+
+    let stream = connect(&mock, mock.ca_pem(), &["h2"]).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut over_h2 = asked;
+    *over_h2.uri_mut() = format!("{}{path}", mock.url()).parse().unwrap();
+    let made = sender.send_request(over_h2).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
+    assert!(made["url"].as_str().unwrap().starts_with(&format!("{}/", mock.url())), "{made}");
+}
+
+#[tokio::test]
+async fn the_certificate_and_its_authority_have_names_of_their_own() {
+    let mock = MockNudj::builder().tls().start().await.unwrap();
+    let authority = CertificateDer::from_pem_slice(mock.ca_pem().unwrap().as_bytes()).unwrap();
+    let stream = connect(&mock, mock.ca_pem(), &[]).await.unwrap();
+    let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+    let count = |der: &[u8], name: &str| der.windows(name.len()).filter(|text| *text == name.as_bytes()).count();
+    // Issuer and subject of the one, issuer of the other.
+    assert_eq!((count(&authority, "nudj-mock CA"), count(&leaf, "nudj-mock CA")), (2, 1));
+    // An authority and a server with one name between them are a self-signed server to OpenSSL.
+    assert_eq!((count(&authority, "nudj-mock server"), count(&leaf, "nudj-mock server")), (0, 1));
 }

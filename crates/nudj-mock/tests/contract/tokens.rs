@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::client::{Answer, post, request, send};
 
-async fn grant(mock: &MockService, form: &'static str, basic: Option<&'static str>) -> Answer {
+async fn grant(mock: &MockService, form: &'static str, basic: Option<&str>) -> Answer {
     let mut asked = Request::post("/oauth/token").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     if let Some(basic) = basic {
         asked = asked.header(header::AUTHORIZATION, basic);
@@ -50,6 +51,26 @@ async fn client_credentials_give_a_token_that_ends() {
     ] {
         let refused = grant(&mock, form, None).await;
         assert_eq!((refused.status.as_u16(), refused.json["error"].as_str()), (status, Some(error)), "{form}");
+    }
+}
+
+#[tokio::test]
+async fn basic_credentials_are_form_encoded_each_for_itself() {
+    let mock = MockService::builder().oauth_client("the id:1", "a+b%c/ä d").service().unwrap();
+    for (pair, status) in [
+        // As RFC 6749, section 2.3.1 has it, with either way to write a space.
+        ("the%20id%3A1:a%2Bb%25c%2F%C3%A4%20d", 200),
+        ("the+id%3A1:a%2Bb%25c%2F%C3%A4+d", 200),
+        // As it is, the id ends at its colon, and the plus is a space.
+        ("the id:1:a+b%c/ä d", 401),
+        ("the+id%3A1:a+b%25c%2F%C3%A4+d", 401),
+        // No UTF-8.
+        ("the+id%3A1:%FF", 401),
+        ("no colon", 401),
+    ] {
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(pair));
+        let answer = grant(&mock, "grant_type=client_credentials", Some(&basic)).await;
+        assert_eq!(answer.status, status, "{pair}");
     }
 }
 

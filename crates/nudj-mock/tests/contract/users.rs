@@ -15,16 +15,6 @@ fn user(n: usize) -> Value {
 }
 
 #[tokio::test]
-async fn a_mock_that_takes_duplicates_shows_who_creates_twice() {
-    let mock = MockNudj::builder().duplicate_users(true).service().unwrap();
-    for _ in 0..2 {
-        let answer = post(&mock, "/api/v2/admin/users", json!({"email": "a@b.c", "externalUserId": "1"})).await;
-        assert!(answer.status.is_success());
-    }
-    assert_eq!(mock.users_count(), 2);
-}
-
-#[tokio::test]
 async fn a_user_is_created_updated_and_deleted_and_then_not_found() {
     let mock = MockNudj::start().await.unwrap();
     let http = Http::new();
@@ -273,10 +263,33 @@ async fn unknown_paths_and_methods_get_the_envelope() {
     let mock = MockService::default();
     assert_eq!(get(&mock, "/nothing").await.refusal().1, "NOT_FOUND");
     assert_eq!(call(&mock, Method::PUT, USERS, None).await.refusal().0, 405);
-    let broken = request(Method::POST, USERS, mock.token(), None);
+    let broken = request(Method::POST, USERS, mock.token(), Some(&json!({})));
     let (head, _) = broken.into_parts();
     let broken = http::Request::from_parts(head, http_body_util::Full::from("{\"email\":"));
     assert_eq!(send(&mock, broken).await.unwrap().refusal().0, 400);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_say_it_is_json_is_refused() {
+    let mock = MockService::default();
+    for (kind, status) in [
+        (None, 415),
+        (Some("text/plain"), 415),
+        (Some("application/x-www-form-urlencoded"), 415),
+        (Some("application/jsonp"), 415),
+        (Some("application/json"), 200),
+        (Some("Application/JSON ; charset=utf-8"), 200),
+    ] {
+        let mut asked =
+            request(Method::PATCH, &format!("{USERS}/{}", mock.me().unwrap()), mock.token(), Some(&json!({})));
+        asked.headers_mut().remove(header::CONTENT_TYPE);
+        asked.headers_mut().extend(kind.map(|kind| (header::CONTENT_TYPE, header::HeaderValue::from_static(kind))));
+        let answer = send(&mock, asked).await.unwrap();
+        assert_eq!(answer.status, status, "{kind:?}");
+        if status == 415 {
+            assert_eq!((answer.refusal().1, answer.refusal().3), ("UNSUPPORTED_MEDIA_TYPE", "updateUser"), "{kind:?}");
+        }
+    }
 }
 
 #[tokio::test]
