@@ -135,7 +135,8 @@ async fn a_callers_connection_header_takes_nothing_away_that_the_layers_write() 
     config.retry.idempotency_keys = true;
     let client = client_over(&mock, config);
     mock.inject(Fault::lost_answer().on(Method::POST, "/api/v2/admin/users").times(1));
-    let mut request = Request::post("/api/v2/admin/users").body(r#"{"email":"a@example.org"}"#.into()).unwrap();
+    let request = Request::post("/api/v2/admin/users").header("content-type", "application/json");
+    let mut request = request.body(r#"{"email":"a@example.org"}"#.into()).unwrap();
     for line in NAMED {
         request.headers_mut().append("connection", line.parse().unwrap());
     }

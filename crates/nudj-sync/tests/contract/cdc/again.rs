@@ -95,7 +95,7 @@ async fn archived_challenge_is_the_rows_own_where_the_row_says_its_status() {
     let mock = MockNudj::start().await.unwrap();
     lose_the_next_creation(&mock);
     let row = json!({"id": "a", "title": "Alpha", "status": "archived"});
-    let update = json!({"id": "a", "title": "Alpha", "status": "active"});
+    let update = json!({"id": "a", "title": "Alpha", "status": "live"});
     made(&mock, &[challenge(Operation::Insert, row), challenge(Operation::Update, update)]).await;
     assert_eq!(challenges(&mock).await, BTreeMap::from([("Alpha".into(), 1)]));
     assert_eq!(mock.records_count(nudj_mock::Records::Challenges), 1, "found, not created again");
