@@ -13,7 +13,7 @@ pub struct RetryConfig {
     /// What the backoff starts from. Default 1 s; 0 repeats without a wait.
     #[serde(with = "humantime_serde")]
     pub base_delay: Duration,
-    /// The longest backoff. Default 60 s. It does not shorten what a server asks for.
+    /// The longest backoff. Default 60 s, `base_delay` at least. It does not shorten what a server asks for.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
     /// How the backoff is spread. Default equal.
@@ -71,6 +71,9 @@ impl RetryConfig {
     /// # Errors
     /// [`ConfigError`] naming the field.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.max_delay < self.base_delay {
+            return Err(ConfigError::new("max_delay", "must not be shorter than base_delay"));
+        }
         self.budget.validate().map_err(|error| error.within("budget"))
     }
 }
@@ -108,6 +111,15 @@ mod tests {
         assert_eq!(toml::from_str::<RetryConfig>("").unwrap(), RetryConfig::default());
         assert!(toml::from_str::<RetryConfig>("max_retry = 3").is_err());
         assert!(toml::from_str::<RetryConfig>("jitter = \"some\"").is_err());
+    }
+
+    #[test]
+    fn a_longest_backoff_below_the_first_is_named() {
+        let of = |base_delay, max_delay| RetryConfig { base_delay, max_delay, ..RetryConfig::default() }.validate();
+        let second = Duration::from_secs(1);
+        assert_eq!(of(5 * second, Duration::ZERO).unwrap_err().field(), "max_delay");
+        assert_eq!(of(second, second - Duration::from_nanos(1)).unwrap_err().field(), "max_delay");
+        assert_eq!([of(second, second), of(Duration::ZERO, Duration::ZERO)], [Ok(()), Ok(())]);
     }
 
     #[test]
