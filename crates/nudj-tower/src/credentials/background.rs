@@ -64,11 +64,17 @@ pub(super) fn renew(shared: &Arc<Shared>) -> impl Future<Output = ()> + Send + u
                 continue;
             }
             let Some(alive) = shared.upgrade() else { return };
-            match Credentials(alive).renewed(number).await {
-                Ok(_) => failures = 0,
+            let credentials = Credentials(alive);
+            let renewed =
+                if changed { credentials.renew_anew().await } else { credentials.renewed(number).await.map(drop) };
+            match renewed {
+                Ok(()) => failures = 0,
                 Err(_) => {
                     failures = failures.saturating_add(1);
+                    drop(credentials);
                     let Some(alive) = shared.upgrade() else { return };
+                    // A fetch that was under way may have brought another one since.
+                    let number = alive.current.load().as_ref().map(|current| current.number);
                     let wait = renewal::back_off(failures, &alive.config, &mut rng);
                     planned = Some((number, Instant::now() + wait.min(LONGEST)));
                 }

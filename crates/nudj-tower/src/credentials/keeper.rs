@@ -9,11 +9,7 @@ use std::{
 
 use http::HeaderName;
 use parking_lot::Mutex;
-use tokio::{
-    runtime::Handle,
-    sync::Notify,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use super::{
     Credential, CredentialError, CredentialProvider, CredentialsConfig, Scheme, WeakCredentials, background,
@@ -22,12 +18,9 @@ use super::{
     rest::Rest,
     single_flight::{Boarding, SingleFlight},
 };
-use crate::{
-    ConfigError,
-    observe::{Event, Observers},
-};
+use crate::{ConfigError, observe::Observers};
 
-type Renewed = Result<Arc<Generation>, CredentialError>;
+pub(super) type Renewed = Result<Arc<Generation>, CredentialError>;
 
 /// The current credential of one provider, shared by all who send with it. A clone is an `Arc` clone.
 ///
@@ -37,10 +30,10 @@ pub struct Credentials(pub(super) Arc<Shared>);
 
 pub(super) struct Shared {
     pub(super) provider: Arc<dyn CredentialProvider>,
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     scheme: Scheme,
     pub(super) config: CredentialsConfig,
-    observers: Observers,
+    pub(super) observers: Observers,
     pub(super) current: Current,
     /// Tells the background renewal that there is another. By itself, so that it can be waited for without keeping the rest alive.
     pub(super) installed: Arc<Notify>,
@@ -48,8 +41,8 @@ pub(super) struct Shared {
     flight: SingleFlight<Renewed>,
     pub(super) renewing: AtomicBool,
     /// How often somebody else's credential was put in, under the flight's lock: a fetch that began before knows none of it.
-    rotations: AtomicU64,
-    rest: Mutex<Rest>,
+    pub(super) rotations: AtomicU64,
+    pub(super) rest: Mutex<Rest>,
     /// Whether an accepted credential is news to `rest`.
     was_refused: AtomicBool,
 }
@@ -160,6 +153,15 @@ impl Credentials {
         }
     }
 
+    /// As [`renew`](Self::renew), by a fetch that has yet to begin: one under way may have read the source before it changed.
+    pub(super) async fn renew_anew(&self) -> Result<(), CredentialError> {
+        if let Some(mut under_way) = self.0.flight.under_way() {
+            // However it ends.
+            let _ = under_way.wait_for(Option::is_some).await;
+        }
+        self.renew().await
+    }
+
     #[inline]
     pub(super) fn header_name(&self) -> &HeaderName {
         self.0.scheme.header_name()
@@ -211,7 +213,7 @@ impl Credentials {
     /// What to replay with after `refused` was answered 401.
     pub(super) async fn after_refusal(self, refused: u64) -> Renewed {
         // Its own statement: what it looks at must not be held while another credential is fetched.
-        let after = after_refusal(self.0.current.load().as_ref(), refused);
+        let after = after_refusal(self.0.current.load().as_ref(), refused, Instant::now());
         match after {
             AfterRefusal::Use(newer) => Ok(newer),
             AfterRefusal::FallBack(old) => {
@@ -219,6 +221,8 @@ impl Credentials {
                 self.0.current.replace(refused, &old);
                 Ok(old)
             }
+            // A fetch would bring what there was before any rotation.
+            AfterRefusal::Renew if !self.renews() => Err(self.0.unusable("it was refused, and no other is to be had")),
             AfterRefusal::Renew => {
                 let grounded = || {
                     let mut rest = self.0.rest.lock();
@@ -268,55 +272,13 @@ impl Credentials {
         };
         match end.wait_for(Option::is_some).await {
             Ok(result) => result.clone().unwrap_or_else(|| Err(self.0.unusable("the fetch ended without a result"))),
-            Err(_) => Err(self.0.unusable("the fetch was cut off; did it panic?")),
+            Err(_) => Err(self.0.unusable("the fetch was cut off")),
         }
     }
 }
 
 impl Shared {
-    async fn fetch(&self) -> Result<Credential, CredentialError> {
-        match timeout(self.config.fetch_timeout, self.provider.fetch()).await {
-            Ok(Ok(credential)) => Ok(credential),
-            Ok(Err(error)) => Err(CredentialError::fetch(&self.name, error)),
-            Err(_) => Err(CredentialError::Timeout { provider: Arc::clone(&self.name) }),
-        }
-    }
-
-    /// What was fetched becomes the current one, unless a rotation came since: the source may have answered with the key of before.
-    fn take_in(&self, fetched: Result<Credential, CredentialError>, rotations: u64) -> Renewed {
-        if rotations != self.rotations.load(Ordering::Relaxed)
-            && let Some(rotated) = self.current.load_full()
-        {
-            return Ok(rotated);
-        }
-        let taken = fetched.and_then(|credential| self.take(&credential));
-        self.rest.lock().fetched(taken.as_ref().err(), &self.config, Instant::now());
-        taken
-    }
-
-    fn take(&self, credential: &Credential) -> Renewed {
-        if credential.lifetime().is_some_and(|lifetime| lifetime.is_zero()) {
-            return Err(self.unusable("it has expired already; is this machine's clock or the issuer's right?"));
-        }
-        self.install(credential, false)
-    }
-
-    fn tell(&self, renewed: &Renewed) {
-        match renewed {
-            Ok(_) => tracing::debug!(provider = %self.name, "credential renewed"),
-            Err(error) => tracing::warn!(provider = %self.name, %error, "credential not renewed"),
-        }
-        self.observers.tell(|| Event::CredentialRefreshed {
-            provider: &self.name,
-            renewed: renewed.is_ok(),
-            valid_for: renewed
-                .as_ref()
-                .ok()
-                .and_then(|new| Some(new.expires?.saturating_duration_since(Instant::now()))),
-        });
-    }
-
-    fn install(&self, credential: &Credential, keep_old: bool) -> Renewed {
+    pub(super) fn install(&self, credential: &Credential, keep_old: bool) -> Renewed {
         let value = self.scheme.header_value(credential.secret()).map_err(|problem| self.unusable(problem))?;
         let old = self.current.load_full().filter(|old| keep_old && old.is_valid(Instant::now));
         let new = Arc::new(Generation {
@@ -334,7 +296,7 @@ impl Shared {
         Ok(new)
     }
 
-    fn unusable(&self, problem: &'static str) -> CredentialError {
+    pub(super) fn unusable(&self, problem: &'static str) -> CredentialError {
         CredentialError::Unusable { provider: Arc::clone(&self.name), problem }
     }
 

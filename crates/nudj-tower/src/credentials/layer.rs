@@ -1,5 +1,7 @@
 use tower_layer::Layer;
 
+#[cfg(feature = "retry")]
+use super::WhileIntact;
 use super::{Credentialed, Credentials, Once, Replaying};
 
 /// Puts the current credential on every request; see the [module's page](super).
@@ -14,6 +16,14 @@ impl CredentialsLayer {
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
         Self { credentials, replay: Replaying }
+    }
+
+    /// For the bodies of [`RetryLayer::replaying`](crate::retry::RetryLayer::replaying): replays a request once after a 401 as long as no
+    /// byte of its body has been let go. Of a longer one the 401 renews the credential for the calls to come and is answered as it is.
+    #[cfg(feature = "retry")]
+    #[must_use]
+    pub fn replay_bodies(self) -> CredentialsLayer<WhileIntact> {
+        CredentialsLayer { credentials: self.credentials, replay: WhileIntact }
     }
 
     /// For bodies that cannot be sent twice: a 401 renews the credential for the calls to come and is answered as it is.

@@ -40,7 +40,8 @@
 //! Below retry, so that each attempt carries what is current; above the limiter, so that a replay after a 401 takes quota like any
 //! request. Swapped with the limiter, a replay would be free on our side and counted on the server's.
 //!
-//! `poll_ready` is ready at once: a clone of the inner service is made ready inside the future, after the credential is there.
+//! `poll_ready` is ready at once: a clone of the inner service is made ready inside the future, after the credential is there. What is
+//! sent after such a wait is what is current then.
 //!
 //! # On cancel
 //! Dropping a call stops its wait; the renewal it started goes on for the others.
@@ -50,7 +51,9 @@
 //! cannot be helped is answered as it came.
 //!
 //! # Mistakes to avoid
-//! One [`Credentials`] per client, not per request: it holds the state that makes one renewal serve all.
+//! One [`Credentials`] per client, not per request: it holds the state that makes one renewal serve all. Below a
+//! [`RetryLayer::replaying`](crate::retry::RetryLayer::replaying) `CredentialsLayer::new` alone does not compile: its bodies are not
+//! `Clone`, since a copy may have nothing to send any more. `replay_bodies()` looks whether it has.
 //!
 //! Source: the seed's "Token-Based Authentication" (renew 5 minutes before expiry) and "API Key Management".
 
@@ -59,16 +62,20 @@ mod config;
 mod credential;
 mod current;
 mod error;
+mod fetching;
 mod generation;
 mod keeper;
 mod layer;
 mod provider;
 mod renewal;
+mod replay;
 mod rest;
 mod service;
 mod single_flight;
 mod weak;
 
+#[cfg(feature = "retry")]
+pub use self::replay::WhileIntact;
 pub use self::{
     config::CredentialsConfig,
     credential::{Credential, Scheme},
@@ -76,6 +83,7 @@ pub use self::{
     keeper::{Credentials, Snapshot},
     layer::CredentialsLayer,
     provider::{CredentialProvider, Fetch, FromFn, StaticCredential},
-    service::{Credentialed, CredentialedFuture, Once, Replay, Replaying},
+    replay::{Once, Replay, Replaying},
+    service::{Credentialed, CredentialedFuture},
     weak::WeakCredentials,
 };

@@ -22,7 +22,8 @@ pub trait CredentialProvider: Send + Sync + 'static {
         true
     }
 
-    /// Completes when the source has changed and should be fetched again. By default it never does.
+    /// Completes when the source has changed and should be fetched again, which is then done by a fetch that begins later. By default it
+    /// never does. It may be dropped before it completes and asked for anew: what changed in between must not be lost.
     fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(std::future::pending())
     }

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    CredentialError, Credentials,
+    CredentialError, Credentials, Replay, Replaying,
     current::Seen,
     generation::{Generation, valid},
 };
@@ -50,32 +50,6 @@ impl<S: fmt::Debug, R: fmt::Debug> fmt::Debug for Credentialed<S, R> {
     }
 }
 
-/// Whether and how a copy of a request is kept for a replay.
-pub trait Replay<Req> {
-    /// The copy, if there can be one.
-    fn keep(&self, request: &Req) -> Option<Req>;
-}
-
-/// Keeps a copy of the request.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Replaying;
-
-/// Keeps none.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Once;
-
-impl<Req: Clone> Replay<Req> for Replaying {
-    fn keep(&self, request: &Req) -> Option<Req> {
-        Some(request.clone())
-    }
-}
-
-impl<Req> Replay<Req> for Once {
-    fn keep(&self, _: &Req) -> Option<Req> {
-        None
-    }
-}
-
 impl<S, R, Req, T> Service<Req> for Credentialed<S, R>
 where
     Req: HttpRequest,
@@ -96,7 +70,7 @@ where
         let current = seen.look(credentials.current());
         let Some(generation) = valid(current.generation()) else {
             let fetch: Fetch = Box::pin(credentials.clone().first());
-            let spare = Some(Spare::of(credentials, inner.clone(), replay.keep(&request), None));
+            let spare = Some(Spare::of::<R>(credentials, inner.clone(), replay.keep(&request), None));
             let fetching = Some(Box::new(Fetching { fetch, request, refused: None }));
             return CredentialedFuture { state: State::Fetching { fetching }, spare };
         };
@@ -112,7 +86,7 @@ where
                     return CredentialedFuture { state: State::Called { future: inner.call(request) }, spare: None };
                 }
                 let kept = replay.keep(&request);
-                let spare = Some(Spare::of(credentials, inner.clone(), kept, Some(Arc::clone(generation))));
+                let spare = Some(Spare::of::<R>(credentials, inner.clone(), kept, Some(Arc::clone(generation))));
                 drop(current);
                 CredentialedFuture { state: State::Called { future: inner.call(request) }, spare }
             }
@@ -123,7 +97,7 @@ where
                 let clone = inner.clone();
                 let unready = mem::replace(inner, clone);
                 let kept = if can_replay { replay.keep(&request) } else { None };
-                let spare = Some(Spare::of(credentials, unready, kept, None));
+                let spare = Some(Spare::of::<R>(credentials, unready, kept, None));
                 let sending = Some(Box::new((Arc::clone(generation), request)));
                 CredentialedFuture { state: State::Readying { sending }, spare }
             }
@@ -163,14 +137,20 @@ struct Spare<S, Req> {
     inner: S,
     credentials: Credentials,
     kept: Option<Req>,
+    claim: fn(&Req) -> bool,
     /// What the request was last sent with.
     sent: Option<Arc<Generation>>,
     renewable: bool,
 }
 
 impl<S, Req> Spare<S, Req> {
-    fn of(credentials: &Credentials, inner: S, kept: Option<Req>, sent: Option<Arc<Generation>>) -> Box<Self> {
-        Box::new(Self { inner, credentials: credentials.clone(), kept, sent, renewable: true })
+    fn of<R: Replay<Req>>(
+        credentials: &Credentials,
+        inner: S,
+        kept: Option<Req>,
+        sent: Option<Arc<Generation>>,
+    ) -> Box<Self> {
+        Box::new(Self { inner, credentials: credentials.clone(), kept, claim: R::claim, sent, renewable: true })
     }
 }
 
@@ -188,7 +168,7 @@ pin_project! {
 impl<S, Req, T> Future for CredentialedFuture<S, Req>
 where
     Req: HttpRequest,
-    S: Service<Req, Response = Response<T>>,
+    S: Service<Req, Response = Response<T>> + Clone,
     S::Error: Into<BoxError>,
 {
     type Output = Result<Response<T>, BoxError>;
@@ -216,7 +196,17 @@ where
                     let Some(spare) = this.spare else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
                     ready!(spare.inner.poll_ready(cx)).map_err(Into::into)?;
                     let Some(sent) = sending.take() else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
-                    let (generation, mut request) = *sent;
+                    let (chosen, mut request) = *sent;
+                    // It was chosen before a wait that may have been long.
+                    let current = valid(spare.credentials.current().load().as_ref()).map(Arc::clone);
+                    let Some(generation) = current.or_else(|| valid(Some(&chosen)).map(Arc::clone)) else {
+                        // What is ready holds a place that others can use meanwhile.
+                        spare.inner = spare.inner.clone();
+                        let fetch: Fetch = Box::pin(spare.credentials.clone().first());
+                        let fetching = Some(Box::new(Fetching { fetch, request, refused: None }));
+                        this.state.set(State::Fetching { fetching });
+                        continue;
+                    };
                     dress(&mut request, &spare.credentials, &generation);
                     let future = spare.inner.call(request);
                     spare.sent = Some(generation);
@@ -240,7 +230,7 @@ where
                         return Poll::Ready(Ok(response));
                     }
                     let credentials = spare.credentials.clone();
-                    let Some(request) = spare.kept.take() else {
+                    let Some(request) = spare.kept.take().filter(spare.claim) else {
                         // Nothing to replay, but the calls to come should not meet the same refusal.
                         tokio::spawn(async move { credentials.after_refusal(refused).await.map(drop) });
                         return Poll::Ready(Ok(response));

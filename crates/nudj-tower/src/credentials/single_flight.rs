@@ -50,6 +50,11 @@ impl<T: Clone> SingleFlight<T> {
         Err(Boarding::First(sender, receiver))
     }
 
+    /// How the flight under way ends, if there is one.
+    pub(super) fn under_way(&self) -> Option<watch::Receiver<Option<T>>> {
+        self.flight.lock().clone()
+    }
+
     /// Does something while nobody boards or lands.
     pub(super) fn between<R>(&self, change: impl FnOnce() -> R) -> R {
         let _flight = self.flight.lock();

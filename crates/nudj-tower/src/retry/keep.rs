@@ -62,12 +62,7 @@ impl<B: Clone> Keep<Request<B>> for KeepHttp {
         if extensions.len() != 1 || CallContext::find(extensions).is_none() {
             return Some(request.clone());
         }
-        let mut copy = Request::new(request.body().clone());
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.version_mut() = request.version();
-        *copy.headers_mut() = request.headers().clone();
-        Some(copy)
+        Some(head_with(request, request.body().clone()))
     }
 
     fn restore(&self, kept: Request<B>) -> Request<B> {
@@ -85,6 +80,23 @@ impl<B: Clone> Keep<Request<B>> for KeepHttp {
     fn attach(&self, request: &mut Request<B>, context: &CallContext) {
         request.extensions_mut().insert(context.clone());
     }
+}
+
+/// A copy of the request's head without its extensions, over `body`.
+fn head_with<A, B>(request: &Request<A>, body: B) -> Request<B> {
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// A copy of the request with another reader of its body.
+pub(crate) fn another<B: Body>(request: &Request<ReplayBody<B>>) -> Request<ReplayBody<B>> {
+    let mut copy = head_with(request, request.body().another());
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
 }
 
 impl<B: Clone> Keep<Call<B>> for KeepHttp {
@@ -155,11 +167,18 @@ impl<B: Body> Keep<Request<ReplayBody<B>>> for KeepReplay {
     type Kept = Request<ReplayBody<B>>;
 
     fn keep(&self, request: &Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
-        KeepHttp.keep(request)
+        let extensions = request.extensions();
+        if extensions.len() == 1 && CallContext::find(extensions).is_some() {
+            Some(head_with(request, request.body().another()))
+        } else {
+            Some(another(request))
+        }
     }
 
+    /// As the youngest reader of its body: a layer below may have sent what it kept itself, which is younger than what was kept here.
     fn restore(&self, kept: Request<ReplayBody<B>>) -> Request<ReplayBody<B>> {
-        kept
+        let (head, body) = kept.into_parts();
+        Request::from_parts(head, body.another())
     }
 
     fn context<'k>(&self, kept: &'k Request<ReplayBody<B>>) -> Option<&'k CallContext> {

@@ -64,7 +64,8 @@
 //!
 //! With [`RetryLayer::new`] bodies must be `Clone` and are left as they are. [`RetryLayer::replaying`] takes any body and sends a
 //! [`ReplayBody`] below, which keeps up to a cap. A longer one is sent once, in full, and the first answer stands; only what was
-//! never read, after a connect failure, can be sent again.
+//! never read, after a connect failure, can be sent again. Who sends a copy below must keep to that too: a credentials layer does
+//! by [`replay_bodies`](crate::credentials::CredentialsLayer::replay_bodies).
 //!
 //! # Place in the stack
 //!
@@ -101,6 +102,8 @@ mod service;
 
 #[cfg(feature = "backoff")]
 pub use self::backoff::from_backoff;
+#[cfg(feature = "credentials")]
+pub(crate) use self::keep::another;
 pub use crate::exponential::{Exponential, Jitter};
 
 pub use self::{

@@ -17,13 +17,16 @@ use crate::BoxError;
 /// How much of a body is kept for a repeat unless said otherwise: 64 KiB.
 pub const DEFAULT_REPLAY_CAP: usize = 64 * 1024;
 
-/// A body that is read from its source once and kept while it is short enough, so that its clones send it again from the start.
+/// A body that is read from its source once and kept while it is short enough, so that [another](Self::another) reader of it sends it
+/// again from the start.
 ///
-/// Of several clones the youngest that was polled reads on; an older one then ends with an error, so that an abandoned
+/// Of several readers the youngest that was polled reads on; an older one then ends with an error, so that an abandoned
 /// attempt does not eat what the next one needs. Once more than the cap was read, what was kept is let go: who reads then gets the
-/// rest in full, every other clone an error. Never does a clone end early as if the body were shorter.
+/// rest in full, every other reader an error. Never does a reader end early as if the body were shorter.
 ///
-/// An error of the source is passed on; clones then end with an error too.
+/// An error of the source is passed on; other readers then end with an error too.
+///
+/// It is not `Clone`: who sends a copy must look first whether that is still [intact](Self::is_intact).
 pub struct ReplayBody<B: Body> {
     tape: Arc<Mutex<Tape<B>>>,
     reader: u64,
@@ -31,7 +34,7 @@ pub struct ReplayBody<B: Body> {
     ended: bool,
 }
 
-/// What the clones share.
+/// What the readers share.
 struct Tape<B> {
     source: Source<B>,
     kept: Vec<u8>,
@@ -51,7 +54,7 @@ enum Source<B> {
     Failed,
 }
 
-/// Why a clone of a body cannot be sent.
+/// Why a reader of a body cannot send it.
 #[derive(Debug, thiserror::Error)]
 enum ReplayError {
     #[error("the request was sent again; this attempt's body ends here")]
@@ -71,17 +74,28 @@ impl<B: Body> ReplayBody<B> {
         Self { tape: Arc::new(Mutex::new(tape)), reader: 0, position: 0, ended: false }
     }
 
-    /// Whether this clone could still send the whole body.
+    /// A reader that starts from the beginning, and is the youngest.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let mut tape = self.tape.lock();
+        tape.youngest += 1;
+        Self { tape: Arc::clone(&self.tape), reader: tape.youngest, position: 0, ended: false }
+    }
+
+    /// Whether this reader could still send the whole body.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.tape.lock().is_intact_for(self.reader)
     }
 
-    /// Stops the older clones and says whether this one can send the whole body.
-    pub(super) fn claim(&self) -> bool {
+    /// Whether this reader can send the whole body; if so, stops the older ones.
+    pub(crate) fn claim(&self) -> bool {
         let mut tape = self.tape.lock();
-        tape.take_over(self.reader);
-        tape.is_intact_for(self.reader)
+        let is_intact = tape.is_intact_for(self.reader);
+        if is_intact {
+            tape.take_over(self.reader);
+        }
+        is_intact
     }
 }
 
@@ -233,15 +247,6 @@ where
             hint.set_upper(upper);
         }
         hint
-    }
-}
-
-impl<B: Body> Clone for ReplayBody<B> {
-    /// A reader that starts from the beginning.
-    fn clone(&self) -> Self {
-        let mut tape = self.tape.lock();
-        tape.youngest += 1;
-        Self { tape: Arc::clone(&self.tape), reader: tape.youngest, position: 0, ended: false }
     }
 }
 

@@ -44,6 +44,32 @@ async fn while_the_provider_fails_calls_get_its_error_and_fetch_less_and_less_of
     assert_eq!(fetches.load(SeqCst), 4);
 }
 
+/// A panic was not noted as a failure: each call started another fetch at once.
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_panics_rests_like_one_that_fails() {
+    let fetches = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&fetches);
+    let provider = FromFn::new("shaky", move || {
+        let number = counted.fetch_add(1, SeqCst) + 1;
+        async move {
+            assert!(number > 2, "on purpose");
+            Ok(Credential::new("token-1"))
+        }
+    });
+    let credentials = Credentials::new(provider, Scheme::Bearer, CredentialsConfig::default()).unwrap();
+    let service = CredentialsLayer::new(credentials.clone()).layer(Server::accepting(1).service());
+    for (fetched, wait) in [(1, SECOND), (2, 2 * SECOND)] {
+        for _ in 0..100 {
+            let error = call(&service).await.unwrap_err();
+            assert!(error.to_string().contains("panicked"), "{error}");
+        }
+        assert_eq!(fetches.load(SeqCst), fetched);
+        advance(wait).await;
+    }
+    assert_eq!(call(&service).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(fetches.load(SeqCst), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_asks_for_a_fetch_gets_one_though_the_last_has_just_failed() {
     let fetches = Arc::new(AtomicU64::new(0));

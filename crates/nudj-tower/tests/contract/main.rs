@@ -13,6 +13,8 @@ mod correlation;
 mod credentials;
 #[cfg(feature = "credentials")]
 mod credentials_rest;
+#[cfg(feature = "credentials")]
+mod credentials_stale;
 #[cfg(feature = "deadline")]
 mod deadline;
 #[cfg(feature = "full")]

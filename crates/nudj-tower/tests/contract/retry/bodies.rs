@@ -177,3 +177,39 @@ async fn a_replayed_request_keeps_its_head_and_context() {
     let seen = seen.lock();
     assert!(seen.len() == 4 && seen.iter().all(|(head, found)| head["x-a"] == "b" && found.as_ref() == Some(&context)));
 }
+
+/// Retry over credentials, `token-1` and so on, over a server that answers and reads by a script. What it read, and the last answer.
+#[cfg(feature = "credentials")]
+async fn sent_with_credentials(cap: usize, script: &[(Say, usize)]) -> (Vec<Vec<u8>>, Answer) {
+    use nudj_tower::credentials::{Credential, Credentials, CredentialsConfig, CredentialsLayer, FromFn, Scheme};
+    let mut issued = 0;
+    let provider = FromFn::new("tokens", move || {
+        issued += 1;
+        std::future::ready(Ok(Credential::new(format!("token-{issued}"))))
+    });
+    let credentials = Credentials::new(provider, Scheme::Bearer, CredentialsConfig::default()).unwrap();
+    let reader = Reader::new(script.iter().copied());
+    let credentials = CredentialsLayer::new(credentials).replay_bodies().layer(reader.service());
+    let answer = layer().replaying(cap).layer(credentials).oneshot(put(streaming(&[b"one ", b"two"]))).await;
+    let read = reader.read.lock().clone();
+    (read, answer)
+}
+
+/// A long upload met an expired token: its replay had no body any more, and the caller got a broken exchange for a 401.
+#[cfg(feature = "credentials")]
+#[tokio::test(start_paused = true)]
+async fn over_the_cap_a_401_stands_and_is_not_replayed() {
+    let (read, answer) = sent_with_credentials(5, &[(Say::Status(401), ALL), (Say::Status(200), ALL)]).await;
+    assert_eq!(answer.unwrap().status(), 401);
+    assert_eq!(read, [b"one two"]);
+}
+
+/// The replay after a 401 read as a younger copy than the one that retry had kept, which then counted as gone.
+#[cfg(feature = "credentials")]
+#[tokio::test(start_paused = true)]
+async fn what_was_replayed_with_a_new_credential_is_repeated_all_the_same() {
+    let script = [(Say::Status(401), 1), (Say::Status(503), ALL), (Say::Status(401), ALL), (Say::Status(200), ALL)];
+    let (read, answer) = sent_with_credentials(DEFAULT_REPLAY_CAP, &script).await;
+    assert_eq!(answer.unwrap().status(), 200);
+    assert_eq!(read, [&b"one "[..], b"one two", b"one two", b"one two"]);
+}
