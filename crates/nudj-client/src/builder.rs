@@ -122,7 +122,8 @@ impl ClientBuilder {
 
     /// Builds the client over a transport of your own, such as the in-memory mock: it gets requests with absolute URIs, one per
     /// attempt and without the call's context, and must answer with the whole body. A failure that never left should be a
-    /// [`TransportError`](nudj_tower::classify::TransportError).
+    /// [`TransportError`](nudj_tower::classify::TransportError); an [`io::Error`](std::io::Error) of kind `ConnectionRefused` that comes
+    /// as it is, such as the mock's, is taken for one.
     ///
     /// # Errors
     /// As [`build`](Self::build).

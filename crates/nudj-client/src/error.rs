@@ -81,6 +81,9 @@ pub enum ErrorKind {
         /// What to do about it.
         problem: String,
     },
+    /// The [key store](crate::keys) gave no idempotency key for a request that needs one; nothing was sent.
+    #[error("no idempotency key, so nothing was sent; see that the key store works")]
+    IdempotencyKey,
     /// A configuration value or an argument is not usable.
     #[error("{field}: {problem}")]
     Config {
@@ -93,7 +96,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The kind in one word, as `--json` prints it: `circuit_open`, `rate_limited`, `timeout`, `connect`, `busy`, `transport`, `status`,
-    /// `body_too_large`, `decode`, `auth`, `config`.
+    /// `body_too_large`, `decode`, `auth`, `idempotency_key`, `config`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -107,6 +110,7 @@ impl ErrorKind {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::Decode { .. } => "decode",
             Self::Auth { .. } => "auth",
+            Self::IdempotencyKey => "idempotency_key",
             Self::Config { .. } => "config",
         }
     }
@@ -258,6 +262,7 @@ impl Error {
             | ErrorKind::Timeout
             | ErrorKind::Connect
             | ErrorKind::Busy
+            | ErrorKind::IdempotencyKey
             | ErrorKind::Transport => true,
             ErrorKind::Status { status, .. } => {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
@@ -284,7 +289,7 @@ impl Error {
         }
         match &self.0.kind {
             ErrorKind::CircuitOpen | ErrorKind::RateLimited | ErrorKind::Config { .. } => false,
-            ErrorKind::Connect | ErrorKind::Busy => false,
+            ErrorKind::Connect | ErrorKind::Busy | ErrorKind::IdempotencyKey => false,
             _ => match self.0.source.as_deref().map(|source| Cause::of(source)) {
                 Some(Cause::Transport(error)) => error.was_sent(),
                 Some(Cause::Rejection(rejection)) => rejection.was_sent(),
@@ -347,6 +352,8 @@ fn kind_of(error: &(dyn StdError + 'static)) -> ErrorKind {
             _ => ErrorKind::Timeout,
         },
         Cause::Credential(error) => ErrorKind::Auth { problem: error.to_string() },
+        Cause::Key(_) => ErrorKind::IdempotencyKey,
+        Cause::Refused(_) => ErrorKind::Connect,
         Cause::Transport(error) => match error {
             TransportError::Connect(_) | TransportError::Unsent(_) | TransportError::Closed(_) => ErrorKind::Connect,
             TransportError::Busy(_) => ErrorKind::Busy,
@@ -393,8 +400,14 @@ fn status_text(status: StatusCode, code: Option<&str>, message: Option<&str>) ->
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place of this crate that reads the time of day: for HTTP-dates and the age of keys"
+    reason = "the one place of this crate that reads the time of day: for HTTP-dates, the age of keys and UUIDv7"
 )]
 pub(crate) fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
+}
+
+/// A new UUIDv7. uuid's own `now_v7` panics while the clock is before 1970; here that reads as 1970.
+pub(crate) fn new_uuid() -> uuid::Uuid {
+    let since = wall_clock().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, since.as_secs(), since.subsec_nanos()))
 }

@@ -68,7 +68,8 @@ impl MockService {
         Self::new(self.control.clone(), self.token.clone(), instance)
     }
 
-    /// From now on every call to this instance and its clones fails as a refused connection does.
+    /// From now on every call to this instance and its clones fails as a refused connection does: nothing was sent, and nudj's client
+    /// goes on to the next endpoint.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
     }

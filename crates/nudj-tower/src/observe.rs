@@ -154,7 +154,7 @@ pub struct TracedAttempt {
 /// Where an attempt went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Went {
-    /// To no endpoint: it was refused before.
+    /// To none that is known: it was refused before, or no layer below names endpoints, as [`round_robin`](crate::round_robin) does.
     Nowhere,
     /// Where the call was last.
     Last,

@@ -86,8 +86,8 @@ impl Rejection {
         }
     }
 
-    /// The rejection in an error or in what caused it, walking [`Error::source`]; not one that a credential's own fetch met, which was
-    /// another call (see [`Cause`]).
+    /// The rejection in an error or in what caused it, walking [`Error::source`]; not one that a credential's own fetch or a
+    /// store of keys met, which was another call (see [`Cause`]).
     #[must_use]
     pub fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
         match Cause::of(error) {

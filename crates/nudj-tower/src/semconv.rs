@@ -55,7 +55,8 @@ pub(crate) fn record<T, E: 'static>(span: &Span, side: Side, result: &Result<Res
         Ok(response) => {
             let status = response.status();
             span.record("http.response.status_code", status.as_u16());
-            if status.is_server_error() || (matches!(side, Side::Client) && status.is_client_error()) {
+            let first_error = if matches!(side, Side::Client) { 400 } else { 500 };
+            if status.as_u16() >= first_error {
                 span.record("error.type", status.as_str());
             }
         }

@@ -5,10 +5,44 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::Method;
-use nudj_client::{Client, Config};
+use http_body_util::Full;
+use nudj_client::{Client, Config, model::NewUser};
 use nudj_mock::{Fault, MockNudj};
 use nudj_tower::observe::Event;
+use tower_service::Service as _;
+
+/// Over a socket it did; over the mock without one, what is refused was taken for an exchange that had broken off.
+#[tokio::test(start_paused = true)]
+async fn a_post_to_an_endpoint_that_refuses_gets_through_at_the_other_at_once() {
+    let mock = MockNudj::builder().service().unwrap();
+    let dead = mock.at_instance(1);
+    dead.kill();
+    let transport = tower::service_fn({
+        let mock = mock.clone();
+        move |request: http::Request<Full<Bytes>>| {
+            let here = if request.uri().host() == Some("a.localhost") { &dead } else { &mock };
+            here.clone().call(request)
+        }
+    });
+    let config = Config::with_endpoints(["http://a.localhost", "http://b.localhost"]);
+    let client = Client::builder().config(config).token(mock.token()).build_over(transport).unwrap();
+    for n in 0..2 {
+        let start = tokio::time::Instant::now();
+        let new = NewUser { email: Some(format!("user-{n}@example.org")), ..NewUser::default() };
+        client.admin().users().create(&new).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+    assert_eq!(mock.request_count(), 2);
+
+    let config = Config::with_endpoints(["http://a.localhost"]);
+    let gone = mock.at_instance(1);
+    gone.kill();
+    let client = Client::builder().config(config).token(mock.token()).build_over(gone).unwrap();
+    let error = client.request(Method::POST, "/").send().await.unwrap_err();
+    assert_eq!((error.kind().name(), error.was_sent(), error.is_in_doubt()), ("connect", false, false));
+}
 
 #[tokio::test(start_paused = true)]
 async fn when_all_circuits_open_during_the_backoff_one_repeat_is_told_and_paid_and_no_more() {

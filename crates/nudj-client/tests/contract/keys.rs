@@ -59,6 +59,28 @@ async fn a_derived_reference_books_once_after_a_lost_answer_and_a_restart() {
 }
 
 #[tokio::test]
+async fn a_store_that_gives_no_key_is_no_failure_of_the_api_and_nothing_was_sent() {
+    struct Down;
+    impl nudj_tower::idempotency::KeyStore for Down {
+        type Future = nudj_client::keys::KeyFuture;
+        fn get_or_insert(&self, _: String, _: String) -> Self::Future {
+            let open =
+                nudj_tower::Rejection::CircuitOpen { endpoint: None, retry_after: Some(std::time::Duration::MAX) };
+            Box::pin(std::future::ready(Err(open.into())))
+        }
+    }
+    let mock = MockNudj::builder().service().unwrap();
+    let mut config = nudj_client::Config::with_endpoints(["http://localhost"]);
+    config.retry.idempotency_keys = true;
+    let builder = Client::builder().config(config).token(mock.token()).key_store(std::sync::Arc::new(Down));
+    let client = builder.build_over(mock.clone()).unwrap();
+    let error = client.request(Method::POST, "/").business_key("user-1").send().await.unwrap_err();
+    assert_eq!((error.kind().name(), error.was_sent(), error.is_retryable()), ("idempotency_key", false, true));
+    assert_eq!((error.retry_after(), mock.request_count()), (None, 0));
+    assert!(error.to_string().contains("key store"), "{error}");
+}
+
+#[tokio::test]
 async fn a_business_key_gives_the_same_idempotency_key_in_every_client_and_none_a_new_one() {
     let mock = MockNudj::builder().idempotency(true).start().await.unwrap();
     let mut config = quick(&mock);

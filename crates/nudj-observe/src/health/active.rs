@@ -173,7 +173,7 @@ where
     let mut request = Request::new(Full::default());
     *request.uri_mut() = uri;
     let answer = timeout(limit, transport.oneshot(request)).await;
-    (name, matches!(answer, Ok(Ok(answer)) if !answer.status().is_server_error()))
+    (name, matches!(answer, Ok(Ok(answer)) if answer.status().as_u16() < 500))
 }
 
 /// What was found of each endpoint. Dropped, it takes its marks back.

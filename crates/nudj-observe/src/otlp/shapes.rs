@@ -149,7 +149,7 @@ impl Shape<'_> {
         match (self.error, self.status) {
             (Some(error), _) => out.error(error),
             // As the conventions want it of a client.
-            (None, Some(status @ 400..600)) => out.error(&status.to_string()),
+            (None, Some(status @ 400..)) => out.error(&status.to_string()),
             _ => {}
         }
         // Whether a call's parent is in another process or the handler that makes it, nobody tells.

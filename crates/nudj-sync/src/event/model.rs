@@ -39,12 +39,18 @@ impl Event {
     /// # Errors
     /// [`Error::Config`] for a topic, a key or a payload that is not allowed, [`Error::Local`] for a payload that is not JSON.
     pub fn new(topic: impl Into<String>, key: impl Into<String>, payload: impl Serialize) -> Result<Self, Error> {
+        let occurred_at = wall_clock::millis(&SystemClock);
+        // `now_v7`, which keeps the order of what comes in one millisecond, panics while the clock is before 1970.
+        let id = match occurred_at {
+            0 => uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 0, 0)),
+            _ => uuid::Uuid::now_v7(),
+        };
         let event = Self {
-            id: uuid::Uuid::now_v7().to_string(),
+            id: id.to_string(),
             topic: topic.into(),
             key: key.into(),
             payload: serde_json::to_value(payload).map_err(|error| Error::Local(error.into()))?,
-            occurred_at: wall_clock::millis(&SystemClock),
+            occurred_at,
         };
         event.check().map(|()| event)
     }

@@ -15,15 +15,17 @@ pub const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("ide
 /// |---|---|---|
 /// | 2xx, 3xx, 4xx but the below | success | no |
 /// | 408, 425 | failure, success | if idempotent |
-/// | 429 | throttled | yes, not before Retry-After |
+/// | 429 | throttled | yes |
 /// | 500, 502, 504 | failure | if idempotent |
 /// | 503 | failure | if idempotent; with Retry-After yes |
-/// | other 5xx | failure | no |
-/// | connect error | failure | yes |
+/// | other 5xx, and what RFC 9110 does not know, from 600 on | failure | no |
+/// | connect error, refused connection | failure | yes |
 /// | attempt timeout, broken exchange, unknown error | failure | if idempotent |
-/// | answer too large, request that cannot be sent, no credential to be had | ignored | no |
+/// | answer too large, request that cannot be sent, no credential or idempotency key to be had | ignored | no |
 /// | refused by an open breaker | ignored | only on another endpoint |
 /// | refused by limiter, queue, deadline | ignored | no |
+///
+/// Whatever may be sent again is not before a Retry-After that came with it.
 ///
 /// Idempotent are the methods RFC 9110 says so (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) and whatever carries an
 /// `Idempotency-Key`.
@@ -100,15 +102,15 @@ impl<R> Http<R> {
     fn error_status_verdict(&self, head: Head<'_>) -> Verdict {
         let asked = || retry_after::find(head.headers, self.wall_clock);
         match head.status.as_u16() {
-            408 => Verdict::failure(),
-            425 => Verdict::success().resend(Resend::IfIdempotent),
+            408 | 500 | 502 | 504 => Verdict::failure().retry_after(asked()),
+            425 => Verdict::success().resend(Resend::IfIdempotent).retry_after(asked()),
             429 => Verdict::throttled().retry_after(asked()),
             503 => match asked() {
                 Some(wait) => Verdict::failure().resend(Resend::Refused).retry_after(Some(wait)),
                 None => Verdict::failure(),
             },
-            500 | 502 | 504 => Verdict::failure(),
-            501 | 505..=599 => Verdict::failure().resend(Resend::Never),
+            // An unknown class is to be taken as 5xx (RFC 9110, section 15).
+            501 | 505.. => Verdict::failure().resend(Resend::Never),
             _ => Verdict::success(),
         }
     }
@@ -182,6 +184,10 @@ pub(super) fn cause_verdict(error: &(dyn Error + 'static)) -> Option<Verdict> {
         // It says nothing about the API, and its provider has a backoff of its own.
         #[cfg(feature = "credentials")]
         Cause::Credential(_) => Verdict::ignored(),
+        // Nor does this: the store was asked, and the API was not.
+        #[cfg(feature = "idempotency")]
+        Cause::Key(_) => Verdict::ignored(),
+        Cause::Refused(_) => Verdict::failure().resend(Resend::NotSent),
         Cause::Other => return None,
     })
 }
@@ -203,6 +209,12 @@ fn hyper_util_verdict(_: &(dyn Error + 'static)) -> Option<Verdict> {
 )]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
+}
+
+/// The time of day as what has passed since 1970; a clock before that reads as 1970.
+#[cfg(any(feature = "correlation", feature = "idempotency"))]
+pub(crate) fn since_1970() -> std::time::Duration {
+    wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -238,6 +250,8 @@ mod tests {
             (503, Failure, IfIdempotent),
             (504, Failure, IfIdempotent),
             (507, Failure, Never),
+            (600, Failure, Never),
+            (999, Failure, Never),
         ] {
             let response = Response::builder().status(status).body(()).unwrap();
             let seen = verdict(Ok(&response));
@@ -250,6 +264,37 @@ mod tests {
         let response = Response::builder().status(503).header("retry-after", "9").body(()).unwrap();
         let seen = verdict(Ok(&response));
         assert_eq!((seen.resend, seen.retry_after), (Resend::Refused, Some(Duration::from_secs(9))));
+    }
+
+    #[test]
+    fn whatever_may_be_sent_again_is_not_before_the_time_that_the_server_names() {
+        for (status, resend) in [
+            (408, Resend::IfIdempotent),
+            (425, Resend::IfIdempotent),
+            (429, Resend::Refused),
+            (500, Resend::IfIdempotent),
+            (502, Resend::IfIdempotent),
+            (503, Resend::Refused),
+            (504, Resend::IfIdempotent),
+        ] {
+            let response = Response::builder().status(status).header("retry-after", "9").body(()).unwrap();
+            let seen = verdict(Ok(&response));
+            assert_eq!((seen.resend, seen.retry_after), (resend, Some(Duration::from_secs(9))), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_that_comes_as_it_is_was_never_sent() {
+        use std::io::{Error, ErrorKind};
+        let refused: crate::BoxError = Error::new(ErrorKind::ConnectionRefused, "nobody listens").into();
+        assert_eq!(verdict(Err(&*refused)), Verdict::failure().resend(Resend::NotSent));
+        assert_eq!(Classify::<(), ()>::classify(&Any, Err(&*refused)), Verdict::failure().resend(Resend::NotSent));
+        assert_eq!(error_kind(&*refused), "connect");
+        // Of what it is about deeper down nothing is known: a server's own call, say, of which the answer was to tell.
+        let deep = Error::other(refused);
+        assert_eq!((verdict(Err(&deep)), error_kind(&deep)), (Verdict::failure(), "_OTHER"));
+        let reset = Error::from(ErrorKind::ConnectionReset);
+        assert_eq!((verdict(Err(&reset)), error_kind(&reset)), (Verdict::failure(), "_OTHER"));
     }
 
     #[test]

@@ -27,7 +27,9 @@ mod verdict;
 
 use std::error::Error;
 
-#[cfg(any(feature = "correlation", feature = "rate-limit"))]
+#[cfg(any(feature = "correlation", feature = "idempotency"))]
+pub(crate) use self::http::since_1970;
+#[cfg(feature = "rate-limit")]
 pub(crate) use self::http::wall_clock;
 pub use self::{
     any::Any,

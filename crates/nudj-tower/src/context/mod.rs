@@ -173,7 +173,8 @@ impl CallContext {
         self.0.in_doubt.store(true, Relaxed);
     }
 
-    /// How many times an endpoint was tried, failed connects included; 0 when the call was refused at once.
+    /// How many times an endpoint was tried, failed connects included; 0 when the call was refused at once, and where no layer
+    /// below counts, as [`round_robin`](crate::round_robin) does.
     #[must_use]
     #[inline]
     pub fn tries(&self) -> u32 {

@@ -1,12 +1,10 @@
 //! Which id and which trace a call gets.
 
-use std::time::SystemTime;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::GetAll};
 
 use super::task::Served;
-use crate::{CallSpan, SpanId, TraceContext, classify::wall_clock};
+use crate::{CallSpan, SpanId, TraceContext, classify::since_1970};
 
 /// The header that carries the id: `x-correlation-id`.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -140,8 +138,7 @@ impl Settled {
 /// The time of day in the unit of a UUIDv7; a clock before 1970 reads as 1970.
 #[inline]
 pub(super) fn unix_millis() -> u64 {
-    let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The call's trace, and whether it is the one that the headers name.

@@ -9,10 +9,10 @@ use std::{
 
 use http::{HeaderValue, Method};
 use pin_project_lite::pin_project;
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use super::KeyStore;
-use crate::BoxError;
+use crate::{BoxError, classify::since_1970};
 
 /// The caller's own name of what a request does: an order's number, say. Put it into the request's extensions, and the key is
 /// made from it, so that the same order carries the same key after a restart too.
@@ -47,7 +47,7 @@ impl fmt::Debug for BusinessKey {
 }
 
 /// What a key is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Operation<'r> {
     /// The request's method, POST or PATCH.
     pub method: &'r Method,
@@ -62,6 +62,16 @@ impl Operation<'_> {
     #[must_use]
     pub fn name(&self) -> Option<String> {
         self.business_key.map(|key| format!("{} {} {}", self.method, self.path, key.as_str()))
+    }
+}
+
+impl fmt::Debug for Operation<'_> {
+    /// Without the path, in which a person may be named.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation")
+            .field("method", self.method)
+            .field("business_key", &self.business_key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +104,7 @@ impl KeySource for Generated {
     type Future = Ready<Result<HeaderValue, BoxError>>;
 
     fn key(&self, _: &Operation<'_>) -> Result<Key<Self::Future>, BoxError> {
-        header(Uuid::now_v7()).map(Key::Now)
+        header(new_uuid()).map(Key::Now)
     }
 }
 
@@ -110,7 +120,7 @@ impl KeySource for Derived {
     type Future = Ready<Result<HeaderValue, BoxError>>;
 
     fn key(&self, operation: &Operation<'_>) -> Result<Key<Self::Future>, BoxError> {
-        let key = operation.name().map_or_else(Uuid::now_v7, |name| Uuid::new_v5(&NAMESPACE, name.as_bytes()));
+        let key = operation.name().map_or_else(new_uuid, |name| Uuid::new_v5(&NAMESPACE, name.as_bytes()));
         header(key).map(Key::Now)
     }
 }
@@ -133,7 +143,7 @@ impl<K: KeyStore> KeySource for Stored<K> {
     type Future = StoredKey<K::Future>;
 
     fn key(&self, operation: &Operation<'_>) -> Result<Key<Self::Future>, BoxError> {
-        let new = Uuid::now_v7();
+        let new = new_uuid();
         match operation.name() {
             Some(name) => Ok(Key::Later(StoredKey { inner: self.store.get_or_insert(name, new.to_string()) })),
             None => header(new).map(Key::Now),
@@ -159,6 +169,24 @@ impl<F: Future<Output = Result<String, BoxError>>> Future for StoredKey<F> {
     }
 }
 
+/// A new UUIDv7. uuid's own `now_v7` panics while the clock is before 1970.
+fn new_uuid() -> Uuid {
+    let since = since_1970();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()))
+}
+
 fn header(key: Uuid) -> Result<HeaderValue, BoxError> {
     Ok(HeaderValue::from_str(key.hyphenated().encode_lower(&mut Uuid::encode_buffer()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_operation_no_path_is_printed() {
+        let operation = Operation { method: &Method::POST, path: "/users/anna@example.org", business_key: None };
+        let printed = format!("{operation:?}");
+        assert!(printed.contains("POST") && !printed.contains("anna"), "{printed}");
+    }
 }

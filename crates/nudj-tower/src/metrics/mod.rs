@@ -38,7 +38,8 @@
 //! Fields of an end: `correlation_id`, `trace_id`, `operation` and `url.template` (from [`Route`](crate::Route)),
 //! `http.request.method`, `http.response.status_code`, `outcome`, `error.type` (a status, or a name of
 //! [`error_kind`](crate::classify::error_kind())), `error` (our own words), `duration_ms`, `attempts`, `endpoint`. A field that is
-//! not known is left out. No path, query, header or body is written, nor the text of an error that is not ours. The target is
+//! not known is left out; so are `attempts` where there was none, and where no layer below counts tries, as
+//! [`round_robin`](crate::round_robin) does. No path, query, header or body is written, nor the text of an error that is not ours. The target is
 //! `nudj_tower::metrics::record`: `RUST_LOG=nudj_tower::metrics=off` turns the lines off.
 //!
 //! # Place in the stack

@@ -44,7 +44,7 @@ impl<'a> End<'a> {
         status: Option<&'a StatusCode>,
         error: Option<&'a (dyn Error + 'static)>,
     ) -> Self {
-        let failed = status.filter(|status| status.is_client_error() || status.is_server_error());
+        let failed = status.filter(|status| status.as_u16() >= 400);
         Self {
             outcome: Some(outcome),
             status: status.copied(),
@@ -122,7 +122,8 @@ impl Record {
                     error.r#type = end.kind,
                     error = end.message.as_deref(),
                     duration_ms = duration.as_secs_f64() * 1e3,
-                    attempts = context.tries(),
+                    // Of none it is not known whether nothing was sent or nobody counts.
+                    attempts = Some(context.tries()).filter(|tries| *tries > 0),
                     endpoint = context.endpoint().as_deref(),
                     $message
                 )
@@ -143,7 +144,9 @@ fn own_words(error: &(dyn Error + 'static)) -> Option<String> {
         Cause::Transport(error) => Some(error.to_string()),
         #[cfg(feature = "credentials")]
         Cause::Credential(error) => Some(error.to_string()),
-        Cause::Other => None,
+        #[cfg(feature = "idempotency")]
+        Cause::Key(error) => Some(error.to_string()),
+        Cause::Refused(_) | Cause::Other => None,
     }
 }
 

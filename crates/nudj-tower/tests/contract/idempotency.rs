@@ -153,6 +153,33 @@ async fn without_its_key_a_request_is_not_sent() {
     }
 }
 
+/// The store is itself reached over layers like these, and what they said was taken for the request's own end.
+#[tokio::test]
+async fn a_key_that_cannot_be_had_says_nothing_of_the_api() {
+    use nudj_tower::{
+        Rejection,
+        classify::{Any, Classify, Http, TransportError, Verdict, error_kind},
+    };
+    let retry_after = Some(std::time::Duration::from_secs(9));
+    let causes: [fn(Option<std::time::Duration>) -> BoxError; 3] = [
+        |retry_after| Rejection::CircuitOpen { endpoint: None, retry_after }.into(),
+        |_| TransportError::Connect("refused".into()).into(),
+        |_| "the disk is full".into(),
+    ];
+    for cause in causes {
+        let store = Slow::default();
+        let service = IdempotencyLayer::on().source(Stored::new(store.clone())).layer(echo());
+        let mut call = task::spawn(service.oneshot(named("order-42")));
+        assert!(call.poll().is_pending());
+        store.0.lock().pop().unwrap().send(Err(cause(retry_after))).unwrap();
+        let Poll::Ready(Err(error)) = call.poll() else { panic!("must fail") };
+        assert_eq!((error_kind(&*error), Rejection::find(&*error)), ("idempotency_key", None));
+        let verdict = Classify::<Request<()>, Response<()>>::classify(&Http::default(), Err(&*error));
+        assert_eq!(verdict, Verdict::ignored());
+        assert_eq!(Classify::<(), ()>::classify(&Any, Err(&*error)), Verdict::ignored());
+    }
+}
+
 #[tokio::test]
 async fn while_a_store_is_asked_no_slot_below_is_held() {
     let store = Slow::default();

@@ -230,6 +230,25 @@ async fn at_info_there_is_one_line_per_finished_call_and_none_for_a_dropped_one(
     assert_eq!(log.lines().len(), 1, "{:?}", log.lines());
 }
 
+/// Without a balancer nobody counts them, and a call that had been sent was logged with `attempts=0`.
+#[tokio::test(start_paused = true)]
+async fn attempts_that_nobody_counts_are_left_out_of_the_log() {
+    let (log, _guard) = Log::capture(Level::INFO);
+    let service = MetricsLayer::new(Observers::default()).layer(service_fn(|_: Request<()>| ready(status(200))));
+    service.oneshot(request_with_ids()).await.unwrap();
+    let lines = log.lines();
+    assert!(lines[0].contains("call completed") && !lines[0].contains("attempts"), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_beyond_the_known_classes_is_a_failed_call() {
+    let (observers, told) = listener();
+    let service = MetricsLayer::new(observers).layer(service_fn(|_: Request<()>| ready(status(600))));
+    service.oneshot(Request::new(())).await.unwrap();
+    let Told::Ended { outcome, error, .. } = &told.lock()[1] else { panic!("must have ended") };
+    assert_eq!((*outcome, error.as_deref()), (Some(Outcome::Failure), Some("600")));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_method_nobody_knows_is_not_repeated_to_anybody() {
     let (observers, told) = listener();

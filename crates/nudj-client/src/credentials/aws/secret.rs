@@ -10,7 +10,6 @@ use nudj_tower::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     AwsKeys,
@@ -25,7 +24,7 @@ use crate::{
         endpoint::Endpoint,
         rotation::{Done, Revision, SecretStore, StoredKeys, Written},
     },
-    error::wall_clock,
+    error::{new_uuid, wall_clock},
 };
 
 /// A secret in AWS Secrets Manager. A provider, and a [`SecretStore`] for keys that rotate.
@@ -199,7 +198,7 @@ impl SecretStore for AwsSecret {
             let put = json!({
                 "SecretId": &*self.id,
                 "SecretString": serde_json::to_string(&Written::of(&keys))?,
-                "ClientRequestToken": Uuid::now_v7().to_string(),
+                "ClientRequestToken": new_uuid().to_string(),
                 "VersionStages": [PENDING],
             });
             let answer = self.done("PutSecretValue", &put).await?;

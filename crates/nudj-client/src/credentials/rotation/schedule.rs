@@ -12,10 +12,12 @@ use nudj_tower::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Mutex, time::sleep};
-use uuid::Uuid;
 
 use super::{KeyRotator, Revision, RotationError, SecretStore, StoredKeys};
-use crate::{Error, ErrorKind, error::wall_clock};
+use crate::{
+    Error, ErrorKind,
+    error::{new_uuid, wall_clock},
+};
 
 /// Replaces a key on demand and on a schedule; see the [module's page](super).
 pub struct Rotation {
@@ -124,7 +126,7 @@ impl Steps {
         let (name, revision) = match &keys.begun {
             Some(name) => (name.clone(), keys.revision.clone()),
             None => {
-                let name = Uuid::now_v7().to_string();
+                let name = new_uuid().to_string();
                 let noted = StoredKeys { begun: Some(name.clone()), ..keys.clone() };
                 (name, self.write(noted).await?)
             }

@@ -47,7 +47,7 @@ const STATES = {
 };
 const state = (name) => STATES[name] || [String(name), "", "off"];
 const KINDS = {
-  circuit_open: "circuit open", rate_limited: "rate limited", no_endpoint: "no endpoint", connect: "no connection", busy: "no connection free", closed: "client shut down", transport: "connection lost",
+  circuit_open: "circuit open", rate_limited: "rate limited", no_endpoint: "no endpoint", idempotency_key: "no idempotency key", connect: "no connection", busy: "no connection free", closed: "client shut down", transport: "connection lost",
   body_too_large: "answer too large", invalid_request: "invalid request", timeout: "timeout", _OTHER: "other error",
 };
 
