@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use nudj_tower::{
-    BoxError, CallContext, Rejection, SpanId, TraceContext,
+    BoxError, CallContext, LimitedBy, Rejection, SpanId, TraceContext,
     circuit_breaker::{Breaker, CircuitBreakerConfig, Permit, Tick},
     classify::{Outcome, parse_rate_limit},
     correlation::CORRELATION_ID,
@@ -122,7 +122,9 @@ where
         }
         shared.budget.count_call();
         if !shared.quota.try_acquire() {
-            return Box::pin(async { Err(Rejection::RateLimited { retry_after: None }.into()) });
+            return Box::pin(async {
+                Err(Rejection::RateLimited { by: LimitedBy::MaxWait, retry_after: None }.into())
+            });
         }
         let place = shared.turn.fetch_add(1, Relaxed) % shared.endpoints;
         let Ok(permit) = shared.breaker.admit(|| shared.tick(now)).permit else {

@@ -63,7 +63,7 @@ pub use self::{
     },
     endpoint::{Availability, Available, Refused, TryCall},
     exponential::{Exponential, Jitter},
-    rejection::Rejection,
+    rejection::{LimitedBy, Rejection},
 };
 
 /// Any error, as tower boxes it.

@@ -30,8 +30,10 @@ pub enum Rejection {
         retry_after: Option<Duration>,
     },
     /// The rate limiter would make this call wait longer than it may.
-    #[error("rate limited on our side: the quota is used up; {}, or raise max_requests or max_wait", hint(*.retry_after))]
+    #[error("{}", .by.text(&hint(*.retry_after)))]
     RateLimited {
+        /// What the wait was too long for.
+        by: LimitedBy,
         /// Until quota is free again.
         retry_after: Option<Duration>,
     },
@@ -64,13 +66,42 @@ pub enum Rejection {
     NoEndpoint,
 }
 
+/// Why a rate limiter could not let a call wait for its turn: what there is to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitedBy {
+    /// The quota is used up for longer than `max_wait`.
+    MaxWait,
+    /// Its turn would come too late for the call's deadline: a tenth of the time that was left is kept for the call itself.
+    Deadline,
+    /// All calls are paused for longer than it may wait: the server asked for that, or whoever has the limiter's handle.
+    Pause,
+}
+
+impl LimitedBy {
+    fn text(self, hint: &str) -> String {
+        match self {
+            Self::MaxWait => format!(
+                "rate limited on our side: the quota is used up for longer than max_wait; {hint}, or raise max_requests or max_wait"
+            ),
+            Self::Deadline => format!(
+                "rate limited on our side: its turn would come too late for the call's deadline; {hint}, or raise max_requests \
+                 or the call's total timeout"
+            ),
+            Self::Pause => format!(
+                "rate limited by a pause that the server asked for, or that was begun through the limiter's handle; {hint}"
+            ),
+        }
+    }
+}
+
 impl Rejection {
     /// When a new call may be worth a try, if that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::CircuitOpen { retry_after, .. }
-            | Self::RateLimited { retry_after }
+            | Self::RateLimited { retry_after, .. }
             | Self::QueueFull { retry_after, .. } => *retry_after,
             Self::DeadlineExceeded { .. } | Self::AttemptTimeout { .. } | Self::NoEndpoint => None,
         }
@@ -103,6 +134,7 @@ fn at(endpoint: Option<&str>) -> String {
 
 fn hint(retry_after: Option<Duration>) -> String {
     match retry_after {
+        Some(Duration::ZERO) => "try again".to_owned(),
         Some(wait) => format!("try again in {wait:?}"),
         None => "try again later".to_owned(),
     }
@@ -115,6 +147,20 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("outer")]
     struct Outer(#[source] crate::BoxError);
+
+    #[test]
+    fn a_limiters_text_names_what_can_be_changed() {
+        let limited =
+            |by, seconds| Rejection::RateLimited { by, retry_after: Some(Duration::from_secs(seconds)) }.to_string();
+        let by_wait = limited(LimitedBy::MaxWait, 2);
+        assert!(by_wait.contains("max_wait") && by_wait.contains("try again in 2s"), "{by_wait}");
+        let by_deadline = limited(LimitedBy::Deadline, 0);
+        assert!(by_deadline.contains("total timeout") && !by_deadline.contains("max_wait"), "{by_deadline}");
+        assert!(by_deadline.contains("; try again, or"), "no time of nothing: {by_deadline}");
+        let by_pause = limited(LimitedBy::Pause, 60);
+        assert!(by_pause.contains("the server asked for") && by_pause.ends_with("try again in 60s"), "{by_pause}");
+        assert!(!by_pause.contains("raise") && !by_pause.contains("quota"), "{by_pause}");
+    }
 
     #[test]
     fn is_found_below_other_errors_and_boxes() {

@@ -27,7 +27,7 @@ pub struct RateLimitConfig {
     /// How calls are counted. Default: `sliding_window`.
     pub algorithm: Algorithm,
     /// How long a call may wait for quota. A call that would wait longer is refused at once; 0 refuses whatever cannot pass
-    /// now. Default: 30 s.
+    /// now. One with a deadline waits for nine tenths of the time that is left at most. Default: 30 s.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
     /// How many calls may wait, for each key; 0 as `max_wait = 0`. Default: 1024.

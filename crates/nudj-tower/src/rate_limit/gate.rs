@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use super::{
     allowance::Allowance,
     config::{Algorithm, Quota, RateLimitConfig},
-    limiter::{Admission, Counts, Limiter, Patience},
+    limiter::{Admission, Counts, Limiter},
     meter::{Grant, Nanos, nanos},
+    patience::Patience,
     queue::Ticket,
     wakes::Wakes,
 };
@@ -197,15 +198,21 @@ impl Gate {
 
     /// Counts by another quota from now on.
     pub(super) fn change(&self, quota: Quota) {
-        self.change_at(quota, || self.settings.now());
+        self.change_at(|| quota, || self.settings.now());
+    }
+
+    /// Counts by the quota that is for all keys. It is read with the limiter locked, so that of two who set one at a time the last who comes
+    /// here leaves the one that holds.
+    pub(super) fn follow(&self) {
+        self.change_at(|| *self.settings.quota.lock(), || self.settings.now());
     }
 
     /// The clock is read once the loan was called in: what was taken of it was before.
-    fn change_at(&self, quota: Quota, now: impl FnOnce() -> Nanos) {
+    fn change_at(&self, quota: impl FnOnce() -> Quota, now: impl FnOnce() -> Nanos) {
         let (late, now) = {
             let mut limiter = self.lock();
             let now = now();
-            (limiter.change(quota, now), now)
+            (limiter.change(quota(), now), now)
         };
         late.into_iter().for_each(Waker::wake);
         self.advance(now);

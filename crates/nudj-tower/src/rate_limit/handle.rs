@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     config::Quota,
-    gate::Settings,
+    gate::{Gate, Settings},
     keys::{KeyMap, Lease},
     limiter::Counts,
 };
@@ -134,7 +134,7 @@ impl<K: Eq + Hash + Send + Sync + 'static> KeyedRateLimitHandle<K> {
     /// A quota that no [`RateLimitConfig`](super::RateLimitConfig) may have.
     pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
         self.settings.set_quota(quota)?;
-        self.map.each(|gate| gate.change(quota));
+        self.map.each(Gate::follow);
         Ok(())
     }
 

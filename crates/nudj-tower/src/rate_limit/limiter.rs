@@ -4,12 +4,14 @@ use std::task::Waker;
 
 use super::{
     allowance::Loan,
-    config::{Algorithm, Quota, RateLimitConfig},
-    meter::{Grant, Meter, Nanos, nanos},
+    config::{Algorithm, Quota},
+    meter::{Grant, Meter, Nanos},
+    patience::{Bounds, Patience},
     queue::{Place, Queue, Ticket},
     refusal::Refusal,
     wakes::Wakes,
 };
+use crate::LimitedBy;
 
 /// The state of one key.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Limiter {
     alarm: Alarm,
     /// What others may take without asking.
     lent: u32,
+    /// Whether the meter takes all the memory it will need at once.
+    roomy: bool,
     pub(super) counts: Counts,
 }
 
@@ -52,13 +56,6 @@ pub struct Counts {
     pub given_back: u64,
 }
 
-/// Who may wait, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    max_wait: Nanos,
-    max_queue: usize,
-}
-
 /// The answer to one who asks for quota.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
@@ -71,12 +68,6 @@ pub(super) enum Admission {
     Refused(Refusal),
 }
 
-impl Patience {
-    pub(super) fn new(config: &RateLimitConfig) -> Self {
-        Self { max_wait: nanos(config.max_wait), max_queue: config.max_queue }
-    }
-}
-
 impl Limiter {
     pub(super) fn new(algorithm: Algorithm, quota: Quota, roomy: bool) -> Self {
         Self {
@@ -86,6 +77,7 @@ impl Limiter {
             latest: 0,
             alarm: Alarm::Off,
             lent: 0,
+            roomy,
             counts: Counts::default(),
         }
     }
@@ -99,6 +91,7 @@ impl Limiter {
             latest: self.latest,
             alarm: Alarm::Off,
             lent: 0,
+            roomy: self.roomy,
             counts: Counts::default(),
         }
     }
@@ -147,18 +140,20 @@ impl Limiter {
         waker: &Waker,
     ) -> Admission {
         let now = self.at(now);
-        if let Some(grant) = self.take(now) {
+        let bounds = patience.bounds(now, deadline);
+        if !bounds.are_over(now)
+            && let Some(grant) = self.take(now)
+        {
             return Admission::Granted(grant);
         }
         let ahead = self.waiting();
         let turn = self.turn(ahead, now);
-        let until = now.saturating_add(patience.max_wait).min(deadline.unwrap_or(Nanos::MAX));
-        let refusal = if turn > until {
-            Refusal::late(turn, now)
-        } else if ahead >= patience.max_queue {
-            Refusal::full(patience.max_queue, turn, now)
+        let refusal = if bounds.are_passed(turn, now) {
+            self.late(turn, bounds, now)
+        } else if ahead >= patience.max_queue() {
+            Refusal::full(patience.max_queue(), turn, now)
         } else {
-            let ticket = self.queue.get_or_insert_default().join(until, waker.clone());
+            let ticket = self.queue.get_or_insert_default().join(bounds, waker.clone());
             return Admission::Waits { ticket, alarm: self.set_alarm(ticket, now) };
         };
         self.count_refusal();
@@ -172,7 +167,9 @@ impl Limiter {
             Some(Place::Granted(grant)) => Admission::Granted(grant),
             Some(Place::Refused(refusal)) => Admission::Refused(refusal),
             // A place is given up only by its owner, who asks no more then.
-            Some(Place::Free | Place::Waiting { .. }) => Admission::Refused(Refusal::Late { retry_after: None }),
+            Some(Place::Free | Place::Waiting(_)) => {
+                Admission::Refused(Refusal::Late { by: LimitedBy::MaxWait, retry_after: None })
+            }
             None => Admission::Waits { ticket, alarm: self.set_alarm(ticket, now) },
         }
     }
@@ -188,7 +185,7 @@ impl Limiter {
         let now = self.at(now);
         wakes.more = false;
         loop {
-            let Some((ticket, until)) = self.queue.as_ref().and_then(|queue| queue.first()) else {
+            let Some((ticket, bounds)) = self.queue.as_ref().and_then(|queue| queue.first()) else {
                 self.alarm = Alarm::Off;
                 return;
             };
@@ -197,15 +194,16 @@ impl Limiter {
                 return;
             }
             let word = if now >= self.paused_until
+                && !bounds.are_over(now)
                 && let Some(grant) = self.meter.take(now)
             {
                 Place::Granted(grant)
             } else {
                 let turn = self.turn(0, now);
-                if turn <= until {
+                if !bounds.are_passed(turn, now) {
                     return self.tell_head(ticket, turn, wakes);
                 }
-                Place::Refused(Refusal::late(turn, now))
+                Place::Refused(self.late(turn, bounds, now))
             };
             wakes.add(self.serve(ticket, word));
         }
@@ -229,7 +227,7 @@ impl Limiter {
     /// Counts by another quota, and gives those to wake who can no longer pass in time. `advance` comes next.
     pub(super) fn change(&mut self, quota: Quota, now: Nanos) -> Vec<Waker> {
         let now = self.at(now);
-        self.meter.change(quota, now);
+        self.meter.change(quota, now, self.roomy);
         self.refuse_the_late(now)
     }
 
@@ -281,6 +279,11 @@ impl Limiter {
         self.meter.nth(ahead, now.max(self.paused_until))
     }
 
+    /// Says no to one whose `turn` comes too late.
+    fn late(&self, turn: Nanos, bounds: Bounds, now: Nanos) -> Refusal {
+        Refusal::late(bounds.passed_by(self.paused_until, now), turn, now)
+    }
+
     /// Counts a call that somebody refused.
     pub(super) fn count_refusal(&mut self) {
         self.counts.refused = self.counts.refused.saturating_add(1);
@@ -302,17 +305,15 @@ impl Limiter {
         let now = self.at(now);
         let Some(queue) = &self.queue else { return Vec::new() };
         let (mut stay, mut late) = (0, Vec::new());
-        for (ticket, until) in queue.waiting() {
+        for (ticket, bounds) in queue.waiting() {
             let turn = self.turn(stay, now);
-            if turn > until {
-                late.push((ticket, turn));
+            if bounds.are_passed(turn, now) {
+                late.push((ticket, self.late(turn, bounds, now)));
             } else {
                 stay += 1;
             }
         }
-        late.into_iter()
-            .filter_map(|(ticket, turn)| self.serve(ticket, Place::Refused(Refusal::late(turn, now))))
-            .collect()
+        late.into_iter().filter_map(|(ticket, refusal)| self.serve(ticket, Place::Refused(refusal))).collect()
     }
 
     /// Sees to it that the head's timer goes off at `turn`.

@@ -30,11 +30,16 @@
 //! [`Algorithm::Gcra`]: a burst of `max_requests`, then one each `window / max_requests`.
 //!
 //! A call that cannot pass now
-//! - is refused at once when its turn would come after `max_wait` or after its context's deadline
+//! - is refused at once when its turn would come after `max_wait` or too late for its context's deadline
 //!   ([`RateLimited`](crate::Rejection::RateLimited) with the time of its turn), or when `max_queue` others wait
 //!   ([`QueueFull`](crate::Rejection::QueueFull));
 //! - else stands in line, first-in first-out from its future's first poll. Only the head has a timer; the others are not polled until
 //!   it is their turn.
+//!
+//! With a deadline it waits for nine tenths of the time that it has left when it comes: the last tenth is for the call itself. Else an
+//! overloaded limiter would let each call pass only to be cut off once it is sent, and a breaker would take that for the server's failure.
+//! Where calls take longer than a tenth of their time, keep `max_wait` below the deadline by what they take. A call whose deadline is over
+//! when its turn is noticed, in a process that stood still, is refused as well.
 //!
 //! A place in line whose future is dropped goes to the next. Quota whose call was not sent is given back: dropped before the inner
 //! service was called, an inner service that fails to become ready, or a [`Rejection`](crate::Rejection) from below whose
@@ -88,6 +93,7 @@ mod keys;
 mod layer;
 mod limiter;
 mod meter;
+mod patience;
 mod queue;
 mod refusal;
 mod rules;

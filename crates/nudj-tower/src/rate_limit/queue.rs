@@ -3,10 +3,7 @@
 
 use std::task::Waker;
 
-use super::{
-    meter::{Grant, Nanos},
-    refusal::Refusal,
-};
+use super::{meter::Grant, patience::Bounds, refusal::Refusal};
 
 /// A place in the queue; good until it is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +12,8 @@ pub(super) struct Ticket(usize);
 /// What a place holds.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// Waits, with the latest time that it may pass.
-    Waiting { until: Nanos },
+    /// Waits for its turn.
+    Waiting(Bounds),
     /// Was let through and has not noticed yet.
     Granted(Grant),
     /// Was refused and has not noticed yet.
@@ -55,16 +52,16 @@ impl Queue {
     }
 
     /// The first of those who wait, and until when it may.
-    pub(super) fn first(&self) -> Option<(Ticket, Nanos)> {
+    pub(super) fn first(&self) -> Option<(Ticket, Bounds)> {
         let index = self.first?;
         match self.nodes.get(index)?.place {
-            Place::Waiting { until } => Some((Ticket(index), until)),
+            Place::Waiting(bounds) => Some((Ticket(index), bounds)),
             _ => None,
         }
     }
 
-    pub(super) fn join(&mut self, until: Nanos, waker: Waker) -> Ticket {
-        let node = Node { place: Place::Waiting { until }, waker: Some(waker), before: self.last, after: None };
+    pub(super) fn join(&mut self, bounds: Bounds, waker: Waker) -> Ticket {
+        let node = Node { place: Place::Waiting(bounds), waker: Some(waker), before: self.last, after: None };
         let index = match self.free {
             Some(index) => {
                 self.free = self.nodes[index].after;
@@ -96,7 +93,7 @@ impl Queue {
     /// The word left at a place, which is then given up; `None`, and `waker` kept, while it still waits.
     pub(super) fn collect(&mut self, ticket: Ticket, waker: &Waker) -> Option<Place> {
         let node = self.nodes.get_mut(ticket.0)?;
-        if let Place::Waiting { .. } = node.place {
+        if let Place::Waiting(_) = node.place {
             match &mut node.waker {
                 Some(known) => known.clone_from(waker),
                 none => *none = Some(waker.clone()),
@@ -108,7 +105,7 @@ impl Queue {
 
     /// Gives a place up, whatever it holds.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Place {
-        if self.nodes.get(ticket.0).is_some_and(|node| matches!(node.place, Place::Waiting { .. })) {
+        if self.nodes.get(ticket.0).is_some_and(|node| matches!(node.place, Place::Waiting(_))) {
             self.unlink(ticket.0);
         }
         self.release(ticket)
@@ -120,10 +117,10 @@ impl Queue {
     }
 
     /// All who wait, in line.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (Ticket, Nanos)> + '_ {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (Ticket, Bounds)> + '_ {
         std::iter::successors(self.first, |index| self.nodes.get(*index)?.after).filter_map(|index| {
             match self.nodes.get(index)?.place {
-                Place::Waiting { until } => Some((Ticket(index), until)),
+                Place::Waiting(bounds) => Some((Ticket(index), bounds)),
                 _ => None,
             }
         })
@@ -158,16 +155,18 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::meter::Nanos, *};
+    use crate::LimitedBy;
 
     fn line(queue: &Queue) -> Vec<Nanos> {
-        queue.waiting().map(|(_, until)| until).collect()
+        queue.waiting().map(|(_, bounds)| bounds.until).collect()
     }
 
     #[test]
     fn any_of_them_leaves_and_the_rest_keep_their_order_in_the_same_memory() {
         let mut queue = Queue::default();
-        let join = |queue: &mut Queue, until| queue.join(until, Waker::noop().clone());
+        let bounds = |until| Bounds { until, by: LimitedBy::MaxWait, deadline: Nanos::MAX };
+        let join = |queue: &mut Queue, until| queue.join(bounds(until), Waker::noop().clone());
         for round in 0..100 {
             let tickets: Vec<_> = (0..5).map(|n| join(&mut queue, n)).collect();
             queue.leave(tickets[2]);
@@ -176,8 +175,8 @@ mod tests {
             queue.leave(tickets[4]);
             let late = join(&mut queue, 9);
             assert_eq!(line(&queue), [1, 3, 9]);
-            assert!(queue.serve(tickets[1], Place::Refused(Refusal::Late { retry_after: None })).is_some());
-            assert_eq!((queue.len(), queue.first()), (2, Some((tickets[3], 3))));
+            assert!(queue.serve(tickets[1], Place::Refused(Refusal::late(LimitedBy::MaxWait, 0, 0))).is_some());
+            assert_eq!((queue.len(), queue.first()), (2, Some((tickets[3], bounds(3)))));
             assert!(queue.collect(tickets[3], Waker::noop()).is_none());
             assert!(matches!(queue.collect(tickets[1], Waker::noop()), Some(Place::Refused(_))));
             queue.leave(tickets[3]);

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use super::meter::Nanos;
-use crate::Rejection;
+use crate::{LimitedBy, Rejection};
 
 /// Why a call does not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It would have to wait longer than it may.
-    Late { retry_after: Option<Duration> },
+    Late { by: LimitedBy, retry_after: Option<Duration> },
     /// As many wait as may.
     Full { limit: usize, retry_after: Option<Duration> },
 }
@@ -15,13 +15,13 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn rejection(self) -> Rejection {
         match self {
-            Self::Late { retry_after } => Rejection::RateLimited { retry_after },
+            Self::Late { by, retry_after } => Rejection::RateLimited { by, retry_after },
             Self::Full { limit, retry_after } => Rejection::QueueFull { limit, retry_after },
         }
     }
 
-    pub(super) fn late(turn: Nanos, now: Nanos) -> Self {
-        Self::Late { retry_after: wait(turn, now) }
+    pub(super) fn late(by: LimitedBy, turn: Nanos, now: Nanos) -> Self {
+        Self::Late { by, retry_after: wait(turn, now) }
     }
 
     pub(super) fn full(limit: usize, turn: Nanos, now: Nanos) -> Self {

@@ -44,11 +44,11 @@ fn what_was_lent_is_neither_granted_twice_nor_lost_whatever_happens_to_the_limit
     assert_eq!(gate.read(|limiter| limiter.available(0)), MANY - 100);
     gate.give_back(first, 0);
     gate.give_back(gate.take(0).unwrap(), 0);
-    gate.change_at(quota(MANY + 50), || 0);
+    gate.change_at(|| quota(MANY + 50), || 0);
     let counts = gate.counts();
     assert_eq!((counts.granted, counts.given_back), (101, 2));
     assert_eq!(drain(&gate, 0), MANY + 50 - 99);
-    gate.change_at(quota(10), || 0);
+    gate.change_at(|| quota(10), || 0);
     assert_eq!(drain(&gate, 600 * MS), 0, "a quota that keeps each grant's time knows of those that were lent");
     assert_eq!(drain(&gate, 1_300 * MS), 10);
 }
@@ -59,7 +59,7 @@ fn what_was_lent_counts_when_it_was_taken_however_the_quota_changes_and_whatever
     let gate = gate(quota(MANY));
     gate.take(0).unwrap();
     let lent: Vec<_> = (0..500).map(|_| gate.take(0).unwrap()).collect();
-    gate.change_at(short, || MS);
+    gate.change_at(|| short, || MS);
     let real = (0..500).filter(|_| gate.take(19 * MS / 2).is_some()).count();
     assert_eq!(real, 500);
     for grant in lent {
@@ -72,7 +72,7 @@ fn what_was_lent_counts_when_it_was_taken_however_the_quota_changes_and_whatever
     (2..MANY).for_each(|_| assert!(gate.take(9 * MS).is_some()));
     // As long as it is lent somebody may take of it after the clock was read.
     let read_late = || if gate.allowance.take(0).is_none() { 9 * MS } else { MS };
-    gate.change_at(quota(1_000), read_late);
+    gate.change_at(|| quota(1_000), read_late);
     assert_eq!((drain(&gate, 638 * MS), drain(&gate, 639 * MS)), (0, 1_000));
 }
 
@@ -212,7 +212,7 @@ proptest! {
                     plain.resume();
                 }
                 Step::Change(max) => {
-                    gate.change_at(quota(max), || now);
+                    gate.change_at(|| quota(max), || now);
                     plain.change(quota(max), now);
                     // A log finds a grant by its time, which of those that were counted it knows otherwise.
                     grants.clear();

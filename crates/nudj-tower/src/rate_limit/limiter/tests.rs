@@ -10,12 +10,13 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::config::RateLimitConfig, *};
 
 const MS: Nanos = 1_000_000;
 
 fn patience(max_wait: Nanos, max_queue: usize) -> Patience {
-    Patience { max_wait, max_queue }
+    let max_wait = Duration::from_nanos(max_wait);
+    Patience::new(&RateLimitConfig { max_wait, max_queue, ..RateLimitConfig::default() })
 }
 
 fn limiter(max_requests: u32, window: Nanos) -> Limiter {
@@ -50,14 +51,18 @@ fn who_would_wait_too_long_is_refused_at_once() {
         limiter.admit(10 * MS, patience(max_wait, 2), deadline, Waker::noop())
     };
     limiter.take(0).unwrap();
-    let late = |ms| Admission::Refused(Refusal::Late { retry_after: Some(Duration::from_millis(ms)) });
-    assert_eq!(ask(&mut limiter, 90 * MS - 1, None), late(90));
-    assert_eq!(ask(&mut limiter, 1000 * MS, Some(100 * MS - 1)), late(90));
-    assert_eq!(ask(&mut limiter, 0, None), late(90));
-    assert!(
-        matches!(ask(&mut limiter, 90 * MS, Some(100 * MS)), Admission::Waits { alarm: Some(at), .. } if at == 100 * MS)
+    let late = |by, ms| Admission::Refused(Refusal::Late { by, retry_after: Some(Duration::from_millis(ms)) });
+    assert_eq!(ask(&mut limiter, 90 * MS - 1, None), late(LimitedBy::MaxWait, 90));
+    assert_eq!(
+        ask(&mut limiter, 1000 * MS, Some(110 * MS - 10)),
+        late(LimitedBy::Deadline, 90),
+        "a tenth is the call's"
     );
-    assert_eq!(ask(&mut limiter, 190 * MS - 1, None), late(190), "one is ahead");
+    assert_eq!(ask(&mut limiter, 0, None), late(LimitedBy::MaxWait, 90));
+    assert!(
+        matches!(ask(&mut limiter, 90 * MS, Some(110 * MS)), Admission::Waits { alarm: Some(at), .. } if at == 100 * MS)
+    );
+    assert_eq!(ask(&mut limiter, 190 * MS - 1, None), late(LimitedBy::MaxWait, 190), "one is ahead");
     assert!(matches!(ask(&mut limiter, 190 * MS, None), Admission::Waits { alarm: None, .. }));
     let full = Refusal::Full { limit: 2, retry_after: Some(Duration::from_millis(290)) };
     assert_eq!(ask(&mut limiter, 1000 * MS, None), Admission::Refused(full));
@@ -152,7 +157,10 @@ fn a_fork_remembers_what_was_granted() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Wait(Nanos),
-    Arrive,
+    /// Time passes and nobody is polled.
+    Stall(Nanos),
+    /// With a deadline so far off, where there is one.
+    Arrive(Option<Nanos>),
     /// One of those who wait gives up, or one of those who pass does not send.
     Leave(usize),
     Pause(Nanos),
@@ -165,7 +173,9 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (0..60_u64).prop_map(Step::Wait),
-        8 => Just(Step::Arrive),
+        1 => (0..400_u64).prop_map(Step::Stall),
+        6 => Just(Step::Arrive(None)),
+        4 => (0..600_u64).prop_map(|left| Step::Arrive(Some(left))),
         2 => (0..12_usize).prop_map(Step::Leave),
         1 => (0..200_u64).prop_map(Step::Pause),
         1 => Just(Step::Resume),
@@ -190,6 +200,7 @@ struct World {
 struct Task {
     number: usize,
     arrived: Nanos,
+    deadline: Option<Nanos>,
     ticket: Ticket,
     bell: Arc<Bell>,
     heard: usize,
@@ -197,19 +208,22 @@ struct Task {
 }
 
 impl World {
-    fn arrive(&mut self) {
+    fn arrive(&mut self, left: Option<Nanos>) {
         let number = self.arrived;
         self.arrived += 1;
         let bell = Arc::new(Bell::default());
+        let deadline = left.map(|left| self.now + left);
         advance(&mut self.limiter, self.now);
-        match self.limiter.admit(self.now, self.patience, None, &Waker::from(Arc::clone(&bell))) {
+        match self.limiter.admit(self.now, self.patience, deadline, &Waker::from(Arc::clone(&bell))) {
             Admission::Granted(_) => {
                 assert!(self.tasks.is_empty(), "nobody passes those who wait");
+                assert!(left != Some(0), "its call is over");
                 self.passed.push(number);
             }
             Admission::Refused(_) => self.resolved += 1,
             Admission::Waits { ticket, alarm } => {
-                self.tasks.push_back(Task { number, arrived: self.now, ticket, bell, heard: 0, timer: alarm });
+                let arrived = self.now;
+                self.tasks.push_back(Task { number, arrived, deadline, ticket, bell, heard: 0, timer: alarm });
             }
         }
     }
@@ -225,6 +239,7 @@ impl World {
         match self.limiter.check(task.ticket, self.now, &waker) {
             Admission::Waits { alarm, .. } => task.timer = alarm,
             Admission::Granted(_) => {
+                assert!(task.deadline.is_none_or(|deadline| self.now < deadline), "its call is over");
                 self.passed.push(task.number);
                 self.tasks.remove(index);
             }
@@ -286,7 +301,8 @@ proptest! {
         for step in steps {
             match step {
                 Step::Wait(time) => world.wait(time),
-                Step::Arrive => world.arrive(),
+                Step::Stall(time) => world.now += time,
+                Step::Arrive(left) => world.arrive(left),
                 Step::Leave(index) => {
                     if let Some(task) = world.tasks.remove(index) {
                         world.limiter.leave(task.ticket, world.now);
@@ -328,4 +344,27 @@ proptest! {
         prop_assert_eq!(world.passed.len() + world.resolved, world.arrived);
         prop_assert!(world.limiter.queue.as_ref().is_none_or(|queue| queue.is_unused()));
     }
+}
+
+#[test]
+fn who_is_looked_at_after_his_deadline_gets_no_quota() {
+    let mut limiter = limiter(1, 100 * MS);
+    limiter.take(0).unwrap();
+    let bells = [Arc::new(Bell::default()), Arc::new(Bell::default())];
+    let tickets = [Some(300 * MS), None].map(|deadline| {
+        let waker = Waker::from(Arc::clone(&bells[usize::from(deadline.is_none())]));
+        match limiter.admit(0, patience(500 * MS, 9), deadline, &waker) {
+            Admission::Waits { ticket, .. } => ticket,
+            other => panic!("it waits: {other:?}"),
+        }
+    });
+    // Nobody was polled for as long, though the first one's turn was at 100.
+    advance(&mut limiter, 300 * MS);
+    assert!(matches!(limiter.check(tickets[0], 300 * MS, Waker::noop()), Admission::Refused(Refusal::Late { .. })));
+    assert!(matches!(limiter.check(tickets[1], 300 * MS, Waker::noop()), Admission::Granted(_)));
+    assert!(matches!(
+        limiter.admit(400 * MS, patience(500 * MS, 9), Some(400 * MS), Waker::noop()),
+        Admission::Refused(Refusal::Late { retry_after: Some(Duration::ZERO), .. })
+    ));
+    assert_eq!(limiter.available(400 * MS), 1);
 }

@@ -13,7 +13,7 @@ pub(in super::super) struct Log {
 
 impl Log {
     pub(super) fn new(rate: Rate, roomy: bool) -> Self {
-        Self { rate, times: if roomy { VecDeque::with_capacity(rate.max as usize) } else { VecDeque::new() } }
+        Self { rate, times: VecDeque::with_capacity(room(rate, roomy)) }
     }
 
     pub(super) fn take(&mut self, now: Nanos) -> Option<Nanos> {
@@ -25,8 +25,19 @@ impl Log {
             // It and those before it have left the window.
             self.times.drain(..=place);
         }
+        if self.times.len() == self.times.capacity() {
+            self.let_go(now);
+        }
         self.times.push_back(now);
         Some(now)
+    }
+
+    /// Drops what has left the window, so that the memory is that of the fullest window and not of all calls ever.
+    #[cold]
+    fn let_go(&mut self, now: Nanos) {
+        while self.times.front().is_some_and(|time| now.saturating_sub(*time) >= self.rate.window) {
+            self.times.pop_front();
+        }
     }
 
     pub(super) fn give_back(&mut self, at: Nanos) {
@@ -55,9 +66,9 @@ impl Log {
     }
 
     /// Forgets nothing: what is given back later must not make room that another grant of this window takes.
-    pub(super) fn change(&mut self, rate: Rate) {
+    pub(super) fn change(&mut self, rate: Rate, roomy: bool) {
         self.rate = rate;
-        self.times.reserve((rate.max as usize).saturating_sub(self.times.len()));
+        self.times.reserve(room(rate, roomy).saturating_sub(self.times.len()));
     }
 
     /// Counts grants of before, none before the last.
@@ -73,5 +84,42 @@ impl Log {
     /// The times known, oldest first.
     pub(super) fn grants(&self) -> impl Iterator<Item = Nanos> + '_ {
         self.times.iter().copied()
+    }
+}
+
+fn room(rate: Rate, roomy: bool) -> usize {
+    if roomy { rate.max as usize } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Nanos = 1_000_000;
+
+    fn log(max: u32) -> Log {
+        Log::new(Rate { max, window: 1_000 * MS }, false)
+    }
+
+    #[test]
+    fn its_memory_is_that_of_its_fullest_window_however_many_calls_it_has_seen() {
+        let mut log = log(1024);
+        for call in 0..20_000 {
+            assert!(log.take(call * 100 * MS).is_some());
+        }
+        assert!(log.times.capacity() <= 20, "ten in a window: {}", log.times.capacity());
+        let burst = (0..300).filter(|_| log.take(20_000 * 100 * MS).is_some()).count();
+        assert!(burst == 300 && (300..=640).contains(&log.times.capacity()), "{}", log.times.capacity());
+    }
+
+    #[test]
+    fn a_larger_quota_alone_takes_no_memory() {
+        let mut log = log(10);
+        log.take(0);
+        let before = log.times.capacity();
+        log.change(Rate { max: 1024, window: 1_000 * MS }, false);
+        assert_eq!(log.times.capacity(), before);
+        log.change(Rate { max: 1024, window: 1_000 * MS }, true);
+        assert!(log.times.capacity() >= 1024, "all it will need, where a grant is not to allocate");
     }
 }

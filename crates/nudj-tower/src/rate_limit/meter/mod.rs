@@ -132,12 +132,12 @@ impl Meter {
     }
 
     /// Counts by another quota from `now` on. What was granted so far counts on, as far as the old quota needed to remember it.
-    /// GCRA remembers no more than a full burst of the new one.
-    pub(super) fn change(&mut self, quota: Quota, now: Nanos) {
+    /// GCRA remembers no more than a full burst of the new one. `roomy` as in [`new`](Self::new).
+    pub(super) fn change(&mut self, quota: Quota, now: Nanos, roomy: bool) {
         let rate = Rate::new(quota);
         match self {
             Self::Gcra(gcra) => gcra.change(rate, now),
-            Self::Log(log) if rate.max <= LOG_MAX => log.change(rate),
+            Self::Log(log) if rate.max <= LOG_MAX => log.change(rate, roomy),
             Self::Log(log) => {
                 let mut next = Granules::new(rate);
                 next.turn_to(now);
@@ -145,7 +145,7 @@ impl Meter {
                 *self = Self::Granules(next);
             }
             Self::Granules(granules) if rate.max <= LOG_MAX => {
-                let mut next = Log::new(rate, true);
+                let mut next = Log::new(rate, roomy);
                 granules.grants(now).for_each(|(at, count)| next.record(at, count));
                 *self = Self::Log(next);
             }

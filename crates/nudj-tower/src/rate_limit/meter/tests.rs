@@ -61,14 +61,14 @@ fn a_changed_quota_counts_what_was_granted_before() {
         for _ in 0..4 {
             meter.take(100 * MS).unwrap();
         }
-        meter.change(quota(6, 1000 * MS), 100 * MS);
+        meter.change(quota(6, 1000 * MS), 100 * MS, false);
         let free = (0..6).take_while(|_| meter.take(100 * MS).is_some()).count();
         assert_eq!(free, 2, "{meter:?}");
-        meter.change(quota(3, 1000 * MS), 100 * MS);
+        meter.change(quota(3, 1000 * MS), 100 * MS, false);
         assert!(meter.take(100 * MS).is_none() && meter.take(400 * MS).is_none(), "{meter:?}");
-        meter.change(quota(2000, 1000 * MS), 400 * MS);
+        meter.change(quota(2000, 1000 * MS), 400 * MS, false);
         assert!(meter.available(400 * MS) >= 1994, "{meter:?}");
-        meter.change(quota(2, 1000 * MS), 400 * MS);
+        meter.change(quota(2, 1000 * MS), 400 * MS, false);
         assert!(meter.nth(0, 400 * MS) <= 2900 * MS, "{meter:?}");
     }
 }
@@ -81,12 +81,12 @@ fn a_quota_that_goes_down_and_up_forgets_no_grant() {
     ] {
         let grants: Vec<Grant> = std::iter::from_fn(|| meter.take(100 * MS)).collect();
         let all = grants.len() as u32;
-        meter.change(quota(few, 1000 * MS), 200 * MS);
+        meter.change(quota(few, 1000 * MS), 200 * MS, false);
         for grant in &grants[..4] {
             meter.give_back(*grant, 200 * MS);
         }
         assert_eq!((meter.available(200 * MS), meter.take(200 * MS)), (0, None), "{meter:?}");
-        meter.change(quota(all, 1000 * MS), 300 * MS);
+        meter.change(quota(all, 1000 * MS), 300 * MS, false);
         let free = std::iter::from_fn(|| meter.take(300 * MS)).count() as u32;
         // What does not fit a log is forgotten.
         assert!(free <= 4.max(all.saturating_sub(LOG_MAX)), "{free} of {all}: {meter:?}");
@@ -109,7 +109,7 @@ fn a_lowered_gcra_quota_lets_the_next_call_pass_after_one_of_its_cells() {
     let mut meter = Meter::new(Algorithm::Gcra, quota(1000, 60 * second), true);
     let used = meter.take(0).unwrap();
     assert_eq!((1..1000).filter(|_| meter.take(0).is_some()).count(), 999);
-    meter.change(quota(10, 60 * second), 0);
+    meter.change(quota(10, 60 * second), 0, false);
     assert_eq!((meter.available(0), meter.nth(0, 0)), (0, 6 * second));
     meter.give_back(used, 0);
     assert!(meter.take(6 * second - 1).is_none(), "what was granted before the change is not given back");

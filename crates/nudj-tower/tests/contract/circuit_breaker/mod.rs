@@ -17,7 +17,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use nudj_tower::{
-    Availability, Available, BoxError, Rejection,
+    Availability, Available, BoxError, LimitedBy, Rejection,
     circuit_breaker::{BreakerHandle, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, State},
     classify::Any,
 };

@@ -56,7 +56,7 @@ async fn refusals_of_layers_below_are_nobodys_failure() {
     let layer = layer(&fail_once());
     let mut service = scripted(&layer);
     for rejection in [
-        Rejection::RateLimited { retry_after: None },
+        Rejection::RateLimited { by: LimitedBy::MaxWait, retry_after: None },
         Rejection::QueueFull { limit: 1, retry_after: None },
         Rejection::CircuitOpen { endpoint: None, retry_after: None },
     ] {

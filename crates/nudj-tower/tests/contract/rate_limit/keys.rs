@@ -75,3 +75,39 @@ async fn a_key_whose_calls_wait_for_the_shared_quota_stays_there_until_they_pass
     advance(SECOND / 2).await;
     assert_eq!(assert_ready!(last.poll()).unwrap(), 16);
 }
+
+/// Two changes at a time left keys with the earlier quota, which then were never idle either.
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_is_set_while_another_is_being_set_is_that_of_all_keys() {
+    /// Sets another quota as soon as it is woken, which is while the first one is on its way to the keys.
+    struct Sets(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+    impl Wake for Sets {
+        fn wake(self: Arc<Self>) {
+            let set = self.0.lock().take();
+            if let Some(set) = set {
+                set();
+            }
+        }
+    }
+    let layer = RateLimitLayer::keyed(&RateLimitConfig { max_wait: SECOND, ..config(1) }, |call: &u32| *call);
+    let layer = layer.unwrap().for_any();
+    let (mut service, handle) = (layer.layer(Log::default()), layer.handle());
+    let other = handle.clone();
+    let set = move || other.set_quota(Quota { max_requests: 7, window: SECOND }).unwrap();
+    let waker = Waker::from(Arc::new(Sets(Mutex::new(Some(Box::new(set))))));
+    let mut waiting = Vec::new();
+    for key in 0..8 {
+        service.call(key).await.unwrap();
+        let mut waits = Box::pin(service.call(key));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        waiting.push(waits);
+    }
+    // Nobody who waits can wait for so long.
+    handle.set_quota(Quota { max_requests: 1, window: 9 * SECOND }).unwrap();
+    drop(waiting);
+    for key in 0..8 {
+        assert_eq!(handle.of(&key).unwrap().available(), 6, "{key}");
+    }
+    advance(10 * SECOND).await;
+    assert_eq!(handle.evict_idle(), 8, "none of them has a quota of its own");
+}

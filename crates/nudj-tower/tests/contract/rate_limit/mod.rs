@@ -3,6 +3,8 @@
 mod endpoints;
 mod given_back;
 mod keys;
+#[cfg(all(feature = "circuit-breaker", feature = "deadline"))]
+mod overload;
 mod pauses;
 mod queue;
 mod quota;
@@ -12,13 +14,13 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use http::{Request, Response};
 use nudj_tower::{
-    BoxError, Rejection,
+    BoxError, LimitedBy, Rejection,
     rate_limit::{Algorithm, RateLimitConfig, RateLimitLayer},
 };
 use parking_lot::Mutex;

@@ -45,7 +45,7 @@ async fn pauses_everybody_for_as_long_as_the_server_asks_up_to_the_cap() {
         assert_eq!(layer.handle().paused_until(), until, "{status} {headers:?}");
         assert_eq!(*paused.lock(), until.iter().map(|_| expected).collect::<Vec<_>>());
         if seconds > 30 {
-            let limited = Rejection::RateLimited { retry_after: Some(expected) };
+            let limited = Rejection::RateLimited { by: LimitedBy::Pause, retry_after: Some(expected) };
             assert_eq!(refused(others.call(Request::new(())).await), limited, "longer than max_wait");
         } else {
             others.call(Request::new(())).await.unwrap();
@@ -67,7 +67,8 @@ async fn a_pause_is_over_in_time_and_those_who_cannot_wait_for_it_hear_at_once()
     assert_pending!(hurried.poll());
     handle.pause(10 * SECOND);
     assert!(hurried.is_woken() && !patient.is_woken());
-    assert_eq!(refused(assert_ready!(hurried.poll())), Rejection::RateLimited { retry_after: Some(11 * SECOND) });
+    let limited = Rejection::RateLimited { by: LimitedBy::Pause, retry_after: Some(11 * SECOND) };
+    assert_eq!(refused(assert_ready!(hurried.poll())), limited);
     advance(9 * SECOND).await;
     assert_pending!(patient.poll());
     // A task that used up its budget is woken when the runtime gets to it.
@@ -76,4 +77,32 @@ async fn a_pause_is_over_in_time_and_those_who_cannot_wait_for_it_hear_at_once()
     handle.resume();
     assert!(patient.is_woken());
     assert!(assert_ready!(patient.poll()).is_ok());
+}
+
+/// A pause that the server asked for read "the quota is used up", and to raise what changes nothing about it.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_what_the_wait_was_too_long_for() {
+    let text = |result: Result<Response<()>, BoxError>| refused(result).to_string();
+    let within = |time| {
+        let mut request = Request::new(());
+        CallContext::get_or_insert(request.extensions_mut()).limit_deadline(Instant::now() + time);
+        request
+    };
+    let layer = RateLimitLayer::new(&RateLimitConfig { max_wait: SECOND / 2, ..config(1) }).unwrap();
+    let mut service = layer.layer(answer(429, &[("retry-after", "7")]));
+    service.call(Request::new(())).await.unwrap();
+    for request in [Request::new(()), within(SECOND / 4)] {
+        let paused = text(service.call(request).await);
+        assert!(
+            paused.contains("the server asked") && paused.contains("in 7s") && !paused.contains("raise"),
+            "{paused}"
+        );
+    }
+    layer.handle().resume();
+    let quota = text(service.call(Request::new(())).await);
+    assert!(quota.contains("raise max_requests or max_wait"), "{quota}");
+    for time in [SECOND / 4, Duration::ZERO] {
+        let deadline = text(service.call(within(time)).await);
+        assert!(deadline.contains("the call's deadline") && !deadline.contains("max_wait"), "{deadline}");
+    }
 }

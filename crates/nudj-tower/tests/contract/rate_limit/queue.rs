@@ -78,12 +78,13 @@ async fn a_call_that_would_wait_too_long_is_refused_without_sleeping() {
     let config = RateLimitConfig { max_wait: SECOND / 2, max_queue: 2, ..config(1) };
     let layer = RateLimitLayer::new(&config).unwrap().for_any();
     let (mut service, start) = (layer.layer(Log::default()), Instant::now());
+    let late = |wait| Rejection::RateLimited { by: LimitedBy::MaxWait, retry_after: Some(wait) };
     service.call(1).await.unwrap();
-    assert_eq!(refused(service.call(2).await), Rejection::RateLimited { retry_after: Some(SECOND) });
+    assert_eq!(refused(service.call(2).await), late(SECOND));
     advance(SECOND * 3 / 5).await;
     let mut waits = task::spawn(service.call(3));
     assert_pending!(waits.poll());
-    assert_eq!(refused(service.call(4).await), Rejection::RateLimited { retry_after: Some(SECOND * 7 / 5) });
+    assert_eq!(refused(service.call(4).await), late(SECOND * 7 / 5));
     assert_eq!(start.elapsed(), SECOND * 3 / 5);
     assert_eq!(layer.handle().queue_depth(), 1);
 }
@@ -101,7 +102,7 @@ async fn a_full_queue_refuses_with_the_time_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_past_the_calls_deadline_is_refused_at_once() {
+async fn a_wait_that_leaves_the_call_no_tenth_of_its_time_is_refused_at_once() {
     let layer = RateLimitLayer::new(&config(1)).unwrap();
     let mut service = layer.layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(())))));
     service.call(Request::new(())).await.unwrap();
@@ -110,10 +111,11 @@ async fn a_wait_past_the_calls_deadline_is_refused_at_once() {
         CallContext::get_or_insert(request.extensions_mut()).limit_deadline(Instant::now() + time);
         request
     };
-    let limited = Rejection::RateLimited { retry_after: Some(SECOND) };
-    assert_eq!(refused(service.call(within(SECOND - Duration::from_nanos(1))).await), limited);
+    let limited = Rejection::RateLimited { by: LimitedBy::Deadline, retry_after: Some(SECOND) };
+    let long_enough = SECOND * 10 / 9;
+    assert_eq!(refused(service.call(within(long_enough - Duration::from_nanos(1))).await), limited);
     assert_eq!(refused(service.call(within(Duration::ZERO)).await), limited);
-    assert_pending!(task::spawn(service.call(within(SECOND))).poll());
+    assert_pending!(task::spawn(service.call(within(long_enough))).poll());
 }
 
 #[tokio::test(start_paused = true)]
