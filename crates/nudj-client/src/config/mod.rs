@@ -96,6 +96,16 @@ impl Config {
         self.rate_limit.validate().map_err(|error| error.within("rate_limit"))?;
         self.auth.renewal.validate().map_err(|error| error.within("auth.renewal"))?;
         self.timeout.validate()?;
+        if self.circuit_breaker.half_open_for.is_some_and(|time| time <= self.timeout.attempt) {
+            return Err(Error::config(
+                "circuit_breaker.half_open_for",
+                format!(
+                    "must be above timeout.attempt, which is {:?}: else a probe that succeeds may come too late, and the circuit \
+                     never closes",
+                    self.timeout.attempt
+                ),
+            ));
+        }
         self.http.validate()
     }
 

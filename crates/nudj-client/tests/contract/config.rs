@@ -149,6 +149,7 @@ fn every_value_out_of_range_names_its_field() {
         ("endpoints = ['http://a.example']", "endpoints[0]"),
         ("endpoints = ['https://a.example', 'https://a.example']", "endpoints[1]"),
         (&format!("{origin}[timeout]\nattempt = '0s'"), "timeout.attempt"),
+        (&format!("{origin}[circuit_breaker]\nhalf_open_for = '10s'"), "circuit_breaker.half_open_for"),
         (&format!("{origin}[timeout]\ntotal = '0s'"), "timeout.total"),
         (&format!("{origin}[rate_limit]\nmax_requests = 0"), "rate_limit.max_requests"),
         (&format!("{origin}[retry]\nmax_delay = '999ms'"), "retry.max_delay"),

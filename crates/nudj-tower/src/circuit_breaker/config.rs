@@ -62,7 +62,10 @@ pub struct CircuitBreakerConfig {
     pub half_open_probes: u32,
     /// How many of the probes must succeed to close the circuit, 1 to `half_open_probes`. Default: all of them.
     pub success_threshold: Option<u32>,
-    /// How long the probes may take together; a circuit that is half-open for this long opens again. Above 0. Default: `open_for`.
+    /// How long the probes may take together; a circuit that is half-open for this long opens again. Above 0,
+    /// and above the attempt timeout, or the answers of slow but sound probes come too late and the circuit never closes. Default: `open_for`,
+    /// or where attempts are cut off as long as all probes may take, if that is more. That is for
+    /// [`with_attempt_timeout`](Self::with_attempt_timeout) to settle.
     #[serde(with = "humantime_serde")]
     pub half_open_for: Option<Duration>,
     /// A call that is dropped by its caller after this long in flight hung, and is a failure; one dropped earlier says nothing. In
@@ -98,6 +101,8 @@ const DEFAULT_WINDOW_CALLS: u32 = 100;
 const DEFAULT_MINIMUM_CALLS: u32 = 20;
 const DEFAULT_ABANDONED_AFTER: Duration = Duration::from_secs(1);
 const MIN_WINDOW: Duration = Duration::from_millis(10);
+/// An answer that comes just before the timeout is read a moment later, on a busy machine.
+const TO_SETTLE: Duration = Duration::from_secs(1);
 
 /// Over what the rates are taken, once the configuration's alternatives are settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,9 +170,12 @@ impl CircuitBreakerConfig {
     }
 
     /// The same, in a stack whose attempts are cut off after `timeout`: where neither `abandoned_after` nor `slow_call` is set, a
-    /// call that is dropped after that long hung.
+    /// call that is dropped after that long hung; where `half_open_for` is not set, it is `open_for` or as long as all probes may take one
+    /// after the other and a second, whichever is more.
     #[must_use]
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        let probes = timeout.saturating_mul(self.half_open_probes).saturating_add(TO_SETTLE);
+        self.half_open_for = self.half_open_for.or(Some(self.open_for.max(probes)));
         if self.abandoned_after.is_none() && self.slow_call.is_none() {
             self.abandoned_after = Some(timeout);
         }

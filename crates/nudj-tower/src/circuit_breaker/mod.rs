@@ -91,7 +91,8 @@
 //! - `CircuitBreakerLayer::new(…)` inside a handler or a per-connection closure: every call gets a circuit of its own, which never
 //!   opens. Make the layer once, and clone it. `layer()` may be called as often as you like: the circuit is the layer's.
 //! - Many `half_open_probes` where calls are rare: the probes must come within `half_open_for`. Keep one, or raise that time.
-//! - `half_open_for` below the attempt timeout: a slow but sound probe comes too late, and the circuit opens again.
+//! - `half_open_for`, or an `open_for` that stands in for it, below the attempt timeout: a slow but sound probe comes too late, and the
+//!   circuit opens again, for ever if all are slow. [`with_attempt_timeout`](CircuitBreakerConfig::with_attempt_timeout) makes it long enough.
 //! - Telling failures by `Result` alone over HTTP ([`for_any`](CircuitBreakerLayer::for_any)): a 500 is then an answer.
 //! - A streaming body: the end is recorded at the head. Collect the body below the breaker if a broken one shall count.
 //!

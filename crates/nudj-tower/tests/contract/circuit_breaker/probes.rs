@@ -38,3 +38,23 @@ async fn a_lost_probe_does_not_hold_the_circuit_half_open() {
     drop(lost);
     assert_eq!((handle.state(), handle.counts().consecutive_failures), (State::Closed, 0), "its news is stale");
 }
+
+/// A second of probing and attempts of ten: the answer came after 1.2 s, which was too late, and so for ever.
+#[tokio::test(start_paused = true)]
+async fn probes_that_take_their_whole_attempt_one_after_the_other_close_the_circuit() {
+    let timeout = Duration::from_secs(10);
+    for probes in [1, 3] {
+        let open_for = Duration::from_secs(1);
+        let config = CircuitBreakerConfig { open_for, half_open_probes: probes, ..fail_once() };
+        let (mut service, handle) = probing(&config.with_attempt_timeout(timeout)).await;
+        for _ in 0..probes {
+            let (answer, asked) = oneshot::channel();
+            let mut probe = task::spawn(service.ready().await.unwrap().call(Script::Answer(asked)));
+            assert!(probe.poll().is_pending());
+            tokio::time::advance(timeout).await;
+            answer.send(Ok(1)).unwrap();
+            assert!(probe.poll().is_ready());
+        }
+        assert_eq!(handle.state(), State::Closed, "{probes}");
+    }
+}
