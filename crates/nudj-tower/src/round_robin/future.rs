@@ -2,7 +2,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
@@ -120,23 +120,22 @@ where
     }
 }
 
-/// Calls the chosen endpoint, for which a panic in there is a failure like one that comes later.
-#[inline]
-fn try_call<S, Req>(chosen: &mut Chosen<S>, request: Req) -> Result<S::Future, Refused<Req>>
-where
-    S: TryCall<Req>,
-{
-    struct Panicked<'m>(&'m Member);
-    impl Drop for Panicked<'_> {
-        fn drop(&mut self) {
-            self.0.begin();
-            self.0.end(Some(Outcome::Failure), true);
+impl<S> Chosen<S> {
+    /// Asks the endpoint something, for which a panic in there is a failure like one that comes later.
+    #[inline]
+    fn ask<T>(&mut self, ask: impl FnOnce(&mut S) -> T) -> T {
+        struct Panicked<'m>(&'m Member);
+        impl Drop for Panicked<'_> {
+            fn drop(&mut self) {
+                self.0.begin();
+                self.0.end(Some(Outcome::Failure), true);
+            }
         }
+        let panicked = Panicked(&self.member);
+        let answer = ask(&mut self.service);
+        std::mem::forget(panicked);
+        answer
     }
-    let panicked = Panicked(&chosen.member);
-    let tried = chosen.service.try_call(request);
-    std::mem::forget(panicked);
-    tried
 }
 
 impl<F, S, Req> Stage<F, S, Req>
@@ -165,7 +164,7 @@ where
             Ok(chosen) => chosen,
             Err(error) => return Self::Ended { error: Some(error) },
         };
-        let readiness = chosen.service.poll_ready(cx);
+        let readiness = chosen.ask(|service| service.poll_ready(cx));
         Self::go(shared, search, request, chosen, place, readiness, cx)
     }
 
@@ -193,7 +192,7 @@ where
                     chosen.member.begin();
                     chosen.member.end(Some(Outcome::Failure), true);
                 }
-                Poll::Ready(Ok(())) => match try_call(&mut chosen, request) {
+                Poll::Ready(Ok(())) => match chosen.ask(|service| service.try_call(request)) {
                     Ok(inner) => {
                         let Chosen { member, service, untried } = chosen;
                         if let Some(place) = place {
@@ -213,7 +212,7 @@ where
                 Ok(chosen) => chosen,
                 Err(error) => return Self::Ended { error: Some(error) },
             };
-            readiness = chosen.service.poll_ready(cx);
+            readiness = chosen.ask(|service| service.poll_ready(cx));
         }
     }
 
@@ -254,9 +253,13 @@ where
                     return Poll::Ready(result);
                 }
                 StageProj::Readying { readying } => {
-                    let Some(waiting) = readying else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
-                    let readiness = Poll::Ready(ready!(waiting.chosen.service.poll_ready(cx)));
-                    let Some(waiting) = readying.take() else { continue };
+                    // Taken out while it is asked, so that a drop after a panic in there counts nothing more.
+                    let Some(mut waiting) = readying.take() else { return Poll::Ready(Err(polled_after_end(WHOSE))) };
+                    let readiness = waiting.chosen.ask(|service| service.poll_ready(cx));
+                    if readiness.is_pending() {
+                        *readying = Some(waiting);
+                        return Poll::Pending;
+                    }
                     let Readying { shared, search, request, chosen } = *waiting;
                     this.stage.set(Stage::go(&shared, search, request, chosen, None, readiness, cx));
                 }

@@ -22,13 +22,17 @@ use super::{
 };
 use crate::{ConfigError, observe::Observers};
 
+/// The last id given to an endpoint. One count for all balancers of the process: a call's context notes where it has been by these alone,
+/// and goes through one after the other where they are nested.
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
 pub(super) struct Registry {
     common: Arc<Common>,
     current: ArcSwap<Set>,
     /// That of `current`, to be read without loading it.
     version: AtomicU64,
     /// Held while the list changes.
-    next_id: Mutex<u64>,
+    changing: Mutex<()>,
     /// Held while an ejection is decided.
     pub(super) judging: Mutex<()>,
     /// The names there are services for, where no more can be made.
@@ -65,11 +69,11 @@ impl Registry {
             }),
             current: ArcSwap::from_pointee(Set { version: 0, slots: Vec::new(), picker: Picker::new([]) }),
             version: AtomicU64::new(0),
-            next_id: Mutex::new(0),
+            changing: Mutex::default(),
             judging: Mutex::new(()),
             fixed: fixed.then(|| endpoints.iter().map(|endpoint| Arc::clone(endpoint.name())).collect()),
         });
-        registry.replace(&mut registry.next_id.lock(), &registry.current.load_full(), endpoints);
+        registry.replace(&registry.current.load_full(), endpoints);
         registry
     }
 
@@ -84,7 +88,7 @@ impl Registry {
 
     /// Puts another list in place. What is known of an endpoint that stays at its place stays, and the turns go on.
     pub(super) fn change(&self, edit: impl FnOnce(Vec<Endpoint>) -> Vec<Endpoint>) -> Result<(), ConfigError> {
-        let mut next_id = self.next_id.lock();
+        let _changing = self.changing.lock();
         let old = self.current.load_full();
         let endpoints = edit(self.endpoints());
         endpoint::validate(&endpoints)?;
@@ -94,19 +98,20 @@ impl Registry {
             let problem = format!("there is no service for {}; use RoundRobinLayer, which makes one", unknown.name());
             return Err(ConfigError::new("endpoints", problem));
         }
-        self.replace(&mut next_id, &old, endpoints);
+        self.replace(&old, endpoints);
         Ok(())
     }
 
-    fn replace(&self, next_id: &mut u64, old: &Set, endpoints: Vec<Endpoint>) {
+    /// Only for who holds `changing`, or is the only one who has this.
+    fn replace(&self, old: &Set, endpoints: Vec<Endpoint>) {
         let slots: Vec<Slot> = endpoints
             .into_iter()
             .map(|endpoint| {
                 let survivor = old.slots.iter().find(|slot| slot.endpoint.is_same_place(&endpoint));
                 let member = survivor.map_or_else(
                     || {
-                        *next_id += 1;
-                        Arc::new(Member::new(*next_id, Arc::clone(endpoint.name()), Arc::clone(&self.common)))
+                        let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
+                        Arc::new(Member::new(id, Arc::clone(endpoint.name()), Arc::clone(&self.common)))
                     },
                     |slot| Arc::clone(&slot.member),
                 );

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
@@ -183,4 +184,35 @@ async fn a_call_under_way_is_polled_only_when_something_happened() {
     assert_pending!(call.poll());
     assert!(!call.is_woken());
     assert_eq!(polls.load(SeqCst), 1);
+}
+
+#[test]
+fn a_panic_while_an_endpoint_becomes_ready_is_its_failure() {
+    /// Panics when it is asked, at once or the second time.
+    #[derive(Clone)]
+    struct Panics(bool);
+    impl Service<()> for Panics {
+        type Response = ();
+        type Error = BoxError;
+        type Future = Ready<Result<(), BoxError>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            if std::mem::replace(&mut self.0, true) { panic!("not ready") } else { Poll::Pending }
+        }
+        fn call(&mut self, (): ()) -> Self::Future {
+            unreachable!("it is never ready")
+        }
+    }
+    let panics = |call: &mut dyn FnMut()| assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
+    for at_once in [true, false] {
+        let mut service = RoundRobin::new(&config(), [("a", 1, Plain(Panics(at_once)))]).unwrap().for_any();
+        if at_once {
+            panics(&mut || drop(service.call(())));
+        } else {
+            let mut call = task::spawn(service.call(()));
+            panics(&mut || drop(call.poll()));
+            drop(call);
+        }
+        let seen = service.handle().endpoints();
+        assert_eq!((seen[0].calls, seen[0].failures, seen[0].in_flight), (1, 1, 0), "{at_once}");
+    }
 }

@@ -251,3 +251,18 @@ fn bad_lists_are_refused_by_name() {
     assert!(error.starts_with("endpoints[1]") && error.contains("already"), "{error}");
     assert!(refused(vec![("a", u32::MAX, fake("a"))]).contains("10000"));
 }
+
+/// Ids were unique in one balancer only, though a call's context goes through all that it passes: what was tried in one looked tried in the next.
+#[tokio::test]
+async fn what_a_call_tried_in_one_balancer_is_untried_in_another() {
+    let (one, another) = (over(&[fake("a"), fake("b"), fake("c")]), over(&[fake("d"), fake("e"), fake("f")]));
+    let context = CallContext::new();
+    let request = || {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(context.clone());
+        request
+    };
+    one.oneshot(request()).await.unwrap();
+    another.oneshot(request()).await.unwrap();
+    assert_eq!((context.tries(), context.untried_endpoints()), (2, 2));
+}
