@@ -40,6 +40,19 @@ pub enum Error {
     /// The event bus has no room, and none came in the time that publishing may wait. Nothing was published.
     #[error("the event bus is full; publish again later, and look at what its consumer is waiting for")]
     BusFull,
+    /// An event is larger than the bus can carry. Nothing was published, and publishing it again will not help.
+    #[error(
+        "event {id:?} has {bytes} bytes, and the bus can carry {most}; keep its payload elsewhere and publish where it is, or raise \
+         the server's max_payload"
+    )]
+    EventTooLarge {
+        /// The event's id.
+        id: String,
+        /// What it takes as the bus stores it.
+        bytes: usize,
+        /// What it may take.
+        most: usize,
+    },
     /// Your own system (its database, a callback, a handler) failed.
     #[error("the local side failed: {0}")]
     Local(#[source] BoxError),

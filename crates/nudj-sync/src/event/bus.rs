@@ -22,7 +22,7 @@ pub trait EventBus: fmt::Debug + Send + Sync + 'static {
     /// Publishes an event. After an error nobody knows whether it was; publish the same event again, which has no second effect.
     ///
     /// # Errors
-    /// [`Error::Config`] for an event that [`Event::check`] refuses, [`Error::BusFull`], [`Error::Store`].
+    /// [`Error::Config`] for an event that [`Event::check`] refuses, [`Error::EventTooLarge`], [`Error::BusFull`], [`Error::Store`].
     async fn publish(&self, event: &Event) -> Result<Published, Error>;
 
     /// Gives out up to `limit` events for the time of `lease`.
@@ -34,7 +34,8 @@ pub trait EventBus: fmt::Debug + Send + Sync + 'static {
     /// Ends a lease; false, and no effect, when it had run out and the event was given out again.
     ///
     /// # Errors
-    /// [`Error::Store`]; whether it was settled is then not known, and settling again is right.
+    /// [`Error::Store`]; whether it was settled is then not known, and settling again is right. [`Error::EventTooLarge`] when a follow-up
+    /// cannot be carried; then nothing was settled, and [`Settlement::Dead`] is right.
     async fn settle(&self, claimed: &Claimed, settlement: &Settlement) -> Result<bool, Error>;
 
     /// Returns when there may be something to claim, after `at_most` at the latest. May be early.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Delivery, EventBus, FollowUps, Handler, Handling};
+use super::{Delivery, EventBus, FollowUps, Handler, Handling, Permanent};
+use crate::Error;
 
 /// A handler that publishes each event on another bus, same id and all: an outbox's events to JetStream, say. A repeat has no second effect
-/// there, and while the other bus is away the events wait on this one.
+/// there, and while the other bus is away the events wait on this one. What is too large for the other bus is a dead letter at once.
 ///
 /// Order per key is kept: the next event of a key is not handed out before the other bus has acknowledged the one before.
 pub fn forward_to(bus: impl EventBus) -> impl Handler {
@@ -18,8 +19,11 @@ impl Handler for Forward {
     fn handle(&self, delivery: Delivery) -> Handling {
         let bus = Arc::clone(&self.0);
         Box::pin(async move {
-            bus.publish(&delivery.event).await?;
-            Ok(FollowUps::default())
+            match bus.publish(&delivery.event).await {
+                Ok(_) => Ok(FollowUps::default()),
+                Err(error @ Error::EventTooLarge { .. }) => Err(Permanent::new(error).into()),
+                Err(error) => Err(error.into()),
+            }
         })
     }
 }

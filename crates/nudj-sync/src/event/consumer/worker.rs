@@ -80,7 +80,7 @@ impl Work {
                 after_cut_off(claimed.attempt)
             }
         };
-        self.settle(&claimed, &settlement, since).await;
+        self.settle(&claimed, settlement, since).await;
     }
 
     async fn attempt(&self, claimed: &Claimed, since: Instant) -> Settlement {
@@ -169,10 +169,10 @@ impl Work {
     }
 
     /// Repeats while the lease lasts: an event that is done need not be handled again because the bus was away for a moment.
-    async fn settle(&self, claimed: &Claimed, settlement: &Settlement, since: Instant) {
+    async fn settle(&self, claimed: &Claimed, mut settlement: Settlement, since: Instant) {
         let mut wait = Duration::from_millis(10);
         loop {
-            match self.within(self.bus.settle(claimed, settlement)).await {
+            match self.within(self.bus.settle(claimed, &settlement)).await {
                 Ok(true) => {
                     match settlement {
                         Settlement::Done(_) => self.counters.handled.one(),
@@ -182,6 +182,11 @@ impl Work {
                     return;
                 }
                 Ok(false) => return self.counters.lost_leases.one(),
+                // No repeat makes a follow-up smaller.
+                Err(error @ Error::EventTooLarge { .. }) if matches!(settlement, Settlement::Done(_)) => {
+                    settlement = self.give_up(claimed, format!("a follow-up is wrong: {error}"));
+                    continue;
+                }
                 Err(error) => self.note("settle", &error),
             }
             if since.elapsed() + wait > self.config.lease || *self.stop.told.borrow() {

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy, Stream};
-use async_nats::jetstream::{AckKind, Context, context::PublishErrorKind};
-use async_nats::{Client, HeaderMap};
+use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{AckKind, Context, Message};
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::NatsConfig;
-use super::claim::{Incoming, Out};
-use super::wire::{dead_subject, encode, failed, partition, subject};
+use super::claim::Out;
+use super::incoming::Incoming;
+use super::room::Room;
+use super::streams::streams;
+use super::wire::{failed, subject};
 use crate::event::{AfterDeadLetter, Claimed, DeadLetter, Event, EventBus, Lag, Published, Settlement};
 use crate::{Error, SystemClock, until, wall_clock};
 
@@ -24,6 +27,7 @@ use crate::{Error, SystemClock, until, wall_clock};
 ///
 /// An event's id is remembered for [`NatsConfig::duplicate_window`] after its publication, not longer. Follow-ups and the settlement are
 /// two steps here: after a crash between them the event is handled again, and its follow-ups, having the same ids, are published once.
+/// An event takes, as JSON, at most 1 KiB less than the server's `max_payload`, so that it can become a dead letter.
 /// A [`Settlement::Release`] counts as an attempt, and so does a message that came to a process which did not get to handle it; that one
 /// comes again after [`NatsConfig::ack_wait`].
 #[derive(Clone, Debug)]
@@ -34,6 +38,7 @@ pub struct NatsBus {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: NatsConfig,
+    pub(super) client: Client,
     pub(super) context: Context,
     pub(super) work: Stream,
     pub(super) dead: Stream,
@@ -41,20 +46,21 @@ pub(super) struct Shared {
     /// What this process has in hand, by its number in the stream.
     pub(super) out: Mutex<HashMap<u64, Out>>,
     pub(super) next_lease: AtomicU64,
-    pub(super) incoming: Mutex<Incoming>,
+    pub(super) incoming: Mutex<Incoming<Message>>,
     /// A message has come.
     pub(super) arrival: Notify,
+    pub(super) room: Mutex<Room>,
 }
 
 impl NatsBus {
     /// Uses a connection of yours, and makes the streams and consumers where there are none.
     ///
     /// # Errors
-    /// [`Error::Config`], also when the stream was made with another number of partitions; [`Error::Store`] when the server cannot be
-    /// reached or refuses.
+    /// [`Error::Config`], also when the streams were made with another number of partitions or of replicas; [`Error::Store`] when the
+    /// server cannot be reached or refuses.
     pub async fn new(client: Client, config: NatsConfig) -> Result<Self, Error> {
         config.validate()?;
-        let context = async_nats::jetstream::new(client);
+        let context = async_nats::jetstream::new(client.clone());
         let (work, dead) = streams(&context, &config).await?;
         let consumers = (0..config.partitions).map(|partition| {
             work.create_consumer(pull::Config {
@@ -72,6 +78,7 @@ impl NatsBus {
         Ok(Self {
             shared: Arc::new(Shared {
                 config,
+                client,
                 context,
                 work,
                 dead,
@@ -80,6 +87,7 @@ impl NatsBus {
                 next_lease: AtomicU64::new(1),
                 incoming: Mutex::default(),
                 arrival: Notify::new(),
+                room: Mutex::default(),
             }),
         })
     }
@@ -94,87 +102,16 @@ impl NatsBus {
     }
 }
 
-async fn streams(context: &Context, config: &NatsConfig) -> Result<(Stream, Stream), Error> {
-    let partitions = format!("partitions: {}", config.partitions);
-    let work = StreamConfig {
-        name: config.name.clone(),
-        subjects: vec![format!("{}.*", config.name)],
-        retention: RetentionPolicy::WorkQueue,
-        discard: DiscardPolicy::New,
-        max_messages: config.max_events.into(),
-        duplicate_window: config.duplicate_window,
-        num_replicas: config.replicas.into(),
-        description: Some(partitions.clone()),
-        ..StreamConfig::default()
-    };
-    let dead = StreamConfig {
-        name: format!("{}_dead", config.name),
-        subjects: vec![format!("{}_dead.*", config.name)],
-        discard: DiscardPolicy::New,
-        max_messages: config.max_events.into(),
-        duplicate_window: config.duplicate_window,
-        num_replicas: config.replicas.into(),
-        ..StreamConfig::default()
-    };
-    let work = context.get_or_create_stream(work).await.map_err(failed)?;
-    let dead = context.get_or_create_stream(dead).await.map_err(failed)?;
-    if work.cached_info().config.description.as_ref() != Some(&partitions) {
-        return Err(Error::config("partitions", "must be what the stream was made with; drain it and make another"));
-    }
-    Ok((work, dead))
-}
-
-impl Shared {
-    /// Publishes and waits for the server's word. A repeat of `id` has no effect; without one every call has.
-    pub(super) async fn send(
-        &self,
-        subject: String,
-        id: Option<&str>,
-        replay_of: Option<u64>,
-        body: bytes::Bytes,
-    ) -> Result<Published, Error> {
-        let mut headers = HeaderMap::new();
-        if let Some(id) = id {
-            headers.insert("Nats-Msg-Id", header(id));
-        }
-        if let Some(entry) = replay_of {
-            headers.insert(super::wire::REPLAY_OF, entry.to_string());
-        }
-        let acknowledged = async { self.context.publish_with_headers(subject, headers, body).await?.await };
-        match acknowledged.await {
-            Ok(ack) if ack.duplicate => Ok(Published::Duplicate),
-            Ok(_) => Ok(Published::New),
-            Err(error) => Err(refused(error)),
-        }
-    }
-
-    pub(super) async fn send_event(&self, event: &Event) -> Result<Published, Error> {
-        let place = subject(&self.config.name, partition(&event.key, self.config.partitions));
-        self.send(place, Some(&event.id), None, encode(event)?).await
-    }
-}
-
-/// An id that a header cannot carry is sent as its digest.
-fn header(id: &str) -> String {
-    use sha2::{Digest as _, Sha256};
-
-    if id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return id.to_owned();
-    }
-    Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn refused(error: async_nats::jetstream::context::PublishError) -> Error {
-    let full = matches!(error.kind(), PublishErrorKind::Other)
-        && std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("maximum messages"));
-    if full { Error::BusFull } else { failed(error) }
-}
-
 #[async_trait]
 impl EventBus for NatsBus {
     async fn publish(&self, event: &Event) -> Result<Published, Error> {
         event.check()?;
-        self.shared.send_event(event).await
+        let body = self.shared.body(event)?;
+        if self.shared.take_room().await? {
+            self.shared.send_event(event, body).await
+        } else {
+            self.shared.repeat(event).await
+        }
     }
 
     async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
@@ -188,9 +125,11 @@ impl EventBus for NatsBus {
         let Some(out) = self.shared.ours(claimed) else { return Ok(false) };
         match settlement {
             Settlement::Done(follow_ups) => {
-                for event in follow_ups {
-                    event.check()?;
-                    self.shared.send_event(event).await?;
+                follow_ups.iter().try_for_each(Event::check)?;
+                // All of them first, so that one that cannot be sent leaves none behind.
+                let bodies = follow_ups.iter().map(|event| self.shared.body(event)).collect::<Result<Vec<_>, _>>()?;
+                for (event, body) in follow_ups.iter().zip(bodies) {
+                    self.shared.send_event(event, body).await?;
                 }
                 if let Some(entry) = out.replay_of {
                     self.shared.entry_done(&claimed.event.key, entry).await?;
@@ -251,20 +190,5 @@ impl EventBus for NatsBus {
     /// The server forgets by itself.
     async fn sweep(&self) -> Result<(), Error> {
         Ok(())
-    }
-}
-
-impl Shared {
-    /// Puts an event among the dead letters; again after a crash, it is there once.
-    pub(super) async fn bury(
-        &self,
-        event: &Event,
-        place: u64,
-        attempts: u32,
-        reason: Option<String>,
-    ) -> Result<(), Error> {
-        let entry = super::wire::Entry { event: event.clone(), attempts, reason };
-        let id = format!("{}-{place}", self.config.name);
-        self.send(dead_subject(&self.config.name, &event.key), Some(&id), None, encode(&entry)?).await.map(drop)
     }
 }

@@ -1,17 +1,16 @@
 //! Taking messages off the partitions.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
-use futures_util::StreamExt as _;
-use tokio::time::{Instant, timeout};
+use futures_util::{StreamExt as _, future::join_all};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bus::Shared;
+use super::incoming::MOMENT;
 use super::wire::{REPLAY_OF, Read, dead_subject, decode_entry, decode_event, failed};
 use crate::Error;
 use crate::event::{AfterDeadLetter, Claimed, schedule::replayed};
@@ -19,9 +18,6 @@ use crate::until::later;
 
 /// How long a request for a message stays with the server. It ends by itself when nobody claims any more.
 const REQUEST: Duration = Duration::from_secs(2);
-
-/// How long a claim waits for the requests that it has just made.
-const MOMENT: Duration = Duration::from_millis(20);
 
 /// A message in this process's hands.
 #[derive(Clone, Debug)]
@@ -34,73 +30,89 @@ pub(super) struct Out {
     pub(super) message: Message,
 }
 
-/// What stands between a request to the server and the claim that it was made for.
-#[derive(Debug, Default)]
-pub(super) struct Incoming {
-    /// Partitions with a request at the server.
-    requested: HashSet<usize>,
-    /// Messages that came and were not claimed yet.
-    arrived: VecDeque<(usize, Instant, Message)>,
-}
-
 impl Shared {
-    /// Hands out what has come, and keeps one request at the server for each partition that has nothing out here.
+    /// Hands out what has come, and keeps requests at the server for the partitions that have nothing out here.
     ///
     /// The requests wait there: a partition whose event is out elsewhere, or waits for its retry, answers when it comes free.
     pub(super) async fn claim(self: &Arc<Self>, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
-        if self.context.client().connection_state() != State::Connected {
+        if self.client.connection_state() != State::Connected {
             return Err(failed("the connection is lost, and will be made again"));
         }
-        self.request();
-        let mut claimed = self.collect(limit, lease).await?;
-        if claimed.is_empty() && timeout(MOMENT, self.arrival.notified()).await.is_ok() {
-            claimed = self.collect(limit, lease).await?;
+        let spare = self.config.ack_wait.saturating_sub(lease) / 2;
+        // A little before the server gives them out again, lest two have one.
+        self.incoming.lock().forget_lost(Instant::now(), self.config.ack_wait - spare);
+        self.request(limit);
+        self.keep(spare).await;
+        let claimed = self.collect_soon(limit, lease).await?;
+        // What was asked for is empty, and what is not may be anywhere.
+        if claimed.is_empty() && self.request(usize::MAX) {
+            return self.collect_soon(limit, lease).await;
         }
         Ok(claimed)
     }
 
-    fn request(self: &Arc<Self>) {
+    /// Whether there was something to ask for.
+    fn request(self: &Arc<Self>, limit: usize) -> bool {
         let now = Instant::now();
         let mut out = self.out.lock();
         out.retain(|_, out| out.until > now);
         let mut incoming = self.incoming.lock();
-        for (partition, consumer) in self.consumers.iter().enumerate() {
-            let is_busy = out.values().any(|out| out.partition == partition)
-                || incoming.arrived.iter().any(|(at, ..)| *at == partition)
-                || incoming.requested.contains(&partition);
-            if !is_busy {
-                incoming.requested.insert(partition);
-                let (shared, consumer) = (Arc::clone(self), consumer.clone());
-                tokio::spawn(async move { shared.fetch(partition, &consumer).await });
-            }
+        let is_out = |partition| out.values().any(|out| out.partition == partition);
+        let asked = incoming.ask(limit, self.consumers.len(), now, is_out);
+        for partition in &asked {
+            let (shared, partition) = (Arc::clone(self), *partition);
+            tokio::spawn(async move { shared.fetch(partition).await });
         }
+        !asked.is_empty()
     }
 
-    async fn fetch(&self, partition: usize, consumer: &PullConsumer) {
+    async fn fetch(&self, partition: usize) {
         let next = async {
+            let consumer = self.consumers.get(partition)?;
             let mut batch = consumer.batch().max_messages(1).expires(REQUEST).messages().await.ok()?;
             batch.next().await?.ok()
         };
         // Longer than the server keeps it: a server that was restarted knows nothing of it.
         let next = timeout(REQUEST + REQUEST / 2, next).await.ok().flatten();
-        let mut incoming = self.incoming.lock();
-        incoming.requested.remove(&partition);
-        if let Some(message) = next {
-            incoming.arrived.push_back((partition, Instant::now(), message));
-            drop(incoming);
+        let came = next.is_some();
+        self.incoming.lock().answered(partition, next, Instant::now());
+        if came {
             self.arrival.notify_one();
+        }
+    }
+
+    /// Tells the server that what has waited here for a worker for longer than this is in hand still, before it gives it out again; that
+    /// counts no attempt. While all workers are busy nobody claims, but for no longer than a lease, for which there is time left. Where
+    /// nobody claims any more, the server gives it to others.
+    async fn keep(&self, longer_than: Duration) {
+        let since = Instant::now();
+        let waiting = self.incoming.lock().older_than(longer_than, since);
+        let kept = waiting.into_iter().map(|(number, message)| async move {
+            if message.double_ack_with(AckKind::Progress).await.is_ok() {
+                self.incoming.lock().kept(number, since);
+            }
+        });
+        join_all(kept).await;
+    }
+
+    /// Waits for a moment for what was asked for.
+    async fn collect_soon(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
+        let end = later(Instant::now(), MOMENT);
+        loop {
+            let claimed = self.collect(limit, lease).await?;
+            if !claimed.is_empty() || timeout_at(end, self.arrival.notified()).await.is_err() {
+                return Ok(claimed);
+            }
         }
     }
 
     async fn collect(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
         let mut claimed = Vec::new();
         while claimed.len() < limit {
-            let Some((partition, since, message)) = self.incoming.lock().arrived.pop_front() else { break };
             // Ours must end before the server's, which began when the message was sent.
             let until = later(Instant::now(), lease);
-            if until > later(since, self.config.ack_wait) {
-                continue;
-            }
+            let taken = self.incoming.lock().take(until, self.config.ack_wait);
+            let Some((partition, message)) = taken else { break };
             match self.look_at(partition, until, message).await {
                 Ok(Some(found)) => claimed.push(found),
                 Ok(None) => {}

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::event::AfterDeadLetter;
 
-/// A JetStream bus's settings; all that work on one bus must have the same.
+/// A JetStream bus's settings; all that work on one bus must have the same. Where a stream is there already, `ack_wait` and `duplicate_window`
+/// become those of whoever starts last, and `partitions` and `replicas` must be what it has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
@@ -22,7 +23,9 @@ pub struct NatsConfig {
     /// them in memory. Default 10 min.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
-    /// Events on the stream; beyond them publishing fails with [`Error::BusFull`]. At least 1. Default 1 000 000.
+    /// Events on the bus, dead letters included; beyond them publishing fails with [`Error::BusFull`]. At least 1. Default 1 000 000.
+    /// Publishers at the same time may together go a little beyond it. Follow-ups and replayed dead letters need no room, so that a full
+    /// bus becomes empty again.
     pub max_events: u32,
     /// How many servers keep each event, 1 to 5. Default 1.
     pub replicas: u8,

@@ -5,69 +5,78 @@ use std::collections::HashSet;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 
 use super::bus::Shared;
-use super::wire::{Entry, decode_entry, encode, failed, partition, subject};
+use super::heads::{Head, Heads};
+use super::wire::{Entry, decode_entry, event_id, failed};
 use crate::Error;
 use crate::event::{AfterDeadLetter, DeadLetter, Event};
 
 impl Shared {
-    /// Reads the entries from the first one on until `wanted` has an answer.
-    async fn look_through<T>(
-        &self,
-        mut wanted: impl FnMut(u64, Entry) -> Option<T> + Send,
-    ) -> Result<Option<T>, Error> {
-        let every = format!("{}_dead.*", self.config.name);
-        let mut from = 1;
-        loop {
-            match self.dead.get_first_raw_message_by_subject(&every, from).await {
-                Ok(found) => {
-                    // One that is no entry hides no other.
-                    match decode_entry(&found.payload) {
-                        Ok(entry) => {
-                            if let Some(answer) = wanted(found.sequence, entry) {
-                                return Ok(Some(answer));
-                            }
-                        }
-                        Err(error) => tracing::error!(number = found.sequence, %error, "no dead letter"),
-                    }
-                    from = found.sequence.saturating_add(1);
-                }
-                Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => return Ok(None),
-                Err(error) => return Err(failed(error)),
-            }
-        }
+    /// Under `Hold` the first of a key is dead and the others wait for it.
+    fn is_parked(&self, head: &Head, keys: &HashSet<String>) -> bool {
+        self.config.after_dead_letter == AfterDeadLetter::Hold && keys.contains(&head.subject)
     }
 
-    fn is_dead(&self, entry: &Entry, keys: &mut HashSet<String>) -> bool {
-        // Under `Hold` the first of a key is dead and the others wait for it.
-        self.config.after_dead_letter == AfterDeadLetter::Pass || keys.insert(entry.event.key.clone())
+    /// `None`: it is gone, or it is no entry, and hides no other.
+    async fn entry(&self, number: u64) -> Result<Option<Entry>, Error> {
+        match self.dead.get_raw_message(number).await {
+            Ok(found) => {
+                let entry = decode_entry(&found.payload);
+                Ok(entry.inspect_err(|error| tracing::error!(number, %error, "no dead letter")).ok())
+            }
+            Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     pub(super) async fn letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let mut heads = Heads::new(&self.dead).await?;
+        let letters = self.first_letters(&mut heads, limit).await;
+        heads.end().await;
+        letters
+    }
+
+    async fn first_letters(&self, heads: &mut Heads<'_>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let (mut letters, mut keys) = (Vec::new(), HashSet::new());
-        if limit == 0 {
-            return Ok(letters);
-        }
-        let full = self.look_through(|_, entry| {
-            if self.is_dead(&entry, &mut keys) {
-                let again = || "it waited behind a dead letter and is being replayed, or failed when it was".to_owned();
-                letters.push(DeadLetter {
-                    event: entry.event,
-                    attempts: entry.attempts,
-                    reason: entry.reason.unwrap_or_else(again),
-                });
+        while letters.len() < limit
+            && let Some(head) = heads.next().await?
+        {
+            if self.is_parked(&head, &keys) {
+                continue;
             }
-            (letters.len() >= limit).then_some(())
-        });
-        full.await?;
+            let Some(entry) = self.entry(head.number).await? else { continue };
+            keys.insert(head.subject);
+            let again = || "it waited behind a dead letter and is being replayed, or failed when it was".to_owned();
+            letters.push(DeadLetter {
+                event: entry.event,
+                attempts: entry.attempts,
+                reason: entry.reason.unwrap_or_else(again),
+            });
+        }
         Ok(letters)
     }
 
     async fn find(&self, id: &str) -> Result<Option<(u64, Event)>, Error> {
-        let mut keys = HashSet::new();
-        let found = self.look_through(|number, entry| {
-            (self.is_dead(&entry, &mut keys) && entry.event.id == id).then_some((number, entry.event))
-        });
-        found.await
+        let mut heads = Heads::new(&self.dead).await?;
+        let found = self.find_among(&mut heads, id).await;
+        heads.end().await;
+        found
+    }
+
+    async fn find_among(&self, heads: &mut Heads<'_>, id: &str) -> Result<Option<(u64, Event)>, Error> {
+        let (mut keys, wanted) = (HashSet::new(), event_id(id));
+        while let Some(head) = heads.next().await? {
+            if self.is_parked(&head, &keys) {
+                continue;
+            }
+            if head.id.is_none_or(|id| id == wanted) {
+                let Some(entry) = self.entry(head.number).await? else { continue };
+                if entry.event.id == id {
+                    return Ok(Some((head.number, entry.event)));
+                }
+            }
+            keys.insert(head.subject);
+        }
+        Ok(None)
     }
 
     pub(super) async fn replay(&self, id: &str) -> Result<bool, Error> {
@@ -111,10 +120,5 @@ impl Shared {
             Some((number, body)) if decode_entry(&body)?.event.id == event.id => self.send_copy(number, event).await,
             _ => Ok(()),
         }
-    }
-
-    async fn send_copy(&self, number: u64, event: &Event) -> Result<(), Error> {
-        let place = subject(&self.config.name, partition(&event.key, self.config.partitions));
-        self.send(place, None, Some(number), encode(event)?).await.map(drop)
     }
 }

@@ -12,6 +12,11 @@ mod bus;
 mod claim;
 mod config;
 mod dead_letters;
+mod heads;
+mod incoming;
+mod room;
+mod sending;
+mod streams;
 mod wire;
 
 pub use bus::NatsBus;

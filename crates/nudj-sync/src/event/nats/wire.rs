@@ -11,6 +11,9 @@ use crate::{BoxError, Error};
 /// Header of a replayed copy: the number of its entry among the dead letters.
 pub(super) const REPLAY_OF: &str = "Nudj-Replay-Of";
 
+/// Header of an entry among the dead letters: its event's id, as [`event_id`] has it. Entries of earlier versions have none.
+pub(super) const EVENT_ID: &str = "Nudj-Event-Id";
+
 /// An entry among the dead letters.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
@@ -48,8 +51,8 @@ struct EntryHead {
     reason: Option<String>,
 }
 
-fn digest(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
 }
 
 /// Which partition a key belongs to. Part of what is stored: it must never change.
@@ -66,6 +69,14 @@ pub(super) fn subject(name: &str, partition: u16) -> String {
 pub(super) fn dead_subject(name: &str, key: &str) -> String {
     let hash: String = digest(key)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{name}_dead.{hash}")
+}
+
+/// An id as a header has it; one that a header cannot carry is sent as its digest.
+pub(super) fn event_id(id: &str) -> String {
+    if id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return id.to_owned();
+    }
+    digest(id).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn encode(value: &impl Serialize) -> Result<Bytes, Error> {

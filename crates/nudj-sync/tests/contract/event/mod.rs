@@ -11,6 +11,10 @@ mod kill;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "nats")]
+mod nats_bounds;
+#[cfg(feature = "nats")]
+mod nats_waiting;
 #[cfg(any(feature = "nats", feature = "outbox-postgres"))]
 mod outage;
 #[cfg(any(feature = "outbox-sqlite", feature = "outbox-postgres"))]

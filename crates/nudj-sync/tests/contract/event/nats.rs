@@ -56,23 +56,11 @@ impl Engine for Nats {
     }
 }
 
-async fn engine() -> Option<Nats> {
+pub(super) async fn engine() -> Option<Nats> {
     Nats::new("the bus over NATS")
 }
 
 conformance!(engine, 2);
-
-#[tokio::test]
-async fn full_stream_refuses_and_loses_nothing() {
-    let Some(place) = engine().await else { return };
-    let config = NatsConfig { max_events: 2, ..place.config() };
-    let bus = NatsBus::connect(&place.url, config).await.unwrap();
-    for number in 0..2 {
-        bus.publish(&event("k", number)).await.unwrap();
-    }
-    assert!(matches!(bus.publish(&event("k", 2)).await, Err(Error::BusFull)));
-    assert_eq!(bus.lag().await.unwrap().waiting, 2);
-}
 
 #[tokio::test]
 async fn other_number_of_partitions_is_refused() {
