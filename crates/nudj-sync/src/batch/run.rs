@@ -142,6 +142,14 @@ where
     let (mut ended, mut failure) = (false, None);
     loop {
         let reading = !ended && !settler.stop.is_now();
+        if reading && in_flight.is_empty() && ledger.waits_for_held() {
+            // No other record is left to say whether these failed alone, and none may be read before they are settled.
+            if let Err(error) = ledger.give_up_held(report) {
+                failure.get_or_insert(error);
+                settler.stop.now();
+            }
+            continue;
+        }
         if failure.is_none() && ledger.is_due() {
             ledger.begin_save();
         }
@@ -204,3 +212,6 @@ where
 {
     units.into_iter().fold(ended.map_err(Error::from), |ended, unit| ended.and(ledger.take(unit, report)))
 }
+
+#[cfg(test)]
+mod tests;
