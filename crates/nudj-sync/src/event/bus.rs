@@ -1,5 +1,6 @@
 //! [`EventBus`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -19,6 +20,22 @@ use crate::Error;
 /// Dropping any of these futures leaves the bus whole: the operation happened, or it did not.
 #[async_trait]
 pub trait EventBus: fmt::Debug + Send + Sync + 'static {
+    /// What tells its consumers' notes from those of other buses' consumers in one store of
+    /// [`ProcessedIds`](super::ProcessedIds), the same in every process that consumes it. Provided: empty, no name;
+    /// [`ConsumerBuilder::name`](super::ConsumerBuilder::name) gives one.
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    /// Whether events can be claimed for so long; asked when a consumer is started. Provided: for any time.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the bus's own setting that is in the way.
+    fn check_lease(&self, lease: Duration) -> Result<(), Error> {
+        let _ = lease;
+        Ok(())
+    }
+
     /// Publishes an event. After an error nobody knows whether it was; publish the same event again, which has no second effect.
     ///
     /// # Errors

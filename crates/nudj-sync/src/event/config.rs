@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+/// A claim may well take so long, and its event must still be ours for as long as a handler may take.
+const CLAIM: Duration = Duration::from_millis(250);
+
 /// How events are handled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -16,7 +19,8 @@ pub struct ConsumerConfig {
     #[serde(with = "humantime_serde")]
     pub handler_timeout: Duration,
     /// How long an event is ours. When the process dies, its events are given out again after this time. Longer than
-    /// `handler_timeout`, so that no handler works on an event that is no longer ours. Default 60 s.
+    /// `handler_timeout` by 250 ms at least, so that no handler works on an event that is no longer ours: a claim that took longer than what is
+    /// between them is given back, and no handler called. Default 60 s.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
     /// How often to look where nobody tells of new events, as in a database that others write to; 1 ms to 1 h. Default 250 ms.
@@ -59,9 +63,9 @@ impl ConsumerConfig {
             ((1..=10_000).contains(&self.workers), "workers", "must be 1 to 10000"),
             ((ms..=day).contains(&self.handler_timeout), "handler_timeout", "must be 1ms to 1d"),
             (
-                self.lease > self.handler_timeout && self.lease <= 2 * day,
+                self.lease >= self.handler_timeout.saturating_add(CLAIM) && self.lease <= 2 * day,
                 "lease",
-                "must be longer than handler_timeout, and at most 2d",
+                "must be at least 250ms longer than handler_timeout, and at most 2d",
             ),
             ((ms..=hour).contains(&self.poll_interval), "poll_interval", "must be 1ms to 1h"),
             (self.max_attempts >= 1, "max_attempts", "must be at least 1"),
@@ -90,6 +94,7 @@ mod tests {
             (r#"{"workers": 0}"#, "workers"),
             (r#"{"handler_timeout": "0s"}"#, "handler_timeout"),
             (r#"{"lease": "30s"}"#, "lease"),
+            (r#"{"lease": "30s 249ms"}"#, "lease"),
             (r#"{"poll_interval": "0s"}"#, "poll_interval"),
             (r#"{"max_attempts": 0}"#, "max_attempts"),
             (r#"{"base_delay": "0s"}"#, "base_delay"),

@@ -92,37 +92,155 @@ impl std::error::Error for Permanent {
 
 /// The handlers in the order they were given.
 #[derive(Clone, Default)]
-pub(super) struct Handlers(Vec<Subscription>);
+pub(super) struct Handlers {
+    all: Vec<Subscription>,
+    /// A name was given before any handler.
+    is_name_left_over: bool,
+}
 
 #[derive(Clone)]
 pub(super) struct Subscription {
     /// `None`: any topic.
     topic: Option<String>,
-    /// Tells handlers apart in the store of processed ids: topic and number, so that a handler added for another topic changes none.
-    pub(super) name: String,
+    /// What it was named, or else which one of those of its topic that have no name it is: so a handler that is added for another topic, or
+    /// under a name, changes no other's.
+    label: Label,
+    /// Under which name the store of processed ids knows it.
+    pub(super) note: String,
     pub(super) handler: Arc<dyn Handler>,
+}
+
+#[derive(Clone)]
+enum Label {
+    Number(usize),
+    Name(String),
+}
+
+impl fmt::Display for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topic = self.topic.as_deref().unwrap_or("*");
+        match &self.label {
+            Label::Number(number) => write!(f, "{topic}#{number}"),
+            Label::Name(name) => write!(f, "{topic}#{name}"),
+        }
+    }
 }
 
 impl Handlers {
     pub(super) fn add(&mut self, topic: Option<String>, handler: Arc<dyn Handler>) {
-        let number = self.0.iter().filter(|other| other.topic == topic).count();
-        let name = format!("{}#{number}", topic.as_deref().unwrap_or("*"));
-        self.0.push(Subscription { topic, name, handler });
+        let is_numbered = |other: &&Subscription| other.topic == topic && matches!(other.label, Label::Number(_));
+        let label = Label::Number(self.all.iter().filter(is_numbered).count());
+        self.all.push(Subscription { topic, label, note: String::new(), handler });
+    }
+
+    /// Names the handler that was added last.
+    pub(super) fn name_last(&mut self, name: String) {
+        match self.all.last_mut() {
+            Some(last) => last.label = Label::Name(name),
+            None => self.is_name_left_over = true,
+        }
+    }
+
+    /// Says under which name the store of processed ids is to know each of them; `consumer` keeps them apart from another consumer's.
+    pub(super) fn note_as(&mut self, consumer: &str) {
+        for subscription in &mut self.all {
+            subscription.note =
+                if consumer.is_empty() { subscription.to_string() } else { format!("{consumer}/{subscription}") };
+        }
     }
 
     pub(super) fn of<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Subscription> {
-        self.0.iter().filter(move |subscription| subscription.topic.as_deref().is_none_or(|wanted| wanted == topic))
+        self.all.iter().filter(move |subscription| subscription.topic.as_deref().is_none_or(|wanted| wanted == topic))
     }
 
     /// # Errors
-    /// [`Error::Config`] when there is none at all.
+    /// [`Error::Config`] when there is none at all, or for a name that is wrong or another's.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.0.is_empty() { Err(Error::config("handlers", "must have at least one")) } else { Ok(()) }
+        let is_name = |label: &Label| match label {
+            Label::Number(_) => true,
+            Label::Name(name) => is_word(name),
+        };
+        let mut seen = std::collections::HashSet::new();
+        Error::first_wrong(&[
+            (!self.is_name_left_over, "handlers", "must be added before they are named"),
+            (!self.all.is_empty(), "handlers", "must have at least one"),
+            (
+                self.all.iter().all(|subscription| is_name(&subscription.label)),
+                "handlers",
+                "must have names of 1 to 128 of A-Z a-z 0-9 . - _",
+            ),
+            (
+                self.all.iter().all(|subscription| seen.insert(subscription.to_string())),
+                "handlers",
+                "must have other names where they handle one topic",
+            ),
+        ])
     }
+}
+
+/// Whether it is 1 to 128 letters, digits, `.`, `-` and `_`.
+pub(super) fn is_word(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|subscription| &subscription.name)).finish()
+        f.debug_list().entries(self.all.iter().map(ToString::to_string)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Idle;
+
+    impl Handler for Idle {
+        fn handle(&self, _: Delivery) -> Handling {
+            Box::pin(async { Ok(FollowUps::default()) })
+        }
+    }
+
+    /// Topics with the names that are given to their handlers, if any.
+    fn handlers(added: &[(&str, Option<&str>)]) -> Handlers {
+        let mut handlers = Handlers::default();
+        for (topic, name) in added {
+            handlers.add(Some((*topic).to_owned()), Arc::new(Idle));
+            if let Some(name) = name {
+                handlers.name_last((*name).to_owned());
+            }
+        }
+        handlers
+    }
+
+    fn notes(added: &[(&str, Option<&str>)], consumer: &str) -> Vec<String> {
+        let mut handlers = handlers(added);
+        handlers.check().unwrap();
+        handlers.note_as(consumer);
+        handlers.all.into_iter().map(|subscription| subscription.note).collect()
+    }
+
+    #[test]
+    fn named_handler_may_be_put_before_others_and_changes_no_name() {
+        assert_eq!(notes(&[("a", None), ("b", None), ("a", None)], ""), ["a#0", "b#0", "a#1"]);
+        let added = [("a", Some("mailer")), ("a", None), ("b", None), ("a", None)];
+        assert_eq!(notes(&added, ""), ["a#mailer", "a#0", "b#0", "a#1"]);
+        assert_eq!(notes(&[("a", None), ("a", Some("mailer"))], "mails"), ["mails/a#0", "mails/a#mailer"]);
+        // One that had a number keeps its notes when it is named by it.
+        assert_eq!(notes(&[("a", Some("new")), ("a", Some("0"))], ""), ["a#new", "a#0"]);
+    }
+
+    #[test]
+    fn name_that_is_wrong_or_taken_is_refused() {
+        for wrong in [vec![], vec![("a", Some("x")), ("a", Some("x"))], vec![("a", None), ("a", Some("0"))]] {
+            assert!(handlers(&wrong).check().is_err(), "{wrong:?}");
+        }
+        for name in ["", "a b", "a/b", "a#b"] {
+            assert!(handlers(&[("a", Some(name))]).check().is_err(), "{name:?}");
+        }
+        let mut too_early = Handlers::default();
+        too_early.name_last("x".to_owned());
+        too_early.add(None, Arc::new(Idle));
+        assert!(too_early.check().is_err());
     }
 }

@@ -59,7 +59,11 @@
 //!
 //! Publishing inside a handler what follows from the event: if the process dies in between, it is published and the event handled again
 //! (same id: harmless; a new id: twice), and on a full memory bus the handler waits for its own end. Return it instead, made by
-//! [`Event::follow_up`].
+//! [`Event::follow_up`], and by [`Event::follow_up_as`] where several have one topic.
+//!
+//! One store of processed ids for consumers whose buses have one name, or a handler put in front of another of its topic: what one has
+//! done is taken for done by the other. Give the consumer a name ([`ConsumerBuilder::name`]), and the handler one
+//! ([`ConsumerBuilder::named`]).
 //!
 //! Source: the seed's event-driven pattern, whose flow is [`UserFlow`].
 

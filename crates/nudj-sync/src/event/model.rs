@@ -1,16 +1,15 @@
 //! What travels on a bus, and how the handling of it can end.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
-use super::Permanent;
+use super::{Permanent, handler::is_word};
 use crate::{Error, SystemClock, wall_clock};
 
 /// Longer ids are replaced by their digest where they are made, and refused where they come from outside.
 const LONGEST_ID: usize = 256;
-const LONGEST_TOPIC: usize = 128;
 const LONGEST_KEY: usize = 256;
 /// JSON is read back up to 128 deep, and buses and stores put an event into some levels of their own.
 const DEEPEST_PAYLOAD: u32 = 100;
@@ -63,17 +62,47 @@ impl Event {
     }
 
     /// What follows from this event: same key, and an id made of this event's id and the topic. So a handler that is called twice
-    /// makes the same event twice, which is one event.
+    /// makes the same event twice, which is one event. Where several of one topic follow, make them by
+    /// [`follow_up_as`](Event::follow_up_as): two events with one id and other content are a handler's error, and a dead letter.
     ///
     /// # Errors
     /// As [`new`](Event::new).
     pub fn follow_up(&self, topic: impl Into<String>, payload: impl Serialize) -> Result<Self, Error> {
         let event = Self::new(topic, self.key.clone(), payload)?;
-        let mut id = format!("{}>{}", self.id, event.topic);
-        if id.len() > LONGEST_ID {
-            id = Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        }
-        Ok(event.with_id(id))
+        let id = format!("{}>{}", self.id, event.topic);
+        Ok(event.with_id(within_bounds(id)))
+    }
+
+    /// The same where several events of one topic follow from this one: `part` says which of them it is, such as the address of a mail, and
+    /// goes into the id. The same at every call, or a repeat makes another event.
+    ///
+    /// ```
+    /// # use nudj_sync::event::Event;
+    /// let order = Event::new("order.placed", "o-1", ())?;
+    /// let mails = ["a@example.org", "b@example.org"].map(|to| order.follow_up_as("mail.requested", to, to));
+    /// # let [first, second] = mails;
+    /// assert_ne!(first?.id, second?.id);
+    /// # Ok::<(), nudj_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Event::new).
+    pub fn follow_up_as(
+        &self,
+        topic: impl Into<String>,
+        part: impl fmt::Display,
+        payload: impl Serialize,
+    ) -> Result<Self, Error> {
+        let event = Self::new(topic, self.key.clone(), payload)?;
+        // Doubled, so that no part looks like a chain of follow-ups; no topic has a slash.
+        let part = part.to_string().replace('>', ">>");
+        let id = format!("{}>{}/{part}", self.id, event.topic);
+        Ok(event.with_id(within_bounds(id)))
+    }
+
+    /// Whether it tells the same as another of this id; each may have been made at its own time.
+    pub(super) fn tells_the_same(&self, other: &Self) -> bool {
+        (&self.topic, &self.key, &self.payload) == (&other.topic, &other.key, &other.payload)
     }
 
     /// Reads the payload. What is not of that shape now never will be: the error is [`Permanent`].
@@ -89,20 +118,23 @@ impl Event {
     /// # Errors
     /// [`Error::Config`], naming the field.
     pub fn check(&self) -> Result<(), Error> {
-        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         // No field holds a NUL: PostgreSQL's text cannot.
         let is_text = |text: &str, longest: usize| (1..=longest).contains(&text.len()) && !text.contains('\0');
         Error::first_wrong(&[
             (is_text(&self.id, LONGEST_ID), "event.id", "must have 1 to 256 bytes and no NUL"),
-            (
-                is_text(&self.topic, LONGEST_TOPIC) && self.topic.bytes().all(is_word),
-                "event.topic",
-                "must be 1 to 128 of A-Z a-z 0-9 . - _",
-            ),
+            (is_word(&self.topic), "event.topic", "must be 1 to 128 of A-Z a-z 0-9 . - _"),
             (is_text(&self.key, LONGEST_KEY), "event.key", "must have 1 to 256 bytes and no NUL"),
             (is_within(&self.payload, DEEPEST_PAYLOAD), "event.payload", "must be at most 100 arrays and objects deep"),
         ])
     }
+}
+
+/// An id that is too long, as its digest; so is one that PostgreSQL could not hold.
+fn within_bounds(id: String) -> String {
+    if id.len() <= LONGEST_ID && !id.contains('\0') {
+        return id;
+    }
+    Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether it is no deeper than so many arrays and objects.
@@ -201,6 +233,20 @@ mod tests {
         let ids = [(), ()].map(|()| event.follow_up("user.sync.requested", ()).unwrap().id);
         assert_eq!(ids[0], ids[1]);
         assert_ne!(ids[0], event.follow_up("user.synced", ()).unwrap().id);
+    }
+
+    #[test]
+    fn parts_of_one_topic_are_kept_apart_and_are_the_same_again() {
+        let event = Event::new("order.placed", "o-1", ()).unwrap();
+        let id = |part: &str| event.follow_up_as("mail", part, ()).unwrap().id;
+        assert_eq!(id("a"), id("a"));
+        let chained = |part: &str| event.follow_up_as("mail", part, ()).unwrap().follow_up("b", ()).unwrap().id;
+        let follow_up = event.follow_up("mail", ()).unwrap();
+        let ids = [id("a"), id("b"), id(""), id("a>b"), chained("a"), chained("a>"), id("a>>b"), follow_up.id];
+        assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), ids.len(), "{ids:?}");
+        let long = event.follow_up_as("mail", "a".repeat(1000), ()).unwrap();
+        assert!(long.check().is_ok() && long.id != id(&"a".repeat(1001)));
+        assert!(event.follow_up_as("mail", "a\0", ()).unwrap().check().is_ok());
     }
 
     #[test]

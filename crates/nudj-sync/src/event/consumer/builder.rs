@@ -8,7 +8,7 @@ use super::handle::Consumer;
 use super::looper::{Looper, Phase};
 use super::worker::Work;
 use crate::Error;
-use crate::event::handler::{Handler, Handlers};
+use crate::event::handler::{Handler, Handlers, is_word};
 use crate::event::{ConsumerConfig, EventBus, ProcessedIds};
 use crate::status::{Observed, SyncObserver};
 
@@ -22,6 +22,7 @@ pub struct ConsumerBuilder {
     config: ConsumerConfig,
     seed: Option<u64>,
     observed: Observed,
+    name: Option<String>,
 }
 
 impl ConsumerBuilder {
@@ -33,11 +34,15 @@ impl ConsumerBuilder {
             config: ConsumerConfig::default(),
             seed: None,
             observed: Observed::default(),
+            name: None,
         }
     }
 
     /// Handles a topic's events. Several handlers of one event are called one after the other, in the order they were given here; an
     /// event that none handles becomes a dead letter, so that nothing is dropped.
+    ///
+    /// A store of processed ids knows a topic's handlers by their numbers: put a further one behind the others, or give it a name by
+    /// [`named`](Self::named). One that is put in front takes the notes of the one that was there.
     pub fn on(mut self, topic: impl Into<String>, handler: impl Handler) -> Self {
         self.handlers.add(Some(topic.into()), Arc::new(handler));
         self
@@ -49,9 +54,28 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Gives the handler that was added last a name, 1 to 128 of A-Z a-z 0-9 . - _: the store of processed ids knows it by topic and name, and
+    /// no longer by its number, wherever it stands. Of one topic each has another. A handler that had the number 1 keeps its notes when it
+    /// is named `1`.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.handlers.name_last(name.into());
+        self
+    }
+
     /// Asks this store before each handler, and tells it after each success.
+    ///
+    /// Consumers of several buses may share a store: their notes have the bus's name in them, an outbox's queue (but for the default one) or
+    /// a JetStream bus's stream. Where that does not tell them apart, as with buses of one name in two databases,
+    /// [`name`](Self::name) does; else one would take for done what the other has done.
     pub fn processed(mut self, store: impl ProcessedIds) -> Self {
         self.processed = Some(Arc::new(store));
+        self
+    }
+
+    /// What this consumer is called in the store of processed ids, in place of its bus's name: 1 to 128 of A-Z a-z 0-9 . - _, the same in
+    /// all processes that share the bus. With another one than before, events that were half done are done again.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -76,10 +100,14 @@ impl ConsumerBuilder {
     /// Starts handling, on the current tokio runtime.
     ///
     /// # Errors
-    /// [`Error::Config`]: a field out of range, no handler, or no runtime.
-    pub fn start(self) -> Result<Consumer, Error> {
+    /// [`Error::Config`]: a field out of range, a lease that the bus does not give, no handler, a name that is wrong or taken, or no runtime.
+    pub fn start(mut self) -> Result<Consumer, Error> {
         self.config.validate()?;
         self.handlers.check()?;
+        self.bus.check_lease(self.config.lease)?;
+        let is_name = self.name.as_deref().is_none_or(is_word);
+        Error::first_wrong(&[(is_name, "name", "must be 1 to 128 of A-Z a-z 0-9 . - _")])?;
+        self.handlers.note_as(&self.name.map_or_else(|| self.bus.name(), Into::into));
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::config("start", "must be called inside a tokio runtime"))?;
         let work = Arc::new(Work {

@@ -18,6 +18,9 @@ pub struct Snapshot {
     pub known: u64,
     /// Leases that ran out before their event was settled; it is handled again.
     pub lost_leases: u64,
+    /// Events given back, and no handler called, because their claim had taken so long that the lease might have ended first: when it
+    /// grows, make [`lease`](crate::event::ConsumerConfig) longer.
+    pub given_back: u64,
     /// Operations on the bus or the store of processed ids that failed, and were or will be repeated.
     pub store_errors: u64,
     /// Gauge: events in handlers' hands.
@@ -31,6 +34,7 @@ pub(super) struct Counters {
     pub(super) dead_lettered: Counter,
     pub(super) known: Counter,
     pub(super) lost_leases: Counter,
+    pub(super) given_back: Counter,
     pub(super) store_errors: Counter,
     pub(super) in_flight: AtomicU64,
 }
@@ -43,6 +47,7 @@ impl Counters {
             dead_lettered: self.dead_lettered.get(),
             known: self.known.get(),
             lost_leases: self.lost_leases.get(),
+            given_back: self.given_back.get(),
             store_errors: self.store_errors.get(),
             in_flight: self.in_flight.load(Relaxed),
         }

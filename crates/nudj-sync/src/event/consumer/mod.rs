@@ -2,6 +2,7 @@
 
 mod builder;
 mod counters;
+mod follow_ups;
 mod handle;
 mod looper;
 mod worker;

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::counters::Counters;
+use super::follow_ups::check;
+use crate::backoff::backoff;
 use crate::causes::with_causes;
 use crate::event::handler::{Handlers, Subscription};
 use crate::event::schedule::{is_one_too_many, pause};
@@ -22,8 +24,8 @@ use crate::{BoxError, Error};
 /// The longest wait for the bus. What it did after that is found out later: leases run out.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// More follow-ups of one event are an error of the handler.
-const MOST_FOLLOW_UPS: usize = 1000;
+/// So much longer for each follow-up: a bus without transactions publishes them one after the other.
+const PATIENCE_PER_FOLLOW_UP: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Work {
@@ -90,6 +92,7 @@ impl Work {
         }
         // The claim took so long that the lease could end while a handler works. None was called, so the attempt is given back.
         if since.elapsed() > self.config.lease.saturating_sub(self.config.handler_timeout) {
+            self.hold_back(claimed, since).await;
             return Settlement::Release;
         }
         let limit = self.config.handler_timeout;
@@ -115,6 +118,21 @@ impl Work {
         }
     }
 
+    /// Keeps an event for a while that is to be given back: the next claim may take as long, and the two must not chase each other.
+    async fn hold_back(&self, claimed: &Claimed, since: Instant) {
+        self.counters.given_back.one();
+        let (took, ours) = (since.elapsed(), self.config.lease.saturating_sub(since.elapsed()));
+        let pause = backoff(self.config.base_delay, self.config.max_delay, claimed.attempt, &mut self.rng.lock());
+        tracing::warn!(
+            event_id = %claimed.event.id, ?took, lease = ?self.config.lease, handler_timeout = ?self.config.handler_timeout,
+            "the claim of an event took too long for a handler to be called; make the lease longer"
+        );
+        tokio::select! {
+            () = sleep(pause.min(ours / 2)) => {}
+            () = self.stop.told() => {}
+        }
+    }
+
     fn give_up(&self, claimed: &Claimed, reason: String) -> Settlement {
         tracing::error!(
             event_id = %claimed.event.id, topic = %claimed.event.topic, attempts = claimed.attempt, reason = ?reason,
@@ -129,31 +147,35 @@ impl Work {
         let mut called = false;
         for subscription in self.handlers.of(topic) {
             called = true;
-            follow_ups.extend(self.call(subscription, claimed).await?);
+            let more = self.call(subscription, claimed, &follow_ups).await?;
+            follow_ups.extend(more);
         }
         if !called {
             let reason = format!("no handler for topic {topic}; add one and replay");
             return Err(Failure { reason, permanent: true });
         }
-        if follow_ups.len() > MOST_FOLLOW_UPS {
-            let reason =
-                format!("{} follow-ups; at most {MOST_FOLLOW_UPS} may follow from one event", follow_ups.len());
-            return Err(Failure { reason, permanent: true });
-        }
         Ok(follow_ups)
     }
 
-    async fn call(&self, subscription: &Subscription, claimed: &Claimed) -> Result<Vec<Event>, Failure> {
-        let (name, id) = (&subscription.name, &claimed.event.id);
+    /// `before` follow from the event as well.
+    async fn call(
+        &self,
+        subscription: &Subscription,
+        claimed: &Claimed,
+        before: &[Event],
+    ) -> Result<Vec<Event>, Failure> {
+        let (name, note, id) = (subscription, &subscription.note, &claimed.event.id);
+        let wrong = |reason: String| Failure { reason: format!("{name}: {reason}"), permanent: true };
         let unsure = |error: Error| {
             self.counters.store_errors.one();
             Failure { reason: format!("{name}: {}", describe(&error)), permanent: false }
         };
         if let Some(processed) = &self.processed
-            && let Some(follow_ups) = processed.find(name, id).await.map_err(unsure)?
+            && let Some(follow_ups) = processed.find(note, id).await.map_err(unsure)?
         {
             self.counters.known.one();
-            return checked(follow_ups);
+            check(before, &follow_ups).map_err(wrong)?;
+            return Ok(follow_ups);
         }
         let delivery = Delivery { event: claimed.event.clone(), attempt: claimed.attempt };
         let FollowUps(follow_ups) = subscription.handler.handle(delivery).await.map_err(|error: BoxError| Failure {
@@ -161,9 +183,9 @@ impl Work {
             reason: format!("{name}: {}", describe(&*error)),
         })?;
         // Before they are noted: a note that cannot be read again would fail every later attempt.
-        let follow_ups = checked(follow_ups)?;
+        check(before, &follow_ups).map_err(wrong)?;
         if let Some(processed) = &self.processed {
-            processed.record(name, id, &follow_ups).await.map_err(unsure)?;
+            processed.record(note, id, &follow_ups).await.map_err(unsure)?;
         }
         Ok(follow_ups)
     }
@@ -172,7 +194,7 @@ impl Work {
     async fn settle(&self, claimed: &Claimed, mut settlement: Settlement, since: Instant) {
         let mut wait = Duration::from_millis(10);
         loop {
-            match self.within(self.bus.settle(claimed, &settlement)).await {
+            match self.settle_once(claimed, &settlement, since).await {
                 Ok(true) => {
                     match settlement {
                         Settlement::Done(_) => self.counters.handled.one(),
@@ -194,6 +216,22 @@ impl Work {
             }
             sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    async fn settle_once(&self, claimed: &Claimed, settlement: &Settlement, since: Instant) -> Result<bool, Error> {
+        let lease = self.config.lease;
+        let follow_ups = match settlement {
+            Settlement::Done(follow_ups) => u32::try_from(follow_ups.len()).unwrap_or(u32::MAX),
+            _ => 0,
+        };
+        let needed = PATIENCE.saturating_add(PATIENCE_PER_FOLLOW_UP.saturating_mul(follow_ups));
+        let patience = needed.min(lease.saturating_sub(since.elapsed()).max(PATIENCE.min(lease)));
+        tokio::select! {
+            biased;
+            settled = timeout(patience, self.bus.settle(claimed, settlement)) => settled.unwrap_or_else(|_| no_answer()),
+            // A shutdown has waited long enough, and waits no longer than it says.
+            () = async { self.stop.told().await; sleep(PATIENCE).await } => no_answer(),
         }
     }
 
@@ -230,10 +268,12 @@ impl Work {
 
     pub(super) async fn within<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let patience = PATIENCE.min(self.config.lease);
-        timeout(patience, operation)
-            .await
-            .unwrap_or_else(|_| Err(Error::store("event bus", "it did not answer in time")))
+        timeout(patience, operation).await.unwrap_or_else(|_| no_answer())
     }
+}
+
+fn no_answer<T>() -> Result<T, Error> {
+    Err(Error::store("event bus", "it did not answer in time"))
 }
 
 /// The handler was called and may have had its effect: no later attempt may pass for the first. That takes one attempt at most, so that
@@ -243,13 +283,6 @@ fn after_cut_off(attempt: u32) -> Settlement {
         return Settlement::Release;
     }
     Settlement::Retry { after: Duration::ZERO, reason: "cut off by a shutdown".to_owned() }
-}
-
-fn checked(follow_ups: Vec<Event>) -> Result<Vec<Event>, Failure> {
-    match follow_ups.iter().find_map(|event| event.check().err()) {
-        Some(error) => Err(Failure { reason: format!("a follow-up is wrong: {error}"), permanent: true }),
-        None => Ok(follow_ups),
-    }
 }
 
 /// The error and its causes, cut to what a row may hold.

@@ -1,5 +1,6 @@
 //! [`MemoryBus`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,11 @@ impl MemoryBus {
 
 #[async_trait]
 impl EventBus for MemoryBus {
+    /// `memory`; each of several in one process is to have a consumer with a name of its own where they share notes.
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed("memory")
+    }
+
     async fn publish(&self, event: &Event) -> Result<Published, Error> {
         event.check()?;
         let published = timeout(self.shared.config.publish_timeout, async {

@@ -1,5 +1,6 @@
 //! [`NatsBus`].
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -104,6 +105,18 @@ impl NatsBus {
 
 #[async_trait]
 impl EventBus for NatsBus {
+    /// `nats:` and the stream's name: an outbox that forwards to it may have the same.
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Owned(format!("nats:{}", self.shared.config.name))
+    }
+
+    fn check_lease(&self, lease: Duration) -> Result<(), Error> {
+        if lease >= self.shared.config.ack_wait {
+            return Err(Error::config("ack_wait", "must be longer than the consumer's lease"));
+        }
+        Ok(())
+    }
+
     async fn publish(&self, event: &Event) -> Result<Published, Error> {
         event.check()?;
         let body = self.shared.body(event)?;
@@ -115,9 +128,7 @@ impl EventBus for NatsBus {
     }
 
     async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
-        if lease >= self.shared.config.ack_wait {
-            return Err(Error::config("ack_wait", "must be longer than the consumer's lease"));
-        }
+        self.check_lease(lease)?;
         self.shared.claim(limit, lease).await
     }
 

@@ -19,8 +19,9 @@ pub struct NatsConfig {
     /// After how long the server gives an event out again that nobody settled; longer than any lease, 10 ms to 2 d. Default 75 s.
     #[serde(with = "humantime_serde")]
     pub ack_wait: Duration,
-    /// How long the server remembers the id of a published event, so that publishing it again has no effect; 100 ms to 7 d. It keeps
-    /// them in memory. Default 10 min.
+    /// How long the server remembers the id of a published event, so that publishing it again has no effect; 100 ms to 7 d, and longer than
+    /// `ack_wait`: what follows from an event is published again after a crash, and must not be twice. It keeps them in memory. Default
+    /// 10 min.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
     /// Events on the bus, dead letters included; beyond them publishing fails with [`Error::BusFull`]. At least 1. Default 1 000 000.
@@ -60,6 +61,7 @@ impl NatsConfig {
             ((1..=256).contains(&self.partitions), "partitions", "must be 1 to 256"),
             ((ms * 10..=2 * day).contains(&self.ack_wait), "ack_wait", "must be 10ms to 2d"),
             ((ms * 100..=7 * day).contains(&self.duplicate_window), "duplicate_window", "must be 100ms to 7d"),
+            (self.ack_wait < self.duplicate_window, "duplicate_window", "must be longer than ack_wait"),
             (self.max_events >= 1, "max_events", "must be at least 1"),
             ((1..=5).contains(&self.replicas), "replicas", "must be 1 to 5"),
         ])
@@ -78,6 +80,7 @@ mod tests {
             (r#"{"partitions": 0}"#, "partitions"),
             (r#"{"ack_wait": "0s"}"#, "ack_wait"),
             (r#"{"duplicate_window": "0s"}"#, "duplicate_window"),
+            (r#"{"duplicate_window": "75s"}"#, "duplicate_window"),
             (r#"{"max_events": 0}"#, "max_events"),
             (r#"{"replicas": 6}"#, "replicas"),
         ] {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::event::AfterDeadLetter;
 
+const DEFAULT_QUEUE: &str = "nudj";
+
 /// An outbox's settings; all that work on one queue must have the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,7 +25,7 @@ pub struct OutboxConfig {
 impl Default for OutboxConfig {
     fn default() -> Self {
         Self {
-            queue: "nudj".to_owned(),
+            queue: DEFAULT_QUEUE.to_owned(),
             retention: Duration::from_secs(7 * 24 * 3600),
             after_dead_letter: AfterDeadLetter::default(),
         }
@@ -41,6 +43,11 @@ impl OutboxConfig {
             (is_name, "queue", "must be 1 to 64 of A-Z a-z 0-9 . - _"),
             ((second..=365 * day).contains(&self.retention), "retention", "must be 1s to 365d"),
         ])
+    }
+
+    /// What the queue is called in its consumers' notes. The default one has no name there: its notes had none before there were names.
+    pub(super) fn note_name(&self) -> &str {
+        if self.queue == DEFAULT_QUEUE { "" } else { &self.queue }
     }
 
     /// Rows of this state and below come before later rows of their key: 0 is waiting, 1 dead, 2 done.

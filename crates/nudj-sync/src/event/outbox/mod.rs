@@ -7,6 +7,8 @@
 //! row (`claims`) proves whose the lease is. Times are the database's own clock, so that the clocks of several workers may differ.
 
 #[macro_use]
+mod front;
+#[macro_use]
 mod operations;
 mod config;
 #[cfg(feature = "outbox-postgres")]
@@ -16,6 +18,8 @@ mod row;
 #[cfg(feature = "outbox-sqlite")]
 mod sqlite;
 mod sweep;
+#[cfg(feature = "outbox-postgres")]
+mod tables;
 
 pub use config::OutboxConfig;
 #[cfg(feature = "outbox-postgres")]

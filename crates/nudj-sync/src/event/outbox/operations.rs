@@ -8,11 +8,11 @@ macro_rules! attempts_replayed {
     };
 }
 
-/// Implements [`EventBus`](crate::event::EventBus) for a type with the fields `pool`, `config` and `wake`, whose `insert` writes one
-/// event in a transaction. `$now` is the database's clock in milliseconds since 1970, `$lock` what it needs so that two claims never
-/// meet.
+/// Implements [`EventBus`](crate::event::EventBus) for a type with the fields `pool`, `config` and `wake`, whose `take_turns` puts the
+/// publishers of a key in order. `$now` is the database's clock in milliseconds since 1970, `$lock` what it needs so that two claims never
+/// meet, `$share` so that a row is not settled meanwhile, `$front` the index that claims go by, where the database must be told.
 macro_rules! impl_outbox {
-    ($outbox:ty, $connection:ty, now: $now:literal, lock: $lock:literal) => {
+    ($outbox:ty, $database:ty, $connection:ty, now: $now:literal, lock: $lock:literal, share: $share:literal, front: $front:literal) => {
         impl $outbox {
             /// Publishes in a transaction of yours: the event is there exactly when the transaction is committed. A repeated id is a
             /// [`Duplicate`](crate::event::Published) and changes nothing.
@@ -45,7 +45,7 @@ macro_rules! impl_outbox {
             ) -> Result<$crate::event::Published, $crate::Error> {
                 use $crate::event::{Published, outbox::row};
 
-                self.take_turn(transaction, &event.key).await?;
+                self.take_turns(transaction, &[event]).await?;
                 let inserted = sqlx::query(concat!(
                     "INSERT INTO nudj_sync_outbox (queue, event_id, topic, event_key, payload, occurred_at, published_at, due_at) ",
                     "VALUES ($1, $2, $3, $4, $5, $6, ", $now, ", 0) ON CONFLICT (queue, event_id) DO NOTHING",
@@ -61,10 +61,47 @@ macro_rules! impl_outbox {
                 .map_err(row::store)?;
                 Ok(if inserted.rows_affected() == 0 { Published::Duplicate } else { Published::New })
             }
+
+            /// Any number in few statements, in the order given; what was published before stays as it is.
+            async fn insert_all(
+                &self,
+                transaction: &mut $connection,
+                events: &[$crate::event::Event],
+            ) -> Result<(), $crate::Error> {
+                use $crate::event::outbox::row;
+
+                events.iter().try_for_each($crate::event::Event::check)?;
+                self.take_turns(transaction, &events.iter().collect::<Vec<_>>()).await?;
+                for portion in events.chunks(row::INSERTED_AT_ONCE) {
+                    let mut sql = sqlx::QueryBuilder::<$database>::new(
+                        "INSERT INTO nudj_sync_outbox (queue, event_id, topic, event_key, payload, occurred_at, published_at, due_at) ",
+                    );
+                    sql.push_values(portion, |mut values, event| {
+                        values.push_bind(self.config.queue.clone());
+                        values.push_bind(event.id.clone());
+                        values.push_bind(event.topic.clone());
+                        values.push_bind(event.key.clone());
+                        values.push_bind(row::payload(event));
+                        values.push_bind(event.occurred_at);
+                        values.push($now);
+                        values.push("0");
+                    });
+                    sql.push(" ON CONFLICT (queue, event_id) DO NOTHING");
+                    sql.build().persistent(false).execute(&mut *transaction).await.map_err(row::store)?;
+                }
+                Ok(())
+            }
         }
+
+        impl_front!($outbox, $database, $connection, now: $now, lock: $lock, share: $share, front: $front);
 
         #[async_trait::async_trait]
         impl $crate::event::EventBus for $outbox {
+            /// The queue; empty for the default one.
+            fn name(&self) -> std::borrow::Cow<'_, str> {
+                std::borrow::Cow::Borrowed(self.config.note_name())
+            }
+
             async fn publish(&self, event: &$crate::event::Event) -> Result<$crate::event::Published, $crate::Error> {
                 use $crate::event::outbox::row;
 
@@ -83,22 +120,31 @@ macro_rules! impl_outbox {
                 use sqlx::Row as _;
                 use $crate::event::{Claimed, outbox::row};
 
-                let rows = sqlx::query(concat!(
-                    // Materialized: a plan that ran the inner query twice would lock more rows than it returns.
-                    "WITH next AS MATERIALIZED (SELECT e.seq FROM nudj_sync_outbox e WHERE e.queue = $1 AND e.state = 0 ",
-                    "AND e.due_at <= ", $now, " AND NOT EXISTS (SELECT 1 FROM nudj_sync_outbox o WHERE o.queue = e.queue ",
-                    "AND o.event_key = e.event_key AND o.state <= 1 AND o.state <= $2 AND o.seq < e.seq) ORDER BY e.seq LIMIT $3 ", $lock, ") ",
-                    "UPDATE nudj_sync_outbox SET due_at = ", $now, " + $4, attempts = attempts + 1, claims = claims + 1 ",
-                    "WHERE seq IN (SELECT seq FROM next) ",
-                    "RETURNING seq, event_id, topic, event_key, payload, occurred_at, attempts, claims",
-                ))
-                .bind(self.config.queue.clone())
-                .bind(self.config.blocking_state())
-                .bind(row::limit(limit))
-                .bind(row::millis(lease).max(1))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(row::store)?;
+                let mut rows = Vec::new();
+                let mut is_all_seen = false;
+                for _ in 0..row::LOOKS {
+                    rows = self.claim_first(limit, lease).await?;
+                    if rows.len() >= limit {
+                        is_all_seen = true;
+                        break;
+                    }
+                    is_all_seen = match self.park().await {
+                        Ok(parked) => parked == 0,
+                        // What is claimed is handled all the same.
+                        Err(error) if !rows.is_empty() => {
+                            tracing::warn!(error = &error as &dyn std::error::Error, "the outbox could not put aside what waits for others");
+                            true
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    if is_all_seen || !rows.is_empty() {
+                        break;
+                    }
+                }
+                if !is_all_seen {
+                    // There may be more behind what was put aside.
+                    self.wake();
+                }
                 let mut claimed = Vec::with_capacity(rows.len());
                 for found in &rows {
                     let number = |column| found.try_get(column).map_err(row::store);
@@ -142,14 +188,16 @@ macro_rules! impl_outbox {
                 if settled.rows_affected() == 0 {
                     return Ok(false);
                 }
+                let is_out_of_the_way = match settlement {
+                    Settlement::Done(_) => true,
+                    Settlement::Dead { .. } => self.config.after_dead_letter == $crate::event::AfterDeadLetter::Pass,
+                    Settlement::Retry { .. } | Settlement::Release => false,
+                };
+                if is_out_of_the_way {
+                    self.free_next(&mut transaction, row::key(claimed.place)).await?;
+                }
                 if let Settlement::Done(follow_ups) = settlement {
-                    // In one order for all transactions, so that no two wait for each other's keys.
-                    let mut in_turn: Vec<_> = follow_ups.iter().collect();
-                    in_turn.sort_by(|a, b| a.key.cmp(&b.key));
-                    for event in in_turn {
-                        event.check()?;
-                        self.insert(&mut transaction, event).await?;
-                    }
+                    self.insert_all(&mut transaction, follow_ups).await?;
                 }
                 transaction.commit().await.map_err(row::store)?;
                 self.wake();
@@ -212,7 +260,7 @@ macro_rules! impl_outbox {
                     AfterDeadLetter::Hold => {
                         let replayed = sqlx::query(
                             concat!(
-                                "UPDATE nudj_sync_outbox SET state = 0, due_at = 0, settled_at = NULL, claims = claims + 1, attempts = ",
+                                "UPDATE nudj_sync_outbox SET state = 0, parked = 0, due_at = 0, settled_at = NULL, claims = claims + 1, attempts = ",
                                 attempts_replayed!(),
                                 " WHERE queue = $1 AND event_id = $2 AND state = 1",
                             ),
@@ -229,19 +277,25 @@ macro_rules! impl_outbox {
             async fn discard(&self, id: &str) -> Result<bool, $crate::Error> {
                 use $crate::event::outbox::row;
 
-                let discarded = sqlx::query(concat!(
+                let mut transaction = self.begin().await?;
+                let discarded = sqlx::query_scalar::<_, i64>(concat!(
                     "UPDATE nudj_sync_outbox SET state = 2, payload = 'null', settled_at = ", $now,
-                    " WHERE queue = $1 AND event_id = $2 AND state = 1",
+                    " WHERE queue = $1 AND event_id = $2 AND state = 1 RETURNING seq",
                 ));
                 let discarded = discarded.bind(self.config.queue.clone()).bind(id.to_owned());
-                let found = discarded.execute(&self.pool).await.map_err(row::store)?.rows_affected() > 0;
+                let place = discarded.fetch_optional(&mut *transaction).await.map_err(row::store)?;
+                if let Some(place) = place {
+                    self.free_next(&mut transaction, place).await?;
+                }
+                transaction.commit().await.map_err(row::store)?;
                 self.wake();
-                Ok(found)
+                Ok(place.is_some())
             }
 
             async fn sweep(&self) -> Result<(), $crate::Error> {
                 use $crate::event::outbox::{row, sweep::Sweep};
 
+                self.free_forgotten().await?;
                 let mut sweep = Sweep::begin();
                 while sweep.goes_on() {
                     let deleted = sqlx::query(concat!(
@@ -263,8 +317,16 @@ macro_rules! impl_outbox {
                 let reason = error.to_string();
                 tracing::error!(place, reason = ?reason, "event given up, since it cannot be read");
                 let dead = sqlx::query(DEAD).bind(place).bind(lease).bind(0_i64).bind(reason);
-                if let Err(error) = dead.execute(&self.pool).await {
-                    tracing::warn!(place, %error, "it could not be put among the dead letters yet");
+                let given_up = async {
+                    let mut transaction = self.begin().await?;
+                    dead.execute(&mut *transaction).await.map_err($crate::event::outbox::row::store)?;
+                    if self.config.after_dead_letter == $crate::event::AfterDeadLetter::Pass {
+                        self.free_next(&mut transaction, place).await?;
+                    }
+                    transaction.commit().await.map_err($crate::event::outbox::row::store)
+                };
+                if let Err(error) = given_up.await {
+                    tracing::warn!(place, error = &error as &dyn std::error::Error, "it could not be put among the dead letters yet");
                 }
             }
 

@@ -1,8 +1,8 @@
 //! Processed ids in a database.
 
-/// `$now` is the database's clock in milliseconds since 1970.
+/// `$now` is the database's clock in milliseconds since 1970, `$make` makes the table in a pool's database.
 macro_rules! processed_ids {
-    ($(#[$doc:meta])* $processed:ident, $pool:ty, $connection:ty, now: $now:literal, table: $table:expr) => {
+    ($(#[$doc:meta])* $processed:ident, $pool:ty, $connection:ty, now: $now:literal, make: $make:path) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub struct $processed {
@@ -11,22 +11,21 @@ macro_rules! processed_ids {
         }
 
         impl $processed {
-            /// Uses a pool of yours, makes the table `nudj_sync_processed`, and remembers for `retention`: longer than an event may
+            /// Uses a pool of yours, makes the table `nudj_sync_processed` where there is none, and remembers for `retention`: longer than an event may
             /// wait, be retried or lie among the dead letters.
             ///
             /// # Errors
             /// [`Error::Store`](crate::Error).
             pub async fn with_pool(pool: $pool, retention: std::time::Duration) -> Result<Self, $crate::Error> {
-                let mut transaction = pool.begin().await.map_err(failed)?;
-                sqlx::raw_sql($table).execute(&mut *transaction).await.map_err(failed)?;
-                transaction.commit().await.map_err(failed)?;
+                $make(&pool).await.map_err(failed)?;
                 Ok(Self { pool, retention })
             }
 
             /// Notes in a transaction of yours, the one that has the handler's effect, that `handler` handled the event; false when it had
             /// before: then roll back, the effect is there already. So effect and note are one, also over a crash.
             ///
-            /// Give it a name of its own, such as `bookkeeping`; the names of a consumer's own notes are `topic#number`.
+            /// Give it a name of its own, such as `bookkeeping`, and another one for another bus's events; the names of a consumer's own notes
+            /// are `topic#number`, or `bus/topic#number`.
             ///
             /// # Errors
             /// [`Error::Store`](crate::Error).
@@ -107,13 +106,39 @@ fn failed(source: sqlx::Error) -> crate::Error {
 }
 
 #[cfg(feature = "outbox-sqlite")]
+async fn make_in_sqlite(pool: &sqlx::SqlitePool) -> Result<(), sqlx::Error> {
+    let table = "CREATE TABLE IF NOT EXISTS nudj_sync_processed (handler TEXT NOT NULL, event_id TEXT NOT NULL, \
+                 follow_ups TEXT NOT NULL, processed_at INTEGER NOT NULL, PRIMARY KEY (handler, event_id)); \
+                 CREATE INDEX IF NOT EXISTS nudj_sync_processed_age ON nudj_sync_processed (processed_at);";
+    let mut transaction = pool.begin().await?;
+    sqlx::raw_sql(table).execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+#[cfg(feature = "outbox-postgres")]
+async fn make_in_postgres(pool: &sqlx::PgPool) -> Result<(), sqlx::Error> {
+    use super::tables::{Part, make};
+
+    let parts = [
+        Part {
+            name: "nudj_sync_processed",
+            sql: "CREATE TABLE IF NOT EXISTS nudj_sync_processed (handler TEXT NOT NULL, event_id TEXT NOT NULL, \
+                  follow_ups TEXT NOT NULL, processed_at BIGINT NOT NULL, PRIMARY KEY (handler, event_id))",
+        },
+        Part {
+            name: "nudj_sync_processed_age",
+            sql: "CREATE INDEX IF NOT EXISTS nudj_sync_processed_age ON nudj_sync_processed (processed_at)",
+        },
+    ];
+    make(pool, 7_958_268_361_210_591, &parts).await
+}
+
+#[cfg(feature = "outbox-sqlite")]
 processed_ids! {
     /// Processed ids in an SQLite database.
     SqliteProcessed, sqlx::SqlitePool, sqlx::SqliteConnection,
     now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-    table: "CREATE TABLE IF NOT EXISTS nudj_sync_processed (handler TEXT NOT NULL, event_id TEXT NOT NULL, \
-            follow_ups TEXT NOT NULL, processed_at INTEGER NOT NULL, PRIMARY KEY (handler, event_id)); \
-            CREATE INDEX IF NOT EXISTS nudj_sync_processed_age ON nudj_sync_processed (processed_at);"
+    make: make_in_sqlite
 }
 
 #[cfg(feature = "outbox-postgres")]
@@ -121,8 +146,5 @@ processed_ids! {
     /// Processed ids in PostgreSQL.
     PostgresProcessed, sqlx::PgPool, sqlx::PgConnection,
     now: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
-    table: "SELECT pg_advisory_xact_lock(7958268361210591); \
-            CREATE TABLE IF NOT EXISTS nudj_sync_processed (handler TEXT NOT NULL, event_id TEXT NOT NULL, \
-            follow_ups TEXT NOT NULL, processed_at BIGINT NOT NULL, PRIMARY KEY (handler, event_id)); \
-            CREATE INDEX IF NOT EXISTS nudj_sync_processed_age ON nudj_sync_processed (processed_at);"
+    make: make_in_postgres
 }

@@ -10,6 +10,15 @@ use crate::event::Event;
 
 pub(super) const WHAT: &str = "outbox";
 
+/// A statement looks at no more rows in front than these, so that none takes long however many wait.
+pub(super) const LOOKED_AT: i64 = 1000;
+
+/// A claim that finds only rows behind others goes on so often at once.
+pub(super) const LOOKS: usize = 4;
+
+/// Rows that one statement inserts, of six parameters each: SQLite takes 32 766.
+pub(super) const INSERTED_AT_ONCE: usize = 1000;
+
 pub(super) fn store(source: sqlx::Error) -> Error {
     Error::store(WHAT, source)
 }

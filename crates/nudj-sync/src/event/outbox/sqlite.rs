@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::OutboxConfig;
 use super::row::{WHAT, store};
-use crate::{Error, sqlite};
+use crate::{Error, event::Event, sqlite};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS nudj_sync_outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -26,11 +26,19 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS nudj_sync_outbox (
     claims INTEGER NOT NULL DEFAULT 0,
     reason TEXT NOT NULL DEFAULT '',
     settled_at INTEGER,
+    parked INTEGER NOT NULL DEFAULT 0, -- 1: behind another row of its key
     UNIQUE (queue, event_id)
 );
 CREATE INDEX IF NOT EXISTS nudj_sync_outbox_waiting ON nudj_sync_outbox (queue, state, seq);
 CREATE INDEX IF NOT EXISTS nudj_sync_outbox_key ON nudj_sync_outbox (queue, event_key, seq) WHERE state <= 1;
 CREATE INDEX IF NOT EXISTS nudj_sync_outbox_done ON nudj_sync_outbox (queue, settled_at) WHERE state = 2;";
+
+/// A table of an earlier version has no such column.
+const PARKED: &str = "ALTER TABLE nudj_sync_outbox ADD COLUMN parked INTEGER NOT NULL DEFAULT 0";
+
+/// Made last: where the second is, all is.
+const FRONT: &str = "CREATE INDEX IF NOT EXISTS nudj_sync_outbox_front ON nudj_sync_outbox (queue, seq) WHERE state = 0 AND parked = 0;
+CREATE INDEX IF NOT EXISTS nudj_sync_outbox_parked ON nudj_sync_outbox (queue, event_key, seq) WHERE state = 0 AND parked = 1;";
 
 /// An outbox in an SQLite file: for one machine, whose processes may share the file. Clones are one outbox.
 ///
@@ -74,7 +82,7 @@ impl SqliteOutbox {
     /// [`Error::Config`]; [`Error::Store`] when the table cannot be made.
     pub async fn with_pool(pool: SqlitePool, config: OutboxConfig) -> Result<Self, Error> {
         config.validate()?;
-        sqlx::raw_sql(TABLE).execute(&pool).await.map_err(store)?;
+        make_table(&pool).await.map_err(store)?;
         Ok(Self { pool, config, wake: Arc::default() })
     }
 
@@ -95,15 +103,34 @@ impl SqliteOutbox {
     }
 
     /// A database with one writer has nothing to put in order.
-    async fn take_turn(&self, _: &mut SqliteConnection, _: &str) -> Result<(), Error> {
+    async fn take_turns(&self, _: &mut SqliteConnection, _: &[&Event]) -> Result<(), Error> {
         Ok(())
     }
+}
+
+async fn make_table(pool: &SqlitePool) -> Result<(), sqlx::Error> {
+    let is_there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'nudj_sync_outbox_parked')";
+    if sqlx::query_scalar(is_there).fetch_one(pool).await? {
+        return Ok(());
+    }
+    // Others may be making it at this moment.
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::raw_sql(TABLE).execute(&mut *transaction).await?;
+    let has_column = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('nudj_sync_outbox') WHERE name = 'parked')";
+    if !sqlx::query_scalar::<_, bool>(has_column).fetch_one(&mut *transaction).await? {
+        sqlx::raw_sql(PARKED).execute(&mut *transaction).await?;
+    }
+    sqlx::raw_sql(FRONT).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 // A statement that writes has the whole database, so two claims cannot meet.
 impl_outbox!(
     SqliteOutbox,
+    Sqlite,
     SqliteConnection,
     now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-    lock: ""
+    lock: "",
+    share: "",
+    front: "INDEXED BY nudj_sync_outbox_front"
 );

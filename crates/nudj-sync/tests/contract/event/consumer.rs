@@ -106,7 +106,7 @@ async fn shutdowns_alone_make_no_dead_letter(max_attempts: u32) {
 #[tokio::test(start_paused = true)]
 async fn deadline_of_a_shutdown_holds_while_the_bus_does_not_answer() {
     for (claims, sweeps, before) in [(true, true, 0), (true, true, 65), (false, true, 65)] {
-        let slow = Slow { bus: bus(), claims: claims.then_some(FROZEN), sweeps: sweeps.then_some(FROZEN) };
+        let slow = Slow { claims: claims.then_some(FROZEN), sweeps: sweeps.then_some(FROZEN), ..Slow::over(bus()) };
         let consumer = Consumer::builder(slow).on_any(|_: Delivery| async { Ok::<_, Error>(()) }).start().unwrap();
         tokio::time::sleep(Duration::from_secs(before)).await;
         tokio::task::yield_now().await;
@@ -120,7 +120,7 @@ async fn deadline_of_a_shutdown_holds_while_the_bus_does_not_answer() {
 async fn what_a_claim_takes_while_a_shutdown_waits_is_handled() {
     let bus = bus();
     bus.publish(&event("k", 0)).await.unwrap();
-    let slow = Slow { bus: bus.clone(), claims: Some(Duration::from_secs(3)), sweeps: None };
+    let slow = Slow { claims: Some(Duration::from_secs(3)), ..Slow::over(bus.clone()) };
     let consumer = Consumer::builder(slow).on_any(|_: Delivery| async { Ok::<_, Error>(()) }).start().unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(consumer.shutdown(Duration::from_secs(5)).await.cut_off, 0);
@@ -135,10 +135,23 @@ struct Slow {
     bus: MemoryBus,
     claims: Option<Duration>,
     sweeps: Option<Duration>,
+    settles: Option<Duration>,
+    longest_lease: Duration,
+}
+
+impl Slow {
+    fn over(bus: MemoryBus) -> Self {
+        Self { bus, claims: None, sweeps: None, settles: None, longest_lease: Duration::MAX }
+    }
 }
 
 #[async_trait]
 impl EventBus for Slow {
+    fn check_lease(&self, lease: Duration) -> Result<(), Error> {
+        let wrong = Error::Config { field: "longest_lease", problem: "must be longer than the consumer's lease" };
+        if lease <= self.longest_lease { Ok(()) } else { Err(wrong) }
+    }
+
     async fn publish(&self, event: &Event) -> Result<Published, Error> {
         self.bus.publish(event).await
     }
@@ -149,6 +162,7 @@ impl EventBus for Slow {
     }
 
     async fn settle(&self, claimed: &Claimed, settlement: &Settlement) -> Result<bool, Error> {
+        tokio::time::sleep(self.settles.unwrap_or_default()).await;
         self.bus.settle(claimed, settlement).await
     }
 
@@ -176,6 +190,101 @@ impl EventBus for Slow {
         tokio::time::sleep(self.sweeps.unwrap_or_default()).await;
         self.bus.sweep().await
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bus_that_does_not_give_the_lease_refuses_the_consumer() {
+    let bus = Slow { longest_lease: Duration::from_secs(59), ..Slow::over(bus()) };
+    let consumer = Consumer::builder(bus).on_any(|_: Delivery| async { Ok::<_, Error>(()) }).start();
+    assert!(matches!(consumer, Err(Error::Config { field: "longest_lease", .. })));
+}
+
+/// They chased each other without a pause, no handler was called, and nothing told of it.
+#[tokio::test(start_paused = true)]
+async fn event_whose_claim_took_too_long_is_kept_for_a_while_given_back_and_counted() {
+    let bus = bus();
+    bus.publish(&event("k", 0)).await.unwrap();
+    let slow = Slow { claims: Some(Duration::from_millis(300)), ..Slow::over(bus.clone()) };
+    let config = ConsumerConfig {
+        handler_timeout: Duration::from_secs(60),
+        lease: Duration::from_millis(60_250),
+        ..ConsumerConfig::default()
+    };
+    let never = |_: Delivery| async { unreachable!("not called") as Result<(), Error> };
+    let consumer = Consumer::builder(slow).config(config).on_any(never).start().unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // With a pause of half a second to a second: else there were 200.
+    let given_back = consumer.snapshot().given_back;
+    assert!((40..=80).contains(&given_back), "{given_back}");
+    let started = Instant::now();
+    assert_eq!(consumer.shutdown(Duration::ZERO).await.cut_off, 0, "no handler was");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(bus.claim(1, Duration::from_secs(1)).await.unwrap()[0].attempt, 1);
+}
+
+/// A bus that publishes them one after the other had ten seconds for a thousand, at each attempt to settle anew.
+#[tokio::test(start_paused = true)]
+async fn settlement_with_many_follow_ups_has_its_time() {
+    let bus = bus();
+    let slow = Slow { settles: Some(Duration::from_secs(45)), ..Slow::over(bus.clone()) };
+    let handler = |delivery: Delivery| async move {
+        (0..400).map(|part| delivery.event.follow_up_as("test.part", part, ())).collect::<Result<Vec<_>, _>>()
+    };
+    let consumer = Consumer::builder(slow).on("test.numbered", handler).start().unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    eventually("it is settled", async || bus.lag().await.unwrap().waiting == 400).await;
+    assert_eq!((consumer.snapshot().handled, consumer.snapshot().store_errors), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settlement_with_many_follow_ups_holds_up_a_shutdown_no_longer_than_it_says() {
+    let bus = bus();
+    let slow = Slow { settles: Some(FROZEN), ..Slow::over(bus.clone()) };
+    let handler = |delivery: Delivery| async move {
+        (0..400).map(|part| delivery.event.follow_up_as("test.part", part, ())).collect::<Result<Vec<_>, _>>()
+    };
+    let consumer = Consumer::builder(slow).on("test.numbered", handler).start().unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    eventually("it is in hand", async || consumer.snapshot().in_flight == 1).await;
+    let started = Instant::now();
+    consumer.shutdown(Duration::from_secs(2)).await;
+    assert!(started.elapsed() <= Duration::from_secs(12), "{:?}", started.elapsed());
+}
+
+/// The second was taken for the first, and lost without a word.
+#[tokio::test(start_paused = true)]
+async fn two_follow_ups_that_would_be_one_are_a_dead_letter_that_says_so() {
+    let bus = bus();
+    let parts = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let cured = Arc::clone(&parts);
+    let mails = Journal::default();
+    let seen = mails.clone();
+    let consumer = Consumer::builder(bus.clone())
+        .processed(MemoryProcessed::new(Duration::from_secs(3600), 1000))
+        .on("test.numbered", move |delivery: Delivery| {
+            let cured = cured.load(SeqCst);
+            async move {
+                let mail = |to: usize| match cured {
+                    true => delivery.event.follow_up_as("mail.requested", to, to),
+                    false => delivery.event.follow_up("mail.requested", to),
+                };
+                Ok::<_, Error>(vec![mail(1)?, mail(2)?])
+            }
+        })
+        .on("mail.requested", move |delivery: Delivery| {
+            seen.done(&delivery.event);
+            async { Ok::<_, Error>(()) }
+        });
+    let consumer = consumer.start().unwrap();
+    bus.publish(&event("k", 0)).await.unwrap();
+    eventually("given up", async || consumer.snapshot().dead_lettered == 1).await;
+    let letter = &bus.dead_letters(1).await.unwrap()[0];
+    assert!(letter.reason.contains("k-0>mail.requested"), "{}", letter.reason);
+    assert_eq!((letter.attempts, mails.count()), (1, 0));
+    // Nor was it noted: with another handler it can be replayed.
+    parts.store(true, SeqCst);
+    assert!(bus.replay("k-0").await.unwrap());
+    eventually("both mails", async || mails.count() == 2).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nudj_sync::Error;
-use nudj_sync::event::{AfterDeadLetter, Event, EventBus, NatsBus, NatsConfig, Settlement};
+use nudj_sync::event::{
+    AfterDeadLetter, Consumer, ConsumerConfig, Delivery, Event, EventBus, NatsBus, NatsConfig, Settlement,
+};
 
 use super::conformance::{Engine, claim_one, conformance};
-use super::harness::{event, nested};
+use super::harness::{event, nested, quick};
 
 /// Streams of its own, removed at the end.
 pub(crate) struct Nats {
@@ -77,6 +79,10 @@ async fn lease_that_the_server_would_cut_short_is_refused() {
     let bus = NatsBus::connect(&place.url, place.config()).await.unwrap();
     let refused = bus.claim(1, place.config().ack_wait).await;
     assert!(matches!(refused, Err(Error::Config { field: "ack_wait", .. })));
+    // And not at each claim only, where a warning would be all.
+    let config = ConsumerConfig { lease: place.config().ack_wait, ..quick() };
+    let consumer = Consumer::builder(bus).config(config).on_any(|_: Delivery| async { Ok::<_, Error>(()) });
+    assert!(matches!(consumer.start(), Err(Error::Config { field: "ack_wait", .. })));
 }
 
 /// Buried, and then the process that acknowledged it was killed: the server gives it out again.

@@ -153,6 +153,146 @@ macro_rules! outbox_tests {
                 assert_eq!(count.fetch_one(outbox.pool()).await.unwrap(), 0, "{table}");
             }
         }
+
+        /// Their handlers have one name, so what the first had noted passed for done by the second, and its handler was never called.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn consumers_of_two_queues_that_share_a_store_of_processed_ids_do_both_their_work() {
+            use nudj_sync::event::{Consumer, Delivery, EventBus, MemoryBus, MemoryConfig, OutboxConfig};
+
+            let Some(place) = $place().await else { return };
+            let pool = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await.pool().clone();
+            let day = std::time::Duration::from_secs(24 * 3600);
+            let processed = <$processed>::with_pool(pool.clone(), day).await.unwrap();
+            let mut buses: Vec<std::sync::Arc<dyn EventBus>> = Vec::new();
+            for queue in ["a", "b", "nudj"] {
+                let config = OutboxConfig { queue: queue.to_owned(), ..OutboxConfig::default() };
+                buses.push(std::sync::Arc::new(<$outbox>::with_pool(pool.clone(), config).await.unwrap()));
+            }
+            // As one that an outbox forwards to.
+            buses.push(std::sync::Arc::new(MemoryBus::new(MemoryConfig::default()).unwrap()));
+            for bus in &buses {
+                bus.publish(&event("k", 0)).await.unwrap();
+            }
+            let run = async |bus: std::sync::Arc<dyn EventBus>, name: Option<&str>| {
+                let journal = $crate::event::harness::Journal::default();
+                let seen = journal.clone();
+                let mut consumer = Consumer::of(std::sync::Arc::clone(&bus)).config($crate::event::harness::quick());
+                consumer = consumer.processed(processed.clone()).on("test.numbered", move |delivery: Delivery| {
+                    seen.done(&delivery.event);
+                    async { Ok::<_, nudj_sync::Error>(()) }
+                });
+                if let Some(name) = name {
+                    consumer = consumer.name(name);
+                }
+                let consumer = consumer.start().unwrap();
+                $crate::event::harness::eventually("it is settled", async || bus.lag().await.unwrap().waiting == 0).await;
+                consumer.shutdown(std::time::Duration::from_secs(30)).await;
+                journal.count()
+            };
+            for bus in buses {
+                assert_eq!(run(bus.clone(), None).await, 1, "{:?}", bus.name());
+            }
+            // As before there were names: a consumer of the default queue knows what it did.
+            let old = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            assert!(processed.record_in(&mut pool.acquire().await.unwrap(), "test.numbered#0", "k-1").await.unwrap());
+            for (name, called) in [(None, 0), (Some("mailer"), 1)] {
+                old.publish(&event("k", 1).with_id("k-1")).await.unwrap();
+                assert_eq!(run(std::sync::Arc::new(old.clone()), name).await, called);
+                sqlx::raw_sql("DELETE FROM nudj_sync_outbox").execute(&pool).await.unwrap();
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn follow_ups_of_one_event_keep_their_order_however_many_they_are() {
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            outbox.publish(&event("k", 0)).await.unwrap();
+            let lease = std::time::Duration::from_secs(600);
+            let claimed = outbox.claim(1, lease).await.unwrap();
+            let follow_ups: Vec<_> = (0..2500).map(|number| event(&format!("k{}", number % 1250), number)).collect();
+            let done = nudj_sync::event::Settlement::Done(follow_ups.clone());
+            assert!(outbox.settle(&claimed[0], &done).await.unwrap());
+            let ids = |events: Vec<nudj_sync::event::Claimed>| {
+                let mut events = events;
+                events.sort_by_key(|claimed| claimed.place);
+                events.into_iter().map(|claimed| claimed.event.id).collect::<Vec<_>>()
+            };
+            let mut first = outbox.claim(1000, lease).await.unwrap();
+            first.extend(outbox.claim(1000, lease).await.unwrap());
+            assert_eq!(ids(first), follow_ups[..1250].iter().map(|event| event.id.clone()).collect::<Vec<_>>());
+        }
+
+        /// Rows that a claim has put aside come again also where nothing told of it: an older version, which knows nothing of them, a hand,
+        /// another policy.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn row_that_waits_behind_nothing_is_found_by_the_next_sweep() {
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            let lease = std::time::Duration::from_secs(600);
+            for (key, number) in [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)] {
+                outbox.publish(&event(key, number)).await.unwrap();
+            }
+            let claimed = outbox.claim(10, lease).await.unwrap();
+            assert_eq!(claimed.len(), 2);
+            let dead = nudj_sync::event::Settlement::Dead { reason: "poison".to_owned() };
+            let b = claimed.iter().find(|claimed| claimed.event.key == "b").unwrap();
+            assert!(outbox.settle(b, &dead).await.unwrap());
+            assert_eq!(outbox.claim(10, lease).await.unwrap(), []);
+            let by_hand = "DELETE FROM nudj_sync_outbox WHERE event_id = 'a-0'";
+            sqlx::raw_sql(by_hand).execute(outbox.pool()).await.unwrap();
+            outbox.sweep().await.unwrap();
+            let claimed = outbox.claim(10, lease).await.unwrap();
+            assert_eq!((claimed.len(), claimed[0].event.id.as_str()), (1, "a-1"));
+            let other = place.outbox(nudj_sync::event::AfterDeadLetter::Pass).await;
+            other.sweep().await.unwrap();
+            let claimed = other.claim(10, lease).await.unwrap();
+            assert_eq!((claimed.len(), claimed[0].event.id.as_str()), (1, "b-1"));
+        }
+
+        /// What waits behind a dead letter is put aside by some, and let go on by others, at the same time.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn rows_that_several_put_aside_and_let_go_on_are_all_handled_in_order() {
+            const KEYS: usize = 5;
+            const EACH: usize = 40;
+
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            let seen = std::sync::Arc::new(parking_lot::Mutex::new(std::collections::BTreeMap::<String, Vec<String>>::new()));
+            let publishers = (0..2).map(|_| outbox.clone()).enumerate().map(|(half, outbox)| {
+                tokio::spawn(async move {
+                    for number in 0..EACH {
+                        for key in (0..KEYS).filter(|key| key % 2 == half) {
+                            outbox.publish(&event(&format!("key-{key}"), number)).await.unwrap();
+                        }
+                    }
+                })
+            });
+            let publishers: Vec<_> = publishers.collect();
+            let workers = (0..3).map(|_| (outbox.clone(), seen.clone())).map(|(outbox, seen)| {
+                tokio::spawn(async move {
+                    loop {
+                        // No sweep: nothing may be forgotten.
+                        for claimed in outbox.claim(3, std::time::Duration::from_secs(600)).await.unwrap() {
+                            seen.lock().entry(claimed.event.key.clone()).or_default().push(claimed.event.id.clone());
+                            let done = nudj_sync::event::Settlement::Done(Vec::new());
+                            assert!(outbox.settle(&claimed, &done).await.unwrap());
+                        }
+                        if seen.lock().values().map(Vec::len).sum::<usize>() == KEYS * EACH {
+                            return;
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                })
+            });
+            let workers: Vec<_> = workers.collect();
+            for task in publishers.into_iter().chain(workers) {
+                let ended = tokio::time::timeout(std::time::Duration::from_secs(120), task).await;
+                ended.expect("a row was put aside for nothing").unwrap();
+            }
+            for (key, ids) in &*seen.lock() {
+                assert_eq!(*ids, (0..EACH).map(|number| format!("{key}-{number}")).collect::<Vec<_>>());
+            }
+        }
     };
 }
 pub(crate) use outbox_tests;

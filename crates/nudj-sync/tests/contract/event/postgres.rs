@@ -195,3 +195,58 @@ async fn publishers_of_the_same_keys_in_other_orders_do_not_end_each_other() {
     }
     assert_eq!(outbox.lag().await.unwrap().waiting, 4 * 20 * 4);
 }
+
+/// As earlier versions made it.
+const OLD: &str = "CREATE TABLE nudj_sync_outbox (seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, queue TEXT NOT NULL,
+    event_id TEXT NOT NULL, topic TEXT NOT NULL, event_key TEXT NOT NULL, payload TEXT NOT NULL, occurred_at BIGINT NOT NULL,
+    published_at BIGINT NOT NULL, state BIGINT NOT NULL DEFAULT 0, due_at BIGINT NOT NULL, attempts BIGINT NOT NULL DEFAULT 0,
+    claims BIGINT NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', settled_at BIGINT, UNIQUE (queue, event_id));
+INSERT INTO nudj_sync_outbox (queue, event_id, topic, event_key, payload, occurred_at, published_at, due_at)
+    VALUES ('nudj', 'k-0', 'test.numbered', 'k', '0', 0, 0, 0), ('nudj', 'k-1', 'test.numbered', 'k', '1', 0, 0, 0);";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn table_of_an_earlier_version_gets_what_it_lacks_and_keeps_its_rows() {
+    let Some(place) = engine().await else { return };
+    sqlx::raw_sql(OLD).execute(&place.pool().await).await.unwrap();
+    let (first, second) = tokio::join!(place.outbox(AfterDeadLetter::Hold), place.outbox(AfterDeadLetter::Hold));
+    for (number, outbox) in [first, second].into_iter().enumerate() {
+        let claimed = outbox.claim(10, Duration::from_secs(60)).await.unwrap();
+        assert_eq!((claimed.len(), &claimed[0].event.id), (1, &format!("k-{number}")));
+        assert!(outbox.settle(&claimed[0], &Settlement::Done(Vec::new())).await.unwrap());
+    }
+}
+
+/// `CREATE INDEX IF NOT EXISTS` waited for every open transaction on the table, and all that came later waited for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outbox_that_is_there_is_opened_without_a_lock_and_without_the_right_to_make_tables() {
+    let Some(place) = engine().await else { return };
+    let outbox = place.outbox(AfterDeadLetter::Hold).await;
+    let day = Duration::from_secs(24 * 3600);
+    let processed = nudj_sync::event::PostgresProcessed::with_pool(outbox.pool().clone(), day).await.unwrap();
+    let mut business = outbox.begin().await.unwrap();
+    outbox.publish_in(&mut business, &event("k", 0)).await.unwrap();
+    processed.record_in(&mut business, "bookkeeping", "k-0").await.unwrap();
+    let options: PgConnectOptions = place.url.parse().unwrap();
+    for (name, value) in [("lock_timeout", "100ms"), ("default_transaction_read_only", "on")] {
+        let options = options.clone().options([("search_path", place.schema.as_str()), (name, value)]);
+        let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+        PostgresOutbox::with_pool(pool.clone(), OutboxConfig::default()).await.unwrap();
+        nudj_sync::event::PostgresProcessed::with_pool(pool, day).await.unwrap();
+    }
+    business.commit().await.unwrap();
+}
+
+/// It took one lock per key, and a large import all that the server has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_for_many_keys_takes_a_bounded_number_of_locks() {
+    let Some(place) = engine().await else { return };
+    let outbox = place.outbox(AfterDeadLetter::Hold).await;
+    let events: Vec<_> = (0..3000).map(|number| event(&format!("key-{number}"), number)).collect();
+    let mut transaction = outbox.begin().await.unwrap();
+    outbox.publish_all_in(&mut transaction, &events).await.unwrap();
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    let locks: i64 = sqlx::query_scalar(locks).fetch_one(&mut *transaction).await.unwrap();
+    assert!((1..=1024).contains(&locks), "{locks}");
+    transaction.commit().await.unwrap();
+    assert_eq!(outbox.lag().await.unwrap().waiting, 3000);
+}
