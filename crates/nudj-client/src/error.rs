@@ -5,15 +5,18 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use http::{HeaderValue, Response, StatusCode};
 use nudj_tower::{
     BoxError, CallContext, Rejection,
-    classify::{Cause, TransportError, retry_after},
+    classify::{Cause, TransportError, find_in_chain, retry_after},
+    credentials::CredentialError,
 };
 use serde_json::Value;
+
+use crate::credentials::ProviderError;
 
 /// A call that failed, or a client that could not be built.
 ///
 /// Built once, at the top of the stack, with what the whole call knows: how many tries there were, at which endpoint, under
 /// which correlation id. The text never holds a token, a body or a query; of what the API says of an error it holds the message and the
-/// code, each cut at 500 characters and without control characters.
+/// code, each cut at 500 characters and without control characters; [`kind`](Self::kind) holds up to 4 KiB of each, as they came.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -58,7 +61,7 @@ pub enum ErrorKind {
         status: StatusCode,
         /// The API's code, `NOT_FOUND`; `None` when the body was not the documented envelope.
         code: Option<String>,
-        /// The API's message, not localised.
+        /// The API's message, not localised; as `code` and `path`, no more than 4 KiB of it.
         message: Option<String>,
         /// The API's procedure name, `getUser`.
         path: Option<String>,
@@ -81,8 +84,9 @@ pub enum ErrorKind {
         /// What to do about it.
         problem: String,
     },
-    /// The [key store](crate::keys) gave no idempotency key for a request that needs one; nothing was sent.
-    #[error("no idempotency key, so nothing was sent; see that the key store works")]
+    /// The [key store](crate::keys) gave no idempotency key for a request that needs one; nothing was sent, since without its key the request might be
+    /// done twice.
+    #[error("no idempotency key, so nothing was sent; see that the key store works, then call again")]
     IdempotencyKey,
     /// A configuration value or an argument is not usable.
     #[error("{field}: {problem}")]
@@ -141,6 +145,10 @@ impl Error {
 
     pub(crate) fn auth(problem: impl Into<String>) -> Self {
         Self::new(ErrorKind::Auth { problem: problem.into() })
+    }
+
+    pub(crate) fn no_key(source: impl Into<BoxError>) -> Self {
+        Self::new(ErrorKind::IdempotencyKey).caused_by(source)
     }
 
     pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
@@ -247,30 +255,31 @@ impl Error {
     }
 
     /// Whether a later call of the same kind may succeed without anything being changed: refusals, timeouts, broken exchanges,
-    /// 408, 425, 429 and 5xx. For a call that creates something, look first whether it did.
+    /// 408, 425, 429 and 5xx, a credential or an idempotency key that could not be had for now. For a call that creates something, look
+    /// first whether it did.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        // No later call is another request, and a client that was shut down stays so.
-        if let Some(Cause::Transport(TransportError::InvalidRequest(_) | TransportError::Closed(_))) =
-            self.0.source.as_deref().map(|source| Cause::of(source))
-        {
-            return false;
-        }
+        let cause = self.0.source.as_deref().map(|source| Cause::of(source));
         match &self.0.kind {
             ErrorKind::CircuitOpen
             | ErrorKind::RateLimited
             | ErrorKind::Timeout
             | ErrorKind::Connect
             | ErrorKind::Busy
-            | ErrorKind::IdempotencyKey
-            | ErrorKind::Transport => true,
+            | ErrorKind::Transport => !matches!(
+                cause,
+                // No later call is another request, and a client that was shut down stays so.
+                Some(Cause::Transport(TransportError::InvalidRequest(_) | TransportError::Closed(_)))
+            ),
+            ErrorKind::IdempotencyKey => true,
+            ErrorKind::Auth { .. } => match cause {
+                Some(Cause::Credential(error)) => may_be_had_later(error),
+                _ => false,
+            },
             ErrorKind::Status { status, .. } => {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
             }
-            ErrorKind::BodyTooLarge { .. }
-            | ErrorKind::Decode { .. }
-            | ErrorKind::Auth { .. }
-            | ErrorKind::Config { .. } => false,
+            ErrorKind::BodyTooLarge { .. } | ErrorKind::Decode { .. } | ErrorKind::Config { .. } => false,
         }
     }
 
@@ -323,7 +332,8 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
-            .field("kind", &self.0.kind)
+            // Cut: a server wrote a part of it.
+            .field("kind", &format_args!("{}", shown(&format!("{:?}", self.0.kind))))
             .field("status", &self.0.last_status)
             .field("endpoint", &self.0.endpoint)
             .field("attempts", &self.0.attempts)
@@ -364,10 +374,22 @@ fn kind_of(error: &(dyn StdError + 'static)) -> ErrorKind {
     }
 }
 
-/// A text or a number of the envelope.
+/// A source that was away or slow may be back; one that refused, or that has none in this process's life, needs a person first.
+fn may_be_had_later(error: &CredentialError) -> bool {
+    match error {
+        CredentialError::Timeout { .. } => true,
+        CredentialError::Fetch { source, .. } => {
+            find_in_chain::<ProviderError>(&**source).is_none_or(|error| !error.is_lasting())
+        }
+        _ => false,
+    }
+}
+
+/// A text or a number of the envelope; of a text no more than is worth to be kept.
 fn text_at(envelope: &Value, place: &str) -> Option<String> {
+    const MOST_BYTES: usize = 4096;
     match envelope.pointer(place)? {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => text.get(..text.floor_char_boundary(MOST_BYTES)).map(str::to_owned),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }

@@ -1,6 +1,7 @@
-use std::{collections::HashMap, ffi::OsString, path::Path};
+use std::{collections::HashMap, ffi::OsString, path::Path, time::Duration};
 
 use config::{Environment, File, FileFormat};
+use humantime_serde::re::humantime::parse_duration;
 use nudj_tower::round_robin::OutlierConfig;
 use serde_json::Value;
 
@@ -45,7 +46,7 @@ impl Config {
         file: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Loaded, Error> {
-        let fields = field_names();
+        let (fields, times) = (field_names(), time_names());
         let mut unknown_variables = Vec::new();
         let mut known = HashMap::new();
         let mut ca_file = None;
@@ -60,7 +61,9 @@ impl Config {
                     known.insert(name, listed.join(","));
                 }
             } else if fields.contains(&field) {
-                known.insert(name, value);
+                // A number would be none of a time, but 0 is the same in every unit.
+                let is_none = value.trim() == "0" && times.contains(&field);
+                known.insert(name, if is_none { "0s".to_owned() } else { value });
             } else if !OTHER_VARIABLES.contains(&name.as_str()) && !name.starts_with("NUDJ_TEST_") {
                 unknown_variables.push(name);
             }
@@ -136,23 +139,39 @@ fn texts(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Ve
 
 /// The names of all fields as they stand in the environment, lower case: `retry__budget__ratio`.
 fn field_names() -> Vec<String> {
-    fn walk(prefix: &str, value: &Value, names: &mut Vec<String>) {
+    fields().into_iter().map(|(name, _)| name).collect()
+}
+
+/// The names of those that are times.
+fn time_names() -> Vec<String> {
+    let is_time = |value: &Value| value.as_str().is_some_and(|text| parse_duration(text).is_ok());
+    fields().into_iter().filter(|(_, value)| is_time(value)).map(|(name, _)| name).collect()
+}
+
+/// Every field and a value of it.
+fn fields() -> Vec<(String, Value)> {
+    fn walk(prefix: &str, value: Value, fields: &mut Vec<(String, Value)>) {
         match value {
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}__{name}") };
-                    walk(&name, value, names);
+            Value::Object(inner) => {
+                for (name, value) in inner {
+                    let name = if prefix.is_empty() { name } else { format!("{prefix}__{name}") };
+                    walk(&name, value, fields);
                 }
             }
-            _ => names.push(prefix.to_owned()),
+            value => fields.push((prefix.to_owned(), value)),
         }
     }
-    let mut names = Vec::new();
     let mut every = Config::default();
-    // A section that is off by default has names too.
+    // A section that is off by default has names too, and a time that is not set is one.
     every.round_robin.outlier = Some(OutlierConfig::default());
-    walk("", &serde_json::to_value(every).unwrap_or_default(), &mut names);
-    names
+    let breaker = &mut every.circuit_breaker;
+    for time in [&mut breaker.slow_call, &mut breaker.window, &mut breaker.half_open_for, &mut breaker.abandoned_after]
+    {
+        *time = Some(Duration::ZERO);
+    }
+    let mut fields = Vec::new();
+    walk("", serde_json::to_value(every).unwrap_or_default(), &mut fields);
+    fields
 }
 
 #[cfg(all(test, unix))]

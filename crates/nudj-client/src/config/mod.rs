@@ -1,7 +1,7 @@
 //! Every number of the client, from TOML, the environment or code.
 //!
 //! [`Config::default`] is the seed's and DESIGN's numbers; only `endpoints` has no default. A file is read first, the
-//! environment over it (`NUDJ_RETRY__MAX_RETRIES=5`), code over both.
+//! environment over it (`NUDJ_RETRY__MAX_RETRIES=5`), code over both. A time has a unit, `500ms`; in the environment 0 needs none.
 //!
 //! ```
 //! use nudj_client::Config;

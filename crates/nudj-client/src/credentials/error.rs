@@ -89,3 +89,16 @@ pub enum ProviderError {
         last: Option<BoxError>,
     },
 }
+
+impl ProviderError {
+    /// Whether the source would say the same again until a person has changed something. Of a chain, which asks several, nobody knows.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::NotSet { .. } | Self::Unsendable { .. } => true,
+            // AWS says 400 of too many requests.
+            Self::Refused { code: Some("ThrottlingException"), .. } => false,
+            Self::Refused { status, .. } => status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429),
+            _ => false,
+        }
+    }
+}

@@ -9,9 +9,15 @@ use std::{
 
 use nudj_tower::credentials::{Credential, CredentialProvider, Fetch};
 use parking_lot::Mutex;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    task::{JoinError, spawn_blocking},
+    time::sleep,
+};
 
 use super::ProviderError;
+
+/// Whose turn it is to look. Waited for, so not the lock of data.
+type Turn = tokio::sync::Mutex<()>;
 
 /// The longest file that is read as a secret.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -27,15 +33,17 @@ pub struct FileCredential {
     path: Arc<Path>,
     every: Duration,
     seen: Arc<Mutex<Seen>>,
+    /// Held by whatever looks at the file, to its end: nobody can give up a look at a mount that hangs, and each would keep a thread.
+    turn: Arc<Turn>,
 }
 
 /// What the file was when its secret was last asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Seen {
-    /// Nobody asked: behind a provider that had one. It changes nothing then.
+    /// Nobody asked, or not since a change was told: behind a provider that had one. It changes nothing then.
     #[default]
     Never,
-    /// `None` where there was no file.
+    /// `None` where there was no file, or whoever asked has not been answered yet.
     As(Option<Stamp>),
 }
 
@@ -51,7 +59,7 @@ struct Stamp {
 impl FileCredential {
     /// Reads this file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into().into(), every: Duration::from_secs(5), seen: Arc::default() }
+        Self { path: path.into().into(), every: Duration::from_secs(5), seen: Arc::default(), turn: Arc::default() }
     }
 
     /// How often the file is looked at: 5 s unless set, from 10 ms to 30 s.
@@ -69,11 +77,18 @@ impl CredentialProvider for FileCredential {
     }
 
     fn fetch(&self) -> Fetch<'_> {
-        let (path, seen) = (Arc::clone(&self.path), Arc::clone(&self.seen));
+        let path = Arc::clone(&self.path);
         Box::pin(async move {
-            let (stamp, secret) = spawn_blocking(move || read(&path)).await?;
+            {
+                let mut seen = self.seen.lock();
+                // One who does not wait for the answer has not got it: the file is news to him.
+                if *seen == Seen::Never {
+                    *seen = Seen::As(None);
+                }
+            }
+            let (stamp, secret) = self.look(move || read(&path)).await?;
             // Also after a failure, which is tried again by itself: a change after it is a change.
-            *seen.lock() = Seen::As(stamp);
+            *self.seen.lock() = Seen::As(stamp);
             Ok(secret?)
         })
     }
@@ -83,16 +98,32 @@ impl CredentialProvider for FileCredential {
             loop {
                 sleep(self.every).await;
                 let path = Arc::clone(&self.path);
-                let now = spawn_blocking(move || std::fs::metadata(&path).ok().as_ref().map(Stamp::of)).await;
+                let now = self.look(move || std::fs::metadata(&path).ok().as_ref().map(Stamp::of)).await;
                 // A file that is gone has nothing to offer; the secret there serves on.
                 let Ok(Some(now)) = now else { continue };
-                if let Seen::As(known) = *self.seen.lock()
+                let mut seen = self.seen.lock();
+                if let Seen::As(known) = *seen
                     && known != Some(now)
                 {
+                    // Told once. Where another provider answers instead, nobody asks here, and it would be told at every look.
+                    *seen = Seen::Never;
                     return;
                 }
             }
         })
+    }
+}
+
+impl FileCredential {
+    /// Looks at the file on a thread that may block, when the look before has ended. Dropping the future ends the wait, not the look.
+    async fn look<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        spawn_blocking(move || {
+            let found = work();
+            drop(turn);
+            found
+        })
+        .await
     }
 }
 
@@ -168,6 +199,59 @@ mod tests {
         assert!(later.fetch().await.is_err());
         fs::write(folder.path().join("later"), "key").unwrap();
         assert!(tokio::time::timeout(waits, later.changed()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_told_once_until_the_file_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, next) = (folder.path().join("key"), folder.path().join("next"));
+        let change = |content: &str| {
+            fs::write(&next, content).unwrap();
+            fs::rename(&next, &path).unwrap();
+        };
+        change("one");
+        let waits = Duration::from_secs(600);
+        let file = FileCredential::new(&path);
+        file.fetch().await.unwrap();
+        for content in ["two", "three, longer"] {
+            change(content);
+            assert!(tokio::time::timeout(waits, file.changed()).await.is_ok());
+            assert!(tokio::time::timeout(waits, file.changed()).await.is_err(), "nobody asked for what it told of");
+            assert_eq!(file.fetch().await.unwrap().secret().expose_secret(), content);
+        }
+        // Whoever asked and did not wait for the answer has not got it.
+        let unheard = FileCredential::new(&path);
+        assert!(tokio_test::task::spawn(unheard.fetch()).poll().is_pending());
+        assert!(tokio::time::timeout(waits, unheard.changed()).await.is_ok());
+    }
+
+    /// A look at a mount that hangs cannot be given up. The keeper drops the wait for it each minute, and begins another.
+    #[test]
+    fn a_mount_that_hangs_holds_one_thread_however_often_it_is_looked_at() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (let_go, hangs) = std::sync::mpsc::channel::<()>();
+        let file = FileCredential::new("/no/such/file");
+        runtime.block_on(async {
+            // The one thread there is. What comes after it is not begun.
+            let hanging = spawn_blocking(move || hangs.recv());
+            for _ in 0..5 {
+                let mut round = tokio_test::task::spawn(file.changed());
+                assert!(round.poll().is_pending());
+                tokio::time::advance(file.every).await;
+                assert!(round.poll().is_pending());
+                let mut asked = tokio_test::task::spawn(file.fetch());
+                assert!(asked.poll().is_pending());
+            }
+            assert!(Arc::strong_count(&file.path) <= 2, "one for the file itself, one for a look");
+            drop(let_go);
+            let _ = hanging.await;
+            assert!(file.fetch().await.is_err(), "looks go on");
+        });
     }
 
     #[test]

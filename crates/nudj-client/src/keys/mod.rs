@@ -16,7 +16,8 @@
 //! Names are kept as SHA-256, since they may be a person's. What has expired is removed as new keys come.
 //!
 //! # Errors
-//! [`KeysError`]: the request is not sent then, since without its key it might be done twice. Connecting and asking are bounded by
+//! [`KeysError`], below an error of kind [`IdempotencyKey`](crate::ErrorKind::IdempotencyKey): the request is not sent then, since without its key it
+//! might be done twice. Connecting and asking are bounded by
 //! [`KeysConfig::timeout`].
 
 #[cfg(feature = "keys-postgres")]
@@ -55,7 +56,7 @@ pub struct KeysConfig {
     /// How long a key is kept from when it was made. Default 7 days; at least 1 s. Later the same name gets a new key.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
-    /// The longest a store may take for one key, connecting included. Default 2 s; not 0.
+    /// The longest a store may take for one key, connecting included. Default 2 s; not 0, at most 1 h.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }
@@ -76,8 +77,9 @@ impl KeysConfig {
         if self.keep < Duration::from_secs(1) || self.keep > Duration::from_secs(100 * 365 * 24 * 60 * 60) {
             return Err(Error::config("keep", "must be from 1 s to 100 years"));
         }
-        if self.timeout.is_zero() {
-            return Err(Error::config("timeout", "must be longer than 0"));
+        // The drivers add it to the time it is, and panic where that cannot be told.
+        if self.timeout.is_zero() || self.timeout > Duration::from_secs(60 * 60) {
+            return Err(Error::config("timeout", "must be longer than 0, and at most 1 h"));
         }
         Ok(())
     }
@@ -140,6 +142,7 @@ mod tests {
             (KeysConfig { keep: Duration::ZERO, ..KeysConfig::default() }, "keep"),
             (KeysConfig { keep: Duration::MAX, ..KeysConfig::default() }, "keep"),
             (KeysConfig { timeout: Duration::ZERO, ..KeysConfig::default() }, "timeout"),
+            (KeysConfig { timeout: Duration::MAX, ..KeysConfig::default() }, "timeout"),
         ] {
             assert!(config.validate().unwrap_err().to_string().starts_with(field));
         }

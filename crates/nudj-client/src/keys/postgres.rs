@@ -24,6 +24,7 @@ impl PostgresKeys {
     /// # Errors
     /// Of kind `config` when the address cannot be read or `config` is out of range.
     pub fn new(url: &str, config: KeysConfig) -> Result<Self, Error> {
+        config.validate()?;
         // The driver's message may hold a part of the address, and that its password.
         let options: PgConnectOptions = url.parse().map_err(|_unread: sqlx::Error| {
             Error::config("keys url", "is not of the form postgres://user:password@host/database")

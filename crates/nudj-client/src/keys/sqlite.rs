@@ -24,6 +24,7 @@ impl SqliteKeys {
     /// # Errors
     /// Of kind `config` when `config` is out of range.
     pub fn open(path: impl AsRef<Path>, config: KeysConfig) -> Result<Self, Error> {
+        config.validate()?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

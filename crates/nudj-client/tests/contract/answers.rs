@@ -106,6 +106,23 @@ async fn what_the_api_says_of_an_error_is_read_field_by_field_and_shown_in_bound
 }
 
 #[tokio::test]
+async fn of_what_the_api_says_of_an_error_no_more_is_kept_than_a_text_needs() {
+    let (mock, client) = start().await;
+    let json = http::HeaderValue::from_static("application/json");
+    let long = "ä".repeat(1 << 20);
+    let body = format!(r#"{{"message":"x{long}","code":"{long}","data":{{"path":"{long}"}}}}"#);
+    mock.inject(Fault::answer(409, json, body));
+    let error = client.admin().users().get("x").await.unwrap_err();
+    let ErrorKind::Status { code: Some(code), message: Some(message), path: Some(path), .. } = error.kind() else {
+        panic!("{error}")
+    };
+    // 4 KiB, and no half of a character.
+    assert_eq!((code.len(), message.len(), path.len()), (4096, 4095, 4096));
+    assert!(code.chars().all(|character| character == 'ä'));
+    assert!(format!("{error:?}").matches('ä').count() <= 500);
+}
+
+#[tokio::test]
 async fn a_path_with_a_fragment_is_refused_before_it_loses_its_query() {
     let (mock, client) = start().await;
     let error = client.request(Method::GET, "/users#x").query("limit", 5).send().await.unwrap_err();

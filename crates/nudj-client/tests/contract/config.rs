@@ -74,6 +74,41 @@ fn the_environment_goes_over_the_file() {
     assert_eq!(loaded.unknown_variables, ["NUDJ_COLOUR", "NUDJ_RETRY__MAX_RETRYS"]);
 }
 
+/// All fields as their variables are named, but for the table's sections.
+fn variables(prefix: &str, value: &serde_json::Value, names: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let join =
+                |name: &String| format!("{prefix}{}{}", if prefix == "NUDJ_" { "" } else { "__" }, name.to_uppercase());
+            fields.iter().for_each(|(name, value)| variables(&join(name), value, names));
+        }
+        _ => names.push(prefix.to_owned()),
+    }
+}
+
+#[test]
+fn a_bare_0_is_a_time_in_the_environment() {
+    let mut config = Config::default();
+    config.round_robin.outlier = Some(nudj_tower::round_robin::OutlierConfig::default());
+    let mut names = Vec::new();
+    variables("NUDJ_", &serde_json::to_value(config).unwrap(), &mut names);
+    // What takes a time, and not any text.
+    let takes = |name: &str, value: &str| load("", &[(name, value)]).is_ok();
+    let times: Vec<_> = names.iter().filter(|name| takes(name, "7s") && !takes(name, "no time")).collect();
+    assert!(times.len() > 20, "{times:?}");
+    for name in &times {
+        for zero in ["0", " 0 "] {
+            let loaded = load("", &[(name, zero)]);
+            let as_usual = load("", &[(name, "0s")]).unwrap().config;
+            assert_eq!(loaded.unwrap_or_else(|error| panic!("{name}: {error}")).config, as_usual, "{name}");
+        }
+        assert!(!takes(name, "5"), "of what, seconds? {name}");
+    }
+    for name in ["NUDJ_HTTP__POOL_IDLE_TIMEOUT", "NUDJ_RETRY__BASE_DELAY", "NUDJ_CIRCUIT_BREAKER__SLOW_CALL"] {
+        assert!(times.iter().any(|time| *time == name), "{name}: {times:?}");
+    }
+}
+
 #[test]
 fn one_endpoint_in_the_environment_is_a_list_of_one() {
     let loaded = load("", &[("NUDJ_ENDPOINTS", "https://b.example")]).unwrap();

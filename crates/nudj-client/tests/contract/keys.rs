@@ -1,11 +1,15 @@
 //! Keys that outlive the process: the same work asked for again after a restart is known by the server.
 
+use std::sync::Arc;
+
 use http::Method;
 use nudj_client::{
     Client,
+    keys::KeyFuture,
     model::{Direction, NewPointsTransaction},
 };
 use nudj_mock::{Fault, MockNudj};
+use nudj_tower::{classify::TransportError, idempotency::KeyStore};
 
 use super::quick;
 
@@ -106,9 +110,40 @@ async fn a_business_key_gives_the_same_idempotency_key_in_every_client_and_none_
     assert_eq!(last.header("idempotency-key").unwrap(), references(&mock)[0]);
 }
 
+/// What is amiss is the store, be its own trouble a connection: neither the API nor an argument.
+#[tokio::test]
+async fn a_store_that_has_no_key_to_give_is_said_to_and_the_call_may_come_again() {
+    struct Down;
+    impl KeyStore for Down {
+        type Future = KeyFuture;
+
+        fn get_or_insert(&self, _: String, _: String) -> KeyFuture {
+            Box::pin(std::future::ready(Err(TransportError::Closed("of the store's server".into()).into())))
+        }
+    }
+    let mock = MockNudj::start().await.unwrap();
+    let mut config = quick(&mock);
+    config.retry.idempotency_keys = true;
+    let client = Client::builder().config(config).token(mock.token()).key_store(Arc::new(Down)).build().unwrap();
+    let create = client.request(Method::POST, "/api/v2/admin/users").body_json(&serde_json::json!({}));
+    for error in [
+        create.business_key("user-1").send().await.unwrap_err(),
+        client.admin().users().points_transaction_for("u", "order-42", &fifty()).await.unwrap_err(),
+    ] {
+        assert_eq!(
+            (error.kind().name(), error.is_retryable(), error.was_sent()),
+            ("idempotency_key", true, false),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("nothing was sent"), "{error}");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+    assert_eq!(mock.request_count(), 0);
+}
+
 #[cfg(any(feature = "keys-postgres", feature = "keys-redis", feature = "keys-sqlite"))]
 mod stores {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use futures_util::future::join_all;
     use nudj_client::keys::{KeysConfig, KeysError, SharedKeys};
@@ -198,6 +233,20 @@ mod stores {
         assert_eq!(asking.await, "new");
     }
 
+    #[cfg(feature = "keys-sqlite")]
+    #[tokio::test]
+    async fn a_timeout_that_a_driver_cannot_count_is_refused() {
+        use nudj_client::keys::SqliteKeys;
+
+        let folder = tempfile::tempdir().unwrap();
+        let config = KeysConfig { timeout: Duration::MAX, ..KeysConfig::default() };
+        let error = SqliteKeys::open(folder.path().join("keys.db"), config.clone()).unwrap_err();
+        assert!(error.to_string().starts_with("timeout: "), "{error}");
+        let longest = KeysConfig { timeout: Duration::from_secs(3600), ..config };
+        let store: SharedKeys = Arc::new(SqliteKeys::open(folder.path().join("keys.db"), longest).unwrap());
+        assert_eq!(ask(&store, "name", "new").await, "new");
+    }
+
     #[cfg(feature = "keys-postgres")]
     #[tokio::test]
     async fn postgres_keeps_keys_until_they_expire_and_books_points_once() {
@@ -279,6 +328,7 @@ mod stores {
             let cause = std::error::Error::source(&error).unwrap();
             assert!(cause.downcast_ref::<KeysError>().is_some() && cause.to_string().contains(expected), "{cause}");
             assert!(!format!("{error:?} {cause:?}").contains("canary"), "{error:?}");
+            assert_eq!(error.kind().name(), "idempotency_key");
             assert_eq!(mock.request_count(), 0);
             let error = store.get_or_insert("n".into(), "k".into()).await.unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

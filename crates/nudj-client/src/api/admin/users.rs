@@ -87,7 +87,7 @@ impl Users<'_> {
     /// what a repeat is answered. Where the first answer was lost, a 409 would then mean that it was booked. With `retry.idempotency_keys` on, the reference is the `Idempotency-Key` too.
     ///
     /// # Errors
-    /// [`Error`], of kind `config` when the store has no key to give: nothing was sent then.
+    /// [`Error`], of kind `idempotency_key` when the store has no key to give: nothing was sent then.
     pub async fn points_transaction_for(
         self,
         id: &str,
@@ -97,10 +97,8 @@ impl Users<'_> {
         let path = path::fill(POINTS.template, &[id])?;
         let key = BusinessKey::new(business_key);
         let operation = Operation { method: &Method::POST, path: &path, business_key: Some(&key) };
-        let unkept =
-            |error| Error::config("business_key", "has no reference; see that the key store works").caused_by(error);
-        let reference = self.client.keys().get(&operation).await.map_err(unkept)?;
-        let reference = reference.to_str().map_err(|error| unkept(error.into()))?.to_owned();
+        let reference = self.client.keys().get(&operation).await.map_err(Error::no_key)?;
+        let reference = reference.to_str().map_err(Error::no_key)?.to_owned();
         let body = NewPointsTransaction { external_transaction_reference: reference, ..body.clone() };
         self.client.typed(Method::POST, POINTS, &[id]).business_key(business_key).body_json(&body).json().await
     }

@@ -11,7 +11,10 @@ use nudj_tower::{
     credentials::{Credential, CredentialError, Credentials, Scheme},
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 use super::{KeyRotator, Revision, RotationError, SecretStore, StoredKeys};
 use crate::{
@@ -85,16 +88,24 @@ impl Rotation {
     pub async fn run(&self) {
         let mut failures = 0u32;
         let mut rotated_at = None;
+        // Which key was seen, by when it was made, and since when.
+        let mut seen: Option<(Option<SystemTime>, Instant)> = None;
         loop {
             let done = match self.steps.load().await {
-                Ok(keys) => match due_in(&keys, rotated_at, self.every, wall_clock()) {
-                    Duration::ZERO => self.rotate().await,
-                    // Not longer than a day at once: the wall clock may be set meanwhile.
-                    due => {
-                        sleep(due.min(DAY)).await;
-                        continue;
+                Ok(keys) => {
+                    let made = keys.rotated_at.max(rotated_at);
+                    let since = seen.filter(|(known, _)| *known == made).map_or_else(Instant::now, |(_, since)| since);
+                    seen = Some((made, since));
+                    match due_in(&keys, rotated_at, self.every, wall_clock(), since.elapsed()) {
+                        Duration::ZERO => self.rotate().await,
+                        // Not longer than a day at once: the wall clock may be set meanwhile.
+                        due => {
+                            failures = 0;
+                            sleep(due.min(DAY)).await;
+                            continue;
+                        }
                     }
-                },
+                }
                 Err(error) => Err(error),
             };
             match done {
@@ -203,10 +214,17 @@ fn is_refused(error: &BoxError) -> bool {
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the key may still be used. It is as young as the store says, or as this process knows.
-fn due_in(keys: &StoredKeys, rotated_at: Option<SystemTime>, every: Duration, now: SystemTime) -> Duration {
+/// How long the key may still be used. It is as young as the store says, or as this process knows, and no younger than it was `seen` for:
+/// a clock that was ahead may have noted a time that is still to come.
+fn due_in(
+    keys: &StoredKeys,
+    rotated_at: Option<SystemTime>,
+    every: Duration,
+    now: SystemTime,
+    seen: Duration,
+) -> Duration {
     match keys.rotated_at.max(rotated_at) {
-        Some(at) if keys.begun.is_none() => every.saturating_sub(now.duration_since(at).unwrap_or_default()),
+        Some(at) if keys.begun.is_none() => every.saturating_sub(now.duration_since(at).unwrap_or_default().max(seen)),
         _ => Duration::ZERO,
     }
 }
@@ -246,12 +264,22 @@ mod tests {
             (keys(200, false), 30 * DAY),
             (StoredKeys::new("k".to_owned()), Duration::ZERO),
         ] {
-            assert_eq!(due_in(&keys, None, 30 * DAY, now), expected, "{keys:?}");
+            assert_eq!(due_in(&keys, None, 30 * DAY, now, Duration::ZERO), expected, "{keys:?}");
         }
+        assert_eq!(due_in(&keys(200, false), None, 30 * DAY, now, 7 * DAY), 23 * DAY, "seen for a week");
+        assert_eq!(due_in(&keys(90, false), None, 30 * DAY, now, 7 * DAY), 20 * DAY, "and older than that");
         let known = Some(SystemTime::UNIX_EPOCH + 95 * DAY);
-        assert_eq!(due_in(&StoredKeys::new("k".to_owned()), known, 30 * DAY, now), 25 * DAY, "the store forgot it");
-        assert_eq!(due_in(&keys(10, false), known, 30 * DAY, now), 25 * DAY, "the store holds on to an old one");
-        assert_eq!(due_in(&keys(98, false), known, 30 * DAY, now), 28 * DAY);
+        assert_eq!(
+            due_in(&StoredKeys::new("k".to_owned()), known, 30 * DAY, now, Duration::ZERO),
+            25 * DAY,
+            "the store forgot it"
+        );
+        assert_eq!(
+            due_in(&keys(10, false), known, 30 * DAY, now, Duration::ZERO),
+            25 * DAY,
+            "the store holds on to an old one"
+        );
+        assert_eq!(due_in(&keys(98, false), known, 30 * DAY, now, Duration::ZERO), 28 * DAY);
     }
 
     #[test]

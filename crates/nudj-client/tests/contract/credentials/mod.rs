@@ -10,7 +10,10 @@ mod vault;
 use std::{
     fs,
     future::pending,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +23,8 @@ use nudj_client::{
     Client,
     config::HttpConfig,
     credentials::{
-        Chain, ClientCredentials, CredentialProvider, EnvironmentCredential, FileCredential, StaticCredential,
+        Chain, ClientCredentials, Credential, CredentialProvider, EnvironmentCredential, FileCredential,
+        StaticCredential,
     },
 };
 use nudj_mock::{Fault, MockNudj};
@@ -127,6 +131,28 @@ async fn a_chain_sees_the_change_of_a_provider_behind_the_first() {
     until_sent(&credentials, "Bearer two").await;
 }
 
+/// The vault failed once, and the file helped. Since the vault answers again, what changes in the file is told once, and not at every look.
+#[tokio::test(start_paused = true)]
+async fn a_file_behind_a_provider_that_recovered_has_it_asked_once_more_and_not_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, next) = (folder.path().join("key"), folder.path().join("next"));
+    fs::write(&path, "file").unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let vault = FromFn::new("vault", move || {
+        let is_first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+        async move { if is_first { Err("sealed".into()) } else { Ok(Credential::new("vault".to_owned())) } }
+    });
+    let credentials = bearer(Chain::new([Arc::new(vault) as _, Arc::new(FileCredential::new(&path)) as _]));
+    assert_eq!(sent(&credentials).await.unwrap(), "Bearer file");
+    fs::write(&next, "another").unwrap();
+    fs::rename(&next, &path).unwrap();
+    until_sent(&credentials, "Bearer vault").await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(credentials.snapshot().generation, 2);
+}
+
 fn token_url(mock: &MockNudj) -> String {
     format!("{}/oauth/token", mock.url())
 }
@@ -190,6 +216,37 @@ async fn a_token_endpoint_that_is_down_slow_or_answers_garbage_is_named() {
     let wrong = ClientCredentials::new(&token_url(&mock), "id", "wrong".to_owned(), &HttpConfig::default()).unwrap();
     let error = wrong.fetch().await.unwrap_err().to_string();
     assert!(error.ends_with("answered 401 invalid_client; are client id and secret right?"), "{error}");
+}
+
+/// What a call says that had no credential to send with, and whether it may be made again as it is.
+#[tokio::test]
+async fn a_source_that_is_away_may_be_back_later_and_what_only_a_person_can_mend_may_not() {
+    let mock = MockNudj::builder().oauth_client("id", "secret").start().await.unwrap();
+    let oauth = |secret: &str| {
+        ClientCredentials::new(&token_url(&mock), "id", secret.to_owned(), &HttpConfig::default()).unwrap()
+    };
+    let missing = || EnvironmentCredential::new(["NUDJ_TEST_NO_SUCH_VARIABLE"]);
+    let away = || FromFn::new("away", || async { Err("connection refused".into()) });
+    let rows: [(Arc<dyn CredentialProvider>, bool); 7] = [
+        (Arc::new(away()), true),
+        (Arc::new(FromFn::new("silent", pending)), true),
+        (Arc::new(Chain::new([Arc::new(away()) as _, Arc::new(missing()) as _])), true),
+        (Arc::new(FileCredential::new("/no/such/file")), true),
+        (Arc::new(missing()), false),
+        (Arc::new(oauth("wrong")), false),
+        (Arc::new(FromFn::new("garbage", || async { Ok(Credential::new("a\nb".to_owned())) })), false),
+    ];
+    for (provider, expected) in rows {
+        let mut config = quick(&mock);
+        config.auth.renewal.fetch_timeout = Duration::from_secs(2);
+        let client = Client::builder().config(config).credentials(provider).build().unwrap();
+        let error = client.integration().me().get().await.unwrap_err();
+        assert_eq!((error.kind().name(), error.is_retryable()), ("auth", expected), "{error:?}");
+        assert!(!error.was_sent(), "{error:?}");
+    }
+    mock.inject(Fault::statuses([503]).path("/oauth/token"));
+    let client = Client::builder().config(quick(&mock)).credentials(Arc::new(oauth("secret"))).build().unwrap();
+    assert!(client.integration().me().get().await.unwrap_err().is_retryable());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use nudj_client::{
@@ -88,4 +88,68 @@ async fn no_interval_and_no_forgetful_store_makes_keys_without_end() {
         let _ = tokio::time::timeout(Duration::from_secs(59), rotation.run()).await;
         assert_eq!(made.load(Ordering::Relaxed), 1, "forgets {forgets}, every {every:?}");
     }
+}
+
+/// A client over `store`, and the rotation of its key.
+fn rotation_of(store: &Arc<dyn SecretStore>, rotator: impl KeyRotator) -> (Client, Rotation) {
+    let provider = Arc::new(StoredKey::new(Arc::clone(store)));
+    let config = nudj_client::Config::with_endpoints(["http://127.0.0.1:1"]);
+    let client = Client::builder().config(config).credentials(provider).build().unwrap();
+    let rotation = Rotation::new(client.handles().credentials().clone(), Arc::new(rotator), Arc::clone(store));
+    (client, rotation)
+}
+
+struct Once;
+
+impl KeyRotator for Once {
+    fn name(&self) -> &str {
+        "once"
+    }
+
+    fn rotate<'r>(&'r self, _: &'r str) -> Done<'r, SecretString> {
+        Box::pin(std::future::ready(Ok("another".to_owned().into())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_noted_by_a_clock_that_was_ahead_is_replaced_no_later_than_if_it_were_new() {
+    let day = Duration::from_secs(86_400);
+    let ahead = SystemTime::now() + 365 * day;
+    let keys = Arc::new(Mutex::new(StoredKeys { rotated_at: Some(ahead), ..StoredKeys::new("by-hand".to_owned()) }));
+    let store: Arc<dyn SecretStore> = Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::default() });
+    let (_client, rotation) = rotation_of(&store, Once);
+    let mut running = std::pin::pin!(rotation.run());
+    assert!(tokio::time::timeout(29 * day, &mut running).await.is_err());
+    assert_eq!(keys.lock().unwrap().current.expose_secret(), "by-hand");
+    assert!(tokio::time::timeout(2 * day, &mut running).await.is_err());
+    assert_eq!(keys.lock().unwrap().current.expose_secret(), "another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_before_a_look_that_went_well_do_not_make_the_next_wait_longer() {
+    /// Three failures, a good look, and failures again; notes when it was asked.
+    struct Shaky(Arc<Mutex<Vec<tokio::time::Instant>>>);
+    impl SecretStore for Shaky {
+        fn name(&self) -> &str {
+            "shaky"
+        }
+
+        fn load(&self) -> Done<'_, StoredKeys> {
+            let mut asked = self.0.lock().unwrap();
+            asked.push(tokio::time::Instant::now());
+            let new = StoredKeys { rotated_at: Some(SystemTime::now()), ..StoredKeys::new("by-hand".to_owned()) };
+            Box::pin(std::future::ready(if asked.len() == 4 { Ok(new) } else { Err("away".into()) }))
+        }
+
+        fn store(&self, _: StoredKeys) -> Done<'_, Revision> {
+            Box::pin(pending())
+        }
+    }
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let store: Arc<dyn SecretStore> = Arc::new(Shaky(Arc::clone(&asked)));
+    let (_client, rotation) = rotation_of(&store, Once);
+    let _ = tokio::time::timeout(Duration::from_secs(2 * 86_400), rotation.run()).await;
+    let asked = asked.lock().unwrap();
+    let waits: Vec<u64> = asked.windows(2).map(|two| (two[1] - two[0]).as_secs() / 60).collect();
+    assert_eq!(waits[..6], [1, 2, 4, 24 * 60, 1, 2], "minutes");
 }
