@@ -52,13 +52,13 @@ pub(crate) struct Import {
     /// CSV with a first line of column names, or NDJSON: email, username, externalUserId, displayName.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Writes here what is done, and goes on from there, also after a kill.
+    /// Writes here what is done, and goes on from there, also after a kill: for this file and these endpoints alone.
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Creates 100 users per call, where the API can; without it, one documented call per user.
     #[arg(long)]
     pub(crate) bulk: bool,
-    /// Prints one line of JSON per row, as it is done, and a last one with the totals.
+    /// Prints one line of JSON per row, as it is done, and a last one with the totals, also when it ended early.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -139,7 +139,7 @@ pub(crate) struct Call {
     /// The body, as JSON.
     #[arg(long, value_name = "JSON", value_parser = json)]
     pub(crate) body: Option<serde_json::Value>,
-    /// A header; may be repeated.
+    /// A header; may be repeated, for another name.
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = Header::from_str)]
     pub(crate) headers: Vec<Header>,
     /// How many calls to make.
@@ -181,6 +181,10 @@ fn method(text: &str) -> Result<Method, String> {
 fn path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err("must begin with `/`; the endpoint's origin comes from --endpoint".to_owned());
+    }
+    // A URI drops it with what follows, and so would say nothing of it.
+    if text.contains('#') {
+        return Err("must not hold a `#`; write it as %23".to_owned());
     }
     let uri: http::Uri = text.parse().map_err(|error| format!("{error}; percent-encode it"))?;
     if uri.path().split('/').any(|segment| matches!(segment, "." | "..")) {

@@ -20,12 +20,13 @@ use tokio::{
 };
 
 use crate::{
-    args::{Call, Global},
+    args::{Call, Global, Header},
     connect,
     report::CallLine,
 };
 
 pub(crate) async fn run(global: &Global, args: &Call) -> Result<bool, Error> {
+    once_each(&args.headers)?;
     let client = connect::remote(connect::config(global)?, None)?.build()?;
     let args = Arc::new(args.clone());
     let failed = Arc::new(AtomicU64::new(0));
@@ -77,6 +78,18 @@ pub(crate) async fn run(global: &Global, args: &Call) -> Result<bool, Error> {
         }
     }
     Ok(!interrupted && failed.load(Ordering::Relaxed) == 0)
+}
+
+/// Of two of one name, only the last would be sent.
+fn once_each(headers: &[Header]) -> Result<(), Error> {
+    let mut later = headers.iter();
+    while let Some(header) = later.next() {
+        if later.as_slice().iter().any(|other| other.name == header.name) {
+            let problem = format!("`{}` is given twice; give its values in one, with commas between them", header.name);
+            return Err(Error::usage("--header", problem));
+        }
+    }
+    Ok(())
 }
 
 /// Makes one call and prints its line; whether it succeeded.

@@ -10,7 +10,7 @@ use crate::{args::Global, vaults};
 
 /// The configuration that arguments, file and environment give together.
 pub(crate) fn config(global: &Global) -> Result<Config, Error> {
-    readable(&TOKENS)?;
+    token()?;
     let loaded = Config::load(global.config.as_deref())?;
     for name in loaded.unknown_variables.iter().filter(|name| !vaults::VARIABLES.contains(&name.as_str())) {
         tell!("warning: {name} is no setting; is it misspelt?");
@@ -25,30 +25,28 @@ pub(crate) fn config(global: &Global) -> Result<Config, Error> {
 /// Where the environment may hold the token.
 const TOKENS: [&str; 2] = ["NUDJ_API_TOKEN", "NUDJ_API_KEY"];
 
-/// What is set, and no text, is not taken for missing.
-pub(crate) fn readable(names: &[&str]) -> Result<(), Error> {
-    match names.iter().find(|name| matches!(std::env::var(name), Err(VarError::NotUnicode(_)))) {
-        Some(name) => Err(Error::usage(*name, "is no text in UTF-8")),
-        None => Ok(()),
-    }
-}
-
-/// The token from the environment.
-pub(crate) fn token() -> Option<SecretString> {
-    TOKENS.into_iter().find_map(variable).map(SecretString::from)
+/// The token from the environment. Both variables are read, so that one that is no text is told, be it the second.
+pub(crate) fn token() -> Result<Option<SecretString>, Error> {
+    let [first, second] = TOKENS.map(variable);
+    let (first, second) = (first?, second?);
+    Ok(first.or(second).map(SecretString::from))
 }
 
 /// The builder of a client that takes its token from a vault where the environment names one, else from the environment.
 pub(crate) fn remote(config: Config, observer: Option<Arc<dyn Observer>>) -> Result<ClientBuilder, Error> {
     Ok(match vaults::provider(&config.http, variable)? {
         Some(provider) => builder(config, None, observer).credentials(provider),
-        None => builder(config, token(), observer),
+        None => builder(config, token()?, observer),
     })
 }
 
-/// A variable that is set to a text.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// What a variable is set to; an empty one counts as not set. What is set, and no text, is not taken for missing.
+pub(crate) fn variable(name: &str) -> Result<Option<String>, Error> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Error::usage(name, "is no text in UTF-8")),
+    }
 }
 
 /// The builder of a client over that configuration.

@@ -76,7 +76,7 @@ impl Findings {
 pub(crate) async fn run(global: &Global, args: &Doctor) -> Result<bool, Error> {
     let config = connect::config(global)?;
     let mut findings = Findings::default();
-    let token = token(vaults::named(&config.http, connect::variable), connect::token(), &mut findings).await;
+    let token = token(vaults::named(&config.http, connect::variable), connect::token()?, &mut findings).await;
     let findings = examine(&config, token, args, findings).await;
     let ok = findings.checks.iter().all(|check| check.status != Verdict::Failed);
     match print(&Report { ok, checks: &findings.checks }, args.json) {

@@ -224,6 +224,61 @@ async fn what_is_wrong_before_the_first_call_ends_in_2() {
     import.assert_each_once(3);
 }
 
+/// What went to one API is not done at another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_one_destination_is_none_of_another() {
+    let import = Import::new("users.csv", &csv(3)).await;
+    let arguments = ["users.csv", "--checkpoint", "c"];
+    assert_eq!(import.run(&arguments).await.status.code(), Some(0));
+    let production = MockNudj::builder().token(import.mock.token()).start().await.unwrap();
+    let from = |url: &str| {
+        let mut command = Command::new(client());
+        command
+            .args(["users", "import", "--endpoint", url])
+            .args(arguments)
+            .current_dir(import.folder.path())
+            .env("NUDJ_API_TOKEN", import.mock.token());
+        command
+    };
+    let mut command = from(&production.url());
+    let out = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("--checkpoint") && said.contains("endpoints"), "{said}");
+    assert_eq!(production.request_count(), 0);
+    // In which order they are given makes no other destination of several.
+    for (first, second) in [(production.url(), import.mock.url()), (import.mock.url(), production.url())] {
+        let config = import.folder.path().join("nudj.toml");
+        std::fs::write(&config, format!("endpoints = ['{first}', '{second}']")).unwrap();
+        let mut command = Command::new(client());
+        command
+            .args(["users", "import", "users.csv", "--checkpoint", "both", "--config", "nudj.toml"])
+            .current_dir(import.folder.path())
+            .env("NUDJ_API_TOKEN", import.mock.token());
+        let out = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_by_an_error_prints_its_totals_as_well() {
+    let import = Import::new("users.csv", &csv(5)).await;
+    let arguments = ["users.csv", "--json", "--checkpoint", "c"];
+    for (after, expected) in [(0, 0), (2, 2)] {
+        std::fs::remove_file(import.folder.path().join("c")).ok();
+        import.mock.clear_faults();
+        import.mock.inject(Fault::status(401).after(after).on(http::Method::POST, "/api/v2/admin/users"));
+        let out = import.run(&arguments).await;
+        assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
+        let last = last_line(&out);
+        assert_eq!((&last["finished"], &last["totals"]["created"]), (&false.into(), &expected.into()), "{last}");
+    }
+    // Nothing was settled by this run, so that what earlier ones did is known to the checkpoint alone.
+    let out = import.run(&arguments).await;
+    let last = last_line(&out);
+    assert_eq!((&last["finished"], &last["totals"]), (&false.into(), &Value::Null), "{last}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_other_commands_take_as_delays_an_import_takes_as_well() {
     let import = Import::new("users.csv", &csv(3)).await;

@@ -19,10 +19,12 @@ use crate::{
 
 pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
     let config = connect::config(global)?;
-    let batch = batch_config(&config);
+    let (batch, destination) = (batch_config(&config), destination(&config)?);
     let client = connect::remote(config, None)?.build()?;
     let input = Input::open(&args.file)?;
-    let checkpoint = args.checkpoint.as_ref().map(|path| CheckpointFile::open(path, input.fingerprint.clone()));
+    let source = format!("{} to {destination}", input.fingerprint);
+    let is_resumed = args.checkpoint.as_ref().is_some_and(|path| path.exists());
+    let checkpoint = args.checkpoint.as_ref().map(|path| CheckpointFile::open(path, source));
     let checkpoint = checkpoint.transpose().map_err(|error| Error::usage("--checkpoint", describe(&error)))?;
     let users = if args.bulk { Users::bulk(client) } else { Users::new(client) };
     let mut batch = Batch::new(users, batch).map_err(|error| Error::usage("batch", error.to_string()))?;
@@ -36,6 +38,7 @@ pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
         ended = import(batch.stop(stop), input, &show) => ended,
         () = interrupted => {
             show.note("interrupted twice: the calls under way are dropped");
+            show.ended_early(is_resumed);
             tell!("{}", how_to_resume(args));
             return Ok(false);
         }
@@ -49,13 +52,27 @@ pub(crate) async fn run(global: &Global, args: &Import) -> Result<bool, Error> {
             Ok(summary.finished && summary.totals.failed == 0 && summary.totals.invalid == 0)
         }
         // Before the first call: the checkpoint is another input's.
-        Err(error @ nudj::sync::Error::Corrupt { .. }) => Err(Error::usage("--checkpoint", describe(&error))),
+        Err(error @ nudj::sync::Error::Corrupt { .. }) => {
+            let problem = format!(
+                "{}; it goes with one file and the endpoints that its users were sent to, and one of an earlier version names none",
+                describe(&error)
+            );
+            Err(Error::usage("--checkpoint", problem))
+        }
         Err(error) => {
             show.note(&format!("error: {}", describe(&error)));
+            show.ended_early(is_resumed);
             tell!("the import ended early; {}", how_to_resume(args));
             Ok(false)
         }
     }
+}
+
+/// Where the users go, whatever the order: what is done there is not done anywhere else.
+fn destination(config: &Config) -> Result<String, Error> {
+    let mut names: Vec<_> = config.origins()?.iter().map(|origin| origin.name().to_string()).collect();
+    names.sort();
+    Ok(names.join(" "))
 }
 
 /// The outer error is about arguments, the inner one about the run.

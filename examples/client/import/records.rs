@@ -60,7 +60,7 @@ impl<R: Read> Records<R> {
             let part = self.reader.fill_buf()?;
             if part.is_empty() {
                 let bytes = if place == Some(Place::Quoted) { Err(Broken::Unclosed) } else { Ok(bytes) };
-                let is_there = bytes.as_ref().map_or(true, |bytes| !bytes.is_empty());
+                let is_there = bytes.as_ref().map_or(true, |bytes| !bytes.trim_ascii().is_empty());
                 return Ok(is_there.then_some(Record { line: begun, bytes }));
             }
             let mut taken = 0;

@@ -20,7 +20,7 @@ pub(crate) const COLUMNS: [&str; 4] = ["email", "username", "externalUserId", "d
 /// A file, looked through once.
 pub(crate) struct Input {
     file: File,
-    /// Tells this input from another: a checkpoint belongs to one.
+    /// Tells this input from another: a checkpoint belongs to one, on its way to one destination.
     pub(crate) fingerprint: String,
     /// About how many rows there are: a field may hold line breaks.
     pub(crate) about: u64,
@@ -268,6 +268,15 @@ mod tests {
         );
         assert_eq!(rows[0].1.as_ref().unwrap().display_name.as_deref(), Some("two\r\nlines, \"quoted\""));
         assert!(rows[5].1.as_ref().unwrap_err().1.contains("was a quote left open?"));
+    }
+
+    #[test]
+    fn spaces_at_the_end_are_no_row_with_a_line_break_or_without() {
+        for end in ["", "\n", "  ", "\n  ", "\n \t\n  "] {
+            let rows = read(&format!("email\na@b.c{end}"));
+            assert_eq!(rows.len(), 1, "{end:?}");
+            assert!(rows[0].1.is_ok(), "{end:?}");
+        }
     }
 
     #[test]

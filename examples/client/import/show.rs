@@ -1,6 +1,6 @@
 //! What an import prints.
 
-use std::io::IsTerminal;
+use std::{cell::Cell, io::IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nudj::{
@@ -28,18 +28,20 @@ struct ErrorLine<'r> {
     retryable: bool,
 }
 
-/// The last line.
+/// The last line. Nothing but `finished` is known where an earlier run left a checkpoint and this one settled nothing.
 #[derive(Serialize)]
 struct TotalsLine {
-    totals: Totals,
-    records: u64,
-    resumed: u64,
+    totals: Option<Totals>,
+    records: Option<u64>,
+    resumed: Option<u64>,
     finished: bool,
 }
 
 pub(crate) struct Show {
     json: bool,
     bar: ProgressBar,
+    /// The totals that were told last, and how many records were settled before this run.
+    told: Cell<Option<(Totals, u64)>>,
 }
 
 impl Show {
@@ -51,12 +53,14 @@ impl Show {
         if let Ok(style) = ProgressStyle::with_template("  {bar:40} {pos}/{len}  {per_sec}  {eta} left") {
             bar.set_style(style);
         }
-        Self { json, bar }
+        Self { json, bar, told: Cell::new(None) }
     }
 
     /// A closed pipe is the reader's decision, and ends no import.
     pub(crate) fn record(&self, report: &Report<'_, NewUser>) {
         let records = report.totals.records();
+        let resumed = self.told.get().map_or(records.saturating_sub(1), |(_, resumed)| resumed);
+        self.told.set(Some((report.totals, resumed)));
         if self.bar.position() == 0 && records > 1 {
             // Those of earlier runs are no part of the rate.
             self.bar.set_position(records - 1);
@@ -77,20 +81,32 @@ impl Show {
     }
 
     pub(crate) fn totals(&self, summary: &Summary) {
-        self.bar.finish_and_clear();
         let Summary { totals, resumed, finished, .. } = *summary;
-        let line = if self.json {
-            let line = TotalsLine { totals, records: totals.records(), resumed, finished };
-            serde_json::to_string(&line).unwrap_or_default()
-        } else {
-            let Totals { created, found, invalid, failed } = totals;
-            let earlier = if resumed == 0 { String::new() } else { format!(" ({resumed} of them in earlier runs)") };
-            format!(
-                "{} rows{earlier}: {created} created, {found} were there, {invalid} not readable, {failed} failed",
-                totals.records()
-            )
-        };
-        say!("{line}");
+        self.last(Some((totals, resumed)), finished);
+    }
+
+    /// What is known of the totals when there is no summary; `is_resumed` where there is a checkpoint, so that more may be settled than
+    /// was told.
+    pub(crate) fn ended_early(&self, is_resumed: bool) {
+        let none = (!is_resumed).then(|| (Totals::default(), 0));
+        self.last(self.told.get().or(none), false);
+    }
+
+    fn last(&self, known: Option<(Totals, u64)>, finished: bool) {
+        self.bar.finish_and_clear();
+        let totals = known.map(|(totals, _)| totals);
+        let (records, resumed) = (totals.map(|totals| totals.records()), known.map(|(_, resumed)| resumed));
+        if self.json {
+            let line = TotalsLine { totals, records, resumed, finished };
+            return say!("{}", serde_json::to_string(&line).unwrap_or_default());
+        }
+        let Some((totals, resumed)) = known else { return };
+        let Totals { created, found, invalid, failed } = totals;
+        let earlier = if resumed == 0 { String::new() } else { format!(" ({resumed} of them in earlier runs)") };
+        say!(
+            "{} rows{earlier}: {created} created, {found} were there, {invalid} not readable, {failed} failed",
+            totals.records()
+        );
     }
 }
 
