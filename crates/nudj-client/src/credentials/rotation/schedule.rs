@@ -88,14 +88,13 @@ impl Rotation {
     pub async fn run(&self) {
         let mut failures = 0u32;
         let mut rotated_at = None;
-        // Which key was seen, by when it was made, and since when.
-        let mut seen: Option<(Option<SystemTime>, Instant)> = None;
+        // The key there is, and since when.
+        let mut seen: Option<(SecretString, Instant)> = None;
         loop {
             let done = match self.steps.load().await {
                 Ok(keys) => {
-                    let made = keys.rotated_at.max(rotated_at);
-                    let since = seen.filter(|(known, _)| *known == made).map_or_else(Instant::now, |(_, since)| since);
-                    seen = Some((made, since));
+                    let known = seen.take().filter(|(key, _)| is_same(key, &keys.current));
+                    let (_, since) = seen.insert(known.unwrap_or_else(|| (keys.current.clone(), Instant::now())));
                     match due_in(&keys, rotated_at, self.every, wall_clock(), since.elapsed()) {
                         Duration::ZERO => self.rotate().await,
                         // Not longer than a day at once: the wall clock may be set meanwhile.
@@ -111,6 +110,7 @@ impl Rotation {
             match done {
                 Ok(()) => {
                     failures = 0;
+                    seen = None;
                     rotated_at = Some(wall_clock());
                     sleep(MINUTE).await;
                 }

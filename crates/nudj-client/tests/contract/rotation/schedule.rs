@@ -99,30 +99,51 @@ fn rotation_of(store: &Arc<dyn SecretStore>, rotator: impl KeyRotator) -> (Clien
     (client, rotation)
 }
 
-struct Once;
+/// Makes another key each time.
+struct Another(Arc<AtomicUsize>);
 
-impl KeyRotator for Once {
+impl KeyRotator for Another {
     fn name(&self) -> &str {
-        "once"
+        "another"
     }
 
     fn rotate<'r>(&'r self, _: &'r str) -> Done<'r, SecretString> {
-        Box::pin(std::future::ready(Ok("another".to_owned().into())))
+        let call = self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(format!("key-{call}").into())))
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_was_noted_by_a_clock_that_was_ahead_is_replaced_no_later_than_if_it_were_new() {
+    /// Keeps the first time it was told, whatever it is told after.
+    struct Stubborn(Kept, SystemTime);
+    impl SecretStore for Stubborn {
+        fn name(&self) -> &str {
+            "stubborn"
+        }
+
+        fn load(&self) -> Done<'_, StoredKeys> {
+            self.0.load()
+        }
+
+        fn store(&self, keys: StoredKeys) -> Done<'_, Revision> {
+            self.0.store(StoredKeys { rotated_at: Some(self.1), ..keys })
+        }
+    }
     let day = Duration::from_secs(86_400);
     let ahead = SystemTime::now() + 365 * day;
-    let keys = Arc::new(Mutex::new(StoredKeys { rotated_at: Some(ahead), ..StoredKeys::new("by-hand".to_owned()) }));
-    let store: Arc<dyn SecretStore> = Arc::new(Kept { keys: Arc::clone(&keys), crash: Arc::default() });
-    let (_client, rotation) = rotation_of(&store, Once);
-    let mut running = std::pin::pin!(rotation.run());
-    assert!(tokio::time::timeout(29 * day, &mut running).await.is_err());
-    assert_eq!(keys.lock().unwrap().current.expose_secret(), "by-hand");
-    assert!(tokio::time::timeout(2 * day, &mut running).await.is_err());
-    assert_eq!(keys.lock().unwrap().current.expose_secret(), "another");
+    for is_stubborn in [false, true] {
+        let keys = StoredKeys { rotated_at: Some(ahead), ..StoredKeys::new("by-hand".to_owned()) };
+        let kept = Kept { keys: Arc::new(Mutex::new(keys)), crash: Arc::default() };
+        let store: Arc<dyn SecretStore> = if is_stubborn { Arc::new(Stubborn(kept, ahead)) } else { Arc::new(kept) };
+        let made = Arc::new(AtomicUsize::new(0));
+        let (_client, rotation) = rotation_of(&store, Another(Arc::clone(&made)));
+        let mut running = std::pin::pin!(rotation.run());
+        for (days, expected) in [(29, 0), (2, 1), (28, 1), (2, 2)] {
+            assert!(tokio::time::timeout(days * day, &mut running).await.is_err());
+            assert_eq!(made.load(Ordering::Relaxed), expected, "stubborn {is_stubborn}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +168,7 @@ async fn failures_before_a_look_that_went_well_do_not_make_the_next_wait_longer(
     }
     let asked = Arc::new(Mutex::new(Vec::new()));
     let store: Arc<dyn SecretStore> = Arc::new(Shaky(Arc::clone(&asked)));
-    let (_client, rotation) = rotation_of(&store, Once);
+    let (_client, rotation) = rotation_of(&store, Another(Arc::default()));
     let _ = tokio::time::timeout(Duration::from_secs(2 * 86_400), rotation.run()).await;
     let asked = asked.lock().unwrap();
     let waits: Vec<u64> = asked.windows(2).map(|two| (two[1] - two[0]).as_secs() / 60).collect();
