@@ -15,7 +15,9 @@ pub struct HttpConfig {
     pub version: HttpVersion,
     /// What keeps the connections. Default `pool`.
     pub transport: Transport,
-    /// The longest a connection may take to be made. It covers address, TCP and TLS. Default 5 s; not 0.
+    /// The longest a connection may take to be made. It covers address, TCP and TLS. A host's addresses are tried in turn, and each has an equal
+    /// share of it for TCP, so that one which swallows what is sent leaves time for the next: a name of eight needs eight times what one takes. Default
+    /// 5 s; not 0.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
     /// How long a connection is kept that nobody uses. Default 90 s; 0 keeps none.

@@ -21,7 +21,7 @@ pub(super) type Connector = Tcp;
 /// Whether this build can encrypt.
 pub(crate) const HAS_TLS: bool = cfg!(any(feature = "tls-aws-lc", feature = "tls-ring"));
 
-/// How long an HTTP/2 connection with calls on it may be silent before it is asked for a sign of life.
+/// How often it is looked whether an HTTP/2 connection with calls on it was silent since the last look. Then it is asked for a sign of life.
 pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long that sign may take.
 pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -18,11 +18,13 @@ pub(super) struct Ended {
     body: Incoming,
     /// HTTP/1.1 has no such reset, and a chunked body does not say that it has ended.
     is_stream: bool,
+    /// The answer to a HEAD says how much another's would be.
+    is_head: bool,
 }
 
 impl Ended {
-    pub(super) fn new(body: Incoming, version: Version) -> Self {
-        Self { body, is_stream: version == Version::HTTP_2 }
+    pub(super) fn new(body: Incoming, version: Version, is_head: bool) -> Self {
+        Self { body, is_stream: version == Version::HTTP_2, is_head }
     }
 }
 
@@ -45,6 +47,6 @@ impl Body for Ended {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.is_head { SizeHint::with_exact(0) } else { self.body.size_hint() }
     }
 }

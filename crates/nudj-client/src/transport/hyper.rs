@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header::ACCEPT_ENCODING};
+use http::{HeaderValue, Request, Response, header::{ACCEPT_ENCODING, RANGE}};
 use http_body_util::Full;
 use nudj_tower::{BoxError, classify::TransportError, round_robin::Origin};
 use tower_service::Service;
@@ -50,7 +50,11 @@ impl Hyper {
     /// Sends what has no framing headers of its own.
     #[inline]
     pub(super) fn send(&self, mut request: impl Outgoing) -> HyperFuture {
-        request.headers_mut().entry(ACCEPT_ENCODING).or_insert(GZIP);
+        // A range is one of what the server would send, so that a part of what is encoded could not be inflated.
+        let headers = request.headers_mut();
+        if !headers.contains_key(RANGE) {
+            headers.entry(ACCEPT_ENCODING).or_insert(GZIP);
+        }
         HyperFuture(self.wire.exchange(request, self.max_response_bytes))
     }
 

@@ -14,6 +14,7 @@ mod connector;
 mod ended;
 mod framing;
 mod hyper;
+mod inflate;
 mod legacy;
 mod outgoing;
 mod pool;

@@ -1,20 +1,19 @@
 //! Reading a body to its end, within a limit.
 
 use std::{
-    future::{Future, ready},
+    future::Future,
     pin::Pin,
     task::{self, Context, Poll},
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, header::CONTENT_ENCODING, response::Parts};
+use http::{HeaderMap, header::CONTENT_ENCODING};
 use http_body::Body;
-use http_body_util::Full;
 use nudj_tower::{BoxError, classify::TransportError};
 use pin_project_lite::pin_project;
-use tower::service_fn;
-use tower_http::decompression::Decompression;
-use tower_service::Service;
+
+/// For how much more than has come there is room made on the peer's word alone.
+const BELIEVED: usize = 1 << 20;
 
 pin_project! {
     /// The whole body in one piece, read until it ends or says that nothing more will come. One that came in one piece is handed on as it is, without a copy or an allocation; trailers are dropped.
@@ -27,21 +26,10 @@ pin_project! {
     }
 }
 
-/// Whether the body has to be [inflated](inflate) on the way.
+/// Whether the body may have to be [inflated](super::inflate::inflate) on the way.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     // One look at what is there costs less than a search for what hardly ever is.
     headers.keys().any(|name| *name == CONTENT_ENCODING)
-}
-
-/// Inflates what is encoded in a way that was asked for; anything else is left to the caller as it came.
-pub(super) async fn inflate<B>(head: Parts, body: B, limit: usize) -> Result<Response<Full<Bytes>>, BoxError>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    let mut response = Some(Response::from_parts(head, body));
-    let answer = service_fn(move |_: Request<()>| ready(response.take().ok_or("answered twice")));
-    let (parts, body) = Decompression::new(answer).call(Request::new(())).await?.into_parts();
-    Ok(Response::from_parts(parts, Full::new(Reading::new(body, limit).await?)))
 }
 
 #[derive(Debug)]
@@ -58,7 +46,7 @@ impl<B: Body<Data = Bytes>> Reading<B> {
     /// When more are announced, which need not be read to be refused; the answer to a HEAD announces and sends nothing.
     #[inline]
     pub(super) fn announced(body: B, limit: usize) -> Result<Self, TransportError> {
-        if body.size_hint().lower() > limit as u64 {
+        if body.size_hint().lower() > limit as u64 && !body.is_end_stream() {
             return Err(TransportError::BodyTooLarge { limit });
         }
         Ok(Self::new(body, limit))
@@ -81,7 +69,7 @@ impl Read {
     }
 
     /// From the second piece on there is room for what is `announced` as well, which costs less than to grow; of an allocation a page that is
-    /// not written takes no memory.
+    /// not written takes no memory. So much of it is believed that no peer asks for more than there is.
     #[inline]
     fn push(&mut self, next: Bytes, announced: impl FnOnce() -> usize) {
         *self = match std::mem::replace(self, Self::Nothing) {
@@ -129,7 +117,7 @@ where
             if !data.is_empty() {
                 let room = *this.limit - this.read.len() - data.len();
                 let body = &this.body;
-                this.read.push(data, || usize::try_from(body.size_hint().lower()).unwrap_or(room).min(room));
+                this.read.push(data, || usize::try_from(body.size_hint().lower()).unwrap_or(room).min(room).min(BELIEVED));
             }
             if this.body.is_end_stream() {
                 return Poll::Ready(Ok(this.read.take()));
@@ -141,7 +129,7 @@ where
 #[cfg(test)]
 mod tests {
     use futures_util::{FutureExt, stream};
-    use http_body::Frame;
+    use http_body::{Frame, SizeHint};
     use http_body_util::StreamBody;
     use proptest::prelude::*;
 
@@ -184,6 +172,29 @@ mod tests {
     fn a_body_that_says_it_has_ended_is_not_asked_again() {
         let body = Announced(Some(Bytes::from_static(b"all")));
         assert_eq!(Reading::new(body, 3).now_or_never().expect("ready").expect("short enough"), "all");
+    }
+
+    /// Announces more than any machine has.
+    struct Boasting(u8);
+
+    impl Body for Boasting {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            self.0 += 1;
+            Poll::Ready((self.0 < 4).then(|| Ok(Frame::data(Bytes::from_static(b"ha")))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(1 << 62)
+        }
+    }
+
+    #[test]
+    fn room_is_not_made_for_all_that_a_peer_announces() {
+        let whole = Reading::announced(Boasting(0), usize::MAX).expect("within the limit").now_or_never();
+        assert_eq!(whole.expect("ready").expect("short enough"), "hahaha");
     }
 
     #[test]

@@ -7,16 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{Method, Response};
 use http_body_util::Full;
 use nudj_tower::BoxError;
 
 use super::{
     ended::Ended,
+    inflate::inflate,
     legacy::{self, Legacy},
     outgoing::Outgoing,
     pool::{Bound, Pool},
-    reading::{Reading, inflate, is_encoded},
+    reading::{Reading, is_encoded},
 };
 use crate::config::{HttpConfig, Transport};
 
@@ -54,10 +55,11 @@ impl Wire {
             },
             Self::Bound(bound) => bound.exchange(request, limit),
             Self::Legacy(client) => {
+                let is_head = request.method() == Method::HEAD;
                 let head = client.request(request.into_sent());
                 Box::pin(async move {
                     let (head, body) = head.await.map_err(legacy::head_error)?.into_parts();
-                    let body = Ended::new(body, head.version);
+                    let body = Ended::new(body, head.version, is_head);
                     if is_encoded(&head.headers) {
                         return inflate(head, body, limit).await;
                     }

@@ -13,6 +13,8 @@ over_both! {
     redirects_are_not_followed_so_the_token_stays,
     a_gzip_bomb_stops_at_the_limit,
     a_gzip_answer_within_the_limit_is_read,
+    all_members_of_a_gzip_answer_are_read,
+    a_part_of_what_is_encoded_is_not_asked_for_and_left_as_it_came,
     an_announced_or_endless_body_stops_at_the_limit,
     a_dripping_body_ends_at_the_deadline,
     a_truncated_body_is_a_failed_attempt_and_is_asked_for_again,
@@ -79,6 +81,35 @@ async fn a_gzip_answer_within_the_limit_is_read(transport: Transport) {
         .header(http::header::CONTENT_ENCODING, "gzip".parse().unwrap());
     mock.inject(fault);
     assert_eq!(client.integration().me().get().await.unwrap().id, "zipped");
+}
+
+async fn all_members_of_a_gzip_answer_are_read(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
+    let mut body = Vec::new();
+    for member in [&br#"{"id":"zip"#[..], br#"ped"}"#] {
+        let mut encoder = flate2::write::GzEncoder::new(&mut body, flate2::Compression::best());
+        encoder.write_all(member).unwrap();
+        encoder.finish().unwrap();
+    }
+    let fault = Fault::answer(200, "application/json".parse().unwrap(), body)
+        .header(http::header::CONTENT_ENCODING, "gzip".parse().unwrap());
+    mock.inject(fault);
+    assert_eq!(client.integration().me().get().await.unwrap().id, "zipped");
+}
+
+async fn a_part_of_what_is_encoded_is_not_asked_for_and_left_as_it_came(transport: Transport) {
+    let (mock, client) = start_over(transport).await;
+    let part = b"from the midst of it";
+    let fault = Fault::answer(206, "text/csv".parse().unwrap(), &part[..])
+        .header(http::header::CONTENT_ENCODING, "gzip".parse().unwrap());
+    mock.inject(fault);
+    let range = HeaderValue::from_static("bytes=1000-1019");
+    let answer = client.request(Method::GET, ME).header(http::header::RANGE, range).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.body()[..]), (206, &part[..]));
+    client.integration().me().get().await.unwrap();
+    let asked: Vec<bool> =
+        mock.received().iter().map(|request| request.headers.contains_key(http::header::ACCEPT_ENCODING)).collect();
+    assert_eq!(asked, [false, true]);
 }
 
 async fn an_announced_or_endless_body_stops_at_the_limit(transport: Transport) {

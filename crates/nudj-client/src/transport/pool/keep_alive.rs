@@ -26,7 +26,7 @@ impl Asked {
         Self { times, traffic, pings }
     }
 
-    /// Has the connection end when, with calls on it, nothing comes and its peer leaves a ping unanswered.
+    /// Has the connection end when, with calls on it or after some, nothing comes and its peer leaves a ping unanswered.
     ///
     /// From another task than the connection's, so that no exchange looks at this one's timer.
     pub(super) fn watch(self, is_in_use: impl Fn() -> bool + Send + 'static) -> Watched {
@@ -43,9 +43,10 @@ impl Asked {
 /// Ends when the peer has fallen silent, or (`false`) when there is no connection any more.
 async fn falls_silent(traffic: &Traffic, mut pings: PingPong, is_in_use: impl Fn() -> bool) -> bool {
     loop {
-        let before = traffic.read();
+        let (read, written) = (traffic.read(), traffic.written());
         sleep(KEEP_ALIVE_INTERVAL).await;
-        if traffic.read() != before || !is_in_use() {
+        // What was sent and got nothing back is reason enough: a call that gave up meanwhile is on no connection any more.
+        if traffic.read() != read || (traffic.written() == written && !is_in_use()) {
             continue;
         }
         let mut pong = pin!(pings.ping(Ping::opaque()));
@@ -72,6 +73,7 @@ impl Drop for Watched {
 mod tests {
     use std::time::Duration;
 
+    use http::Request;
     use tokio::{
         io::{AsyncWriteExt, DuplexStream},
         task::JoinHandle,
@@ -79,7 +81,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::transport::pool::lone::{LoneShared, kinds_sent, lone_shared};
+    use crate::transport::pool::{
+        http2,
+        lone::{LoneShared, kinds_sent, lone_shared},
+        turns::Turns,
+    };
 
     struct Connection {
         /// Its task.
@@ -119,6 +125,23 @@ mod tests {
         assert_eq!(start.elapsed(), KEEP_ALIVE_INTERVAL + KEEP_ALIVE_TIMEOUT);
         let Connection { driving: _driving, pings, traffic, peer: _peer } = connection().await;
         assert!(timeout(10 * KEEP_ALIVE_INTERVAL, falls_silent(&traffic, pings, || false)).await.is_err());
+    }
+
+    /// A flow that somebody on the way dropped: each call gives up between two looks, and leaves no trace but what it wrote.
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_came_and_went_unanswered_are_calls() {
+        let (ours, _peer) = tokio::io::duplex(1 << 16);
+        let (ours, traffic) = Turns::new(ours);
+        let (mut sender, mut connection) = http2::handshake(ours).await.unwrap();
+        let pings = connection.ping_pong().unwrap();
+        let _driving = tokio::spawn(connection);
+        let start = Instant::now();
+        let watching = tokio::spawn(async move { falls_silent(&traffic, pings, || false).await });
+        sleep(2 * KEEP_ALIVE_INTERVAL + Duration::from_secs(5)).await;
+        let (answer, _) = sender.send_request(Request::new(()), true).unwrap();
+        assert!(timeout(Duration::from_secs(2), answer).await.is_err());
+        assert!(watching.await.unwrap());
+        assert_eq!(start.elapsed(), 3 * KEEP_ALIVE_INTERVAL + KEEP_ALIVE_TIMEOUT);
     }
 
     const PING: u8 = 6;

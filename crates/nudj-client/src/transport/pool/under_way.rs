@@ -25,7 +25,8 @@ use super::{
     exchange::{Failure, Tries, again, exchange},
 };
 use crate::transport::{
-    reading::{Reading, inflate, is_encoded},
+    inflate::inflate,
+    reading::{Reading, is_encoded},
     wire::WholeExchange,
 };
 

@@ -231,28 +231,31 @@ async fn an_answer_that_is_not_as_long_as_it_says_is_none() {
 
 #[tokio::test]
 async fn the_answer_to_a_head_may_announce_more_than_an_answer_may_be() {
-    let server = Server::start().await;
-    let hyper = hyper(|config| {
-        config.version = HttpVersion::Http2;
-        config.max_response_bytes = 3;
-    });
-    let call = spawned(&hyper, Method::HEAD, &server.url);
-    let mut peer = server.accept_http2().await;
-    let stream = peer.stream().await.unwrap();
-    peer.frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x88\x0f\x0d\x014").await;
-    call.await.unwrap().unwrap();
-    let call = spawned(&hyper, Method::HEAD, &server.url);
-    let stream = peer.stream().await.unwrap();
-    peer.frame(HEADERS, END_HEADERS, stream, b"\x88\x0f\x0d\x014").await;
-    peer.frame(DATA, END_STREAM, stream, &[]).await;
-    call.await.unwrap().unwrap();
-    // Of another that says so nothing need be read, and the rest of it is not wanted.
-    let call = spawned(&hyper, Method::GET, &server.url);
-    let stream = peer.stream().await.unwrap();
-    peer.frame(HEADERS, END_HEADERS, stream, b"\x88\x0f\x0d\x014").await;
-    let error = transport_error(call.await.unwrap());
-    assert!(matches!(error, TransportError::BodyTooLarge { limit: 3 }), "{error:?}");
-    assert_eq!(peer.next(RST_STREAM).await.unwrap().payload, CANCEL.to_be_bytes());
+    for transport in [Transport::Pool, Transport::Legacy] {
+        let server = Server::start().await;
+        let hyper = hyper(|config| {
+            config.transport = transport;
+            config.version = HttpVersion::Http2;
+            config.max_response_bytes = 3;
+        });
+        let call = spawned(&hyper, Method::HEAD, &server.url);
+        let mut peer = server.accept_http2().await;
+        let stream = peer.stream().await.unwrap();
+        peer.frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x88\x0f\x0d\x014").await;
+        call.await.unwrap().unwrap();
+        let call = spawned(&hyper, Method::HEAD, &server.url);
+        let stream = peer.stream().await.unwrap();
+        peer.frame(HEADERS, END_HEADERS, stream, b"\x88\x0f\x0d\x014").await;
+        peer.frame(DATA, END_STREAM, stream, &[]).await;
+        call.await.unwrap().unwrap();
+        // Of another that says so nothing need be read, and the rest of it is not wanted.
+        let call = spawned(&hyper, Method::GET, &server.url);
+        let stream = peer.stream().await.unwrap();
+        peer.frame(HEADERS, END_HEADERS, stream, b"\x88\x0f\x0d\x014").await;
+        let error = transport_error(call.await.unwrap());
+        assert!(matches!(error, TransportError::BodyTooLarge { limit: 3 }), "{error:?}");
+        assert_eq!(peer.next(RST_STREAM).await.unwrap().payload, CANCEL.to_be_bytes());
+    }
 }
 
 #[tokio::test]
