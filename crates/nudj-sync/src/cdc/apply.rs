@@ -93,7 +93,7 @@ impl Shared {
         if self.ledger.must_begin_again(&change.record)
             && let Err(error) = self.begin_again(item).await
         {
-            self.ledger.applied(&change.record, &Applied::Gone);
+            self.ledger.learn(&change.record, &Applied::Gone);
             return Err(error.into());
         }
         let known = self.ledger.known(&change.record);

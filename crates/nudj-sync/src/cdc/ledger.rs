@@ -29,6 +29,26 @@ struct Held {
     owners: HashMap<(String, String), String>,
 }
 
+impl Held {
+    fn learn(&mut self, record: &RecordKey, applied: &Applied) -> &mut Known {
+        let known = self.known.entry(record.clone()).or_default();
+        match applied {
+            Applied::Linked(id) => {
+                known.remote_id = Some(id.clone());
+                known.in_doubt = false;
+                self.owners.insert((record.table.clone(), id.clone()), record.key.clone());
+            }
+            Applied::Gone => {
+                *known = Known { buried: known.buried, ..Known::default() };
+                self.unlinked.insert(record.clone());
+                self.owners.retain(|(table, _), key| *table != record.table || *key != record.key);
+            }
+            Applied::Nothing => {}
+        }
+        known
+    }
+}
+
 impl Ledger {
     pub(super) fn new(state: Arc<dyn CdcState>) -> Self {
         Self { state, held: Mutex::default() }
@@ -65,22 +85,12 @@ impl Ledger {
 
     /// What a change that got through makes known; true when dead letters of the record are out of date by it.
     pub(super) fn applied(&self, record: &RecordKey, applied: &Applied) -> bool {
-        let held = &mut *self.held.lock();
-        let known = held.known.entry(record.clone()).or_default();
-        match applied {
-            Applied::Linked(id) => {
-                known.remote_id = Some(id.clone());
-                known.in_doubt = false;
-                held.owners.insert((record.table.clone(), id.clone()), record.key.clone());
-            }
-            Applied::Gone => {
-                *known = Known { buried: known.buried, ..Known::default() };
-                held.unlinked.insert(record.clone());
-                held.owners.retain(|(table, _), key| *table != record.table || *key != record.key);
-            }
-            Applied::Nothing => {}
-        }
-        std::mem::take(&mut known.buried)
+        std::mem::take(&mut self.held.lock().learn(record, applied).buried)
+    }
+
+    /// What is known before the change got through: its record's dead letters stay.
+    pub(super) fn learn(&self, record: &RecordKey, applied: &Applied) {
+        self.held.lock().learn(record, applied);
     }
 
     pub(super) async fn claim(&self, record: &RecordKey, remote_id: &str) -> Result<bool, Error> {

@@ -63,7 +63,7 @@ impl Attempt<'_> {
 
     /// Notes at once that a creation succeeded, so that a later failure in the same attempt does not create another.
     pub fn created(&self, remote_id: &str) {
-        self.ledger.applied(&self.change.record, &Applied::Linked(remote_id.to_owned()));
+        self.ledger.learn(&self.change.record, &Applied::Linked(remote_id.to_owned()));
     }
 
     /// Which record.

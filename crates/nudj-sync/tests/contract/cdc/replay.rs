@@ -158,3 +158,25 @@ async fn letter_goes_by_a_change_that_was_read_before_the_letter_was_written() {
     reached(&pipeline, "2").await;
     assert_eq!(pipeline.state().dead_letters(10).await.unwrap(), Vec::new());
 }
+
+/// A creation takes no text about oneself: it is sent by a second call, and what the first one made is noted in between.
+#[tokio::test]
+async fn letter_goes_by_a_change_that_takes_two_calls() {
+    let mock = MockNudj::start().await.unwrap();
+    let (pipeline, mut director) = start(&mock, config()).await;
+    let with_bio = |operation, bio: &str, position| {
+        let mut change = user(operation, "first", position);
+        change.new.as_mut().unwrap().insert("bio".into(), bio.into());
+        change
+    };
+    let refuses = mock.inject(Fault::status(422).on(Method::POST, "/api/v2/admin/users"));
+    director.finds(vec![with_bio(Operation::Insert, "older", "1")]).await;
+    reached(&pipeline, "1").await;
+    assert_eq!(pipeline.state().dead_letter_count().await.unwrap(), 1);
+    mock.remove_fault(refuses);
+    director.finds(vec![with_bio(Operation::Update, "newer", "2")]).await;
+    reached(&pipeline, "2").await;
+    assert_eq!(pipeline.state().dead_letters(10).await.unwrap(), Vec::new());
+    assert!(!pipeline.state().replay("users/1").await.unwrap());
+    assert_eq!(mock.users()[0]["bio"], "newer");
+}
