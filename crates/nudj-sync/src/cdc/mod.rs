@@ -68,6 +68,8 @@ pipeline.stop(Duration::from_secs(10)).await;
 //! - State and tables in one database, and that put back to an earlier day: what was sent since is forgotten with it, and stays at
 //!   Nudj. Put back alone, the tables are noticed, even when they have written on; but not by `LogicalSource` once its slot was put back
 //!   with them and the log has grown past where it was: drop the slot after a restore.
+//! - A state that is lost, or a [`MemoryState`] with challenges: a snapshot that knows of none creates each once more. Keep the state as safe as
+//!   the tables.
 //! - A window smaller than the number of records that may be stuck at once: the stream waits for them.
 
 mod apply;

@@ -18,6 +18,10 @@ use crate::{
 ///
 /// A challenge at Nudj has no id of yours. Where it is not known whether one was created, it is looked up by its title in its
 /// community, leaving out those that are known as other rows, and archived ones unless the row has a status to give them.
+///
+/// **It needs a state that lasts.** The state alone knows which challenge is which row's, and a title names none for sure: two rows may bear the
+/// same one, and somebody may have made a challenge of that title by hand. So where the state was lost, or is a
+/// [`MemoryState`](crate::cdc::MemoryState) in a new process, a snapshot creates every challenge once more. Archive the old ones then.
 #[derive(Clone, Debug)]
 pub struct ChallengeMapping {
     title: String,

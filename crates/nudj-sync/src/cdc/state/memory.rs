@@ -7,6 +7,9 @@ use super::{Beginning, CdcState, DeadLetter, Known, Progress, Shown, Standing};
 use crate::{Error, cdc::RecordKey};
 
 /// State that ends with the process: for tests, and where a new snapshot at each start is right.
+///
+/// That is for users, who are found by their `externalUserId`. Challenges need a state that lasts: see
+/// [`ChallengeMapping`](crate::cdc::ChallengeMapping).
 #[derive(Debug, Default)]
 pub struct MemoryState(Mutex<Held>);
 
