@@ -10,24 +10,13 @@ use serde_json::Value;
 use super::{
     decode::{Cell, Malformed, Message, Old, Relation},
     place::Place,
-    value::value,
+    table::{Tables, prints},
+    value::{kind, value},
 };
 use crate::cdc::{
     change::{Change, Operation, Position, RecordKey, Row, key_text},
     source::Batch,
 };
-
-/// A table that is captured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Table {
-    /// As it was configured.
-    pub(super) name: String,
-    /// The columns of its primary key in their order, with their types.
-    pub(super) key: Vec<(String, String)>,
-}
-
-/// The captured tables by the id that the stream knows them by.
-pub(super) type Tables = HashMap<u32, Table>;
 
 /// The stream cannot be followed from here on; a snapshot can make up for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +25,9 @@ pub(super) enum Broken {
     Malformed(#[from] Malformed),
     #[error("a row of a table that was not described")]
     Unknown,
-    #[error("a row of table {0} without its primary key; was the key dropped?")]
+    #[error("a row of table {0} without the primary key that it had; was the key changed?")]
     Keyless(String),
-    #[error("more tables were described than a stream may have")]
+    #[error("more tables or types were described than a stream may have")]
     Crowded,
 }
 
@@ -60,9 +49,20 @@ pub(super) struct Gap {
 }
 
 #[derive(Debug)]
+struct Described {
+    relation: Relation,
+    /// The columns of the primary key; `None` where it is not known which they are.
+    key: Option<Vec<String>>,
+}
+
+#[derive(Debug)]
 pub(super) struct Assembler {
     tables: Arc<Tables>,
-    relations: HashMap<u32, Relation>,
+    /// Of the tables, for each place.
+    prints: String,
+    relations: HashMap<u32, Described>,
+    /// Types that are made of one of PostgreSQL's own, and which. A snapshot is told the latter.
+    domains: HashMap<u32, u32>,
     /// Behind the last whole transaction.
     after: u64,
     /// The one that is being told: its commit, and how many of its changes were told.
@@ -77,8 +77,10 @@ pub(super) struct Assembler {
 impl Assembler {
     pub(super) fn new(tables: Arc<Tables>, at: Place) -> Self {
         Self {
+            prints: prints(&tables),
             tables,
             relations: HashMap::new(),
+            domains: HashMap::new(),
             after: at.after,
             within: None,
             skip: at.within,
@@ -115,11 +117,15 @@ impl Assembler {
                     self.passed(end);
                 }
             }
-            Message::Relation(relation) => {
-                if self.relations.len() >= MAX_RELATIONS && !self.relations.contains_key(&relation.id) {
+            Message::Relation(relation) => self.describe(relation)?,
+            Message::Type { id, schema, name } => {
+                if self.domains.len() >= MAX_RELATIONS {
                     return Err(Broken::Crowded);
                 }
-                self.relations.insert(relation.id, relation);
+                match kind(&name).filter(|_| schema.is_empty()) {
+                    Some(own) => self.domains.insert(id, own),
+                    None => self.domains.remove(&id),
+                };
             }
             Message::Insert { relation, new } => {
                 let row = self.row(relation, &new, None)?;
@@ -168,9 +174,27 @@ impl Assembler {
         (batch, gaps)
     }
 
+    fn describe(&mut self, mut relation: Relation) -> Result<(), Broken> {
+        if self.relations.len() >= MAX_RELATIONS && !self.relations.contains_key(&relation.id) {
+            return Err(Broken::Crowded);
+        }
+        let key = match self.tables.get(&relation.id) {
+            Some(table) => table.key_in(&relation),
+            // It is not asked for, and has the key that the stream knows.
+            None => {
+                Some(relation.columns.iter().filter(|column| column.is_key).map(|column| column.name.clone()).collect())
+            }
+        };
+        for column in &mut relation.columns {
+            column.kind = self.domains.get(&column.kind).copied().unwrap_or(column.kind);
+        }
+        self.relations.insert(relation.id, Described { relation, key });
+        Ok(())
+    }
+
     fn mark(&mut self) {
         self.marked = self.after;
-        self.ready.push_back(Entry::Mark(Place::between(self.after).position()));
+        self.ready.push_back(Entry::Mark(Place::between(self.after).position(&self.prints)));
     }
 
     /// The place behind the next change of this transaction; `None` where it was done before.
@@ -179,7 +203,7 @@ impl Assembler {
         *told = told.saturating_add(1);
         let (commit, told) = (*commit, *told);
         let is_done = self.skip.is_some_and(|(other, done)| other == commit && told <= done);
-        (!is_done).then(|| Place { after: self.after, within: Some((commit, told)) }.position())
+        (!is_done).then(|| Place { after: self.after, within: Some((commit, told)) }.position(&self.prints))
     }
 
     fn update(&mut self, relation: u32, old: Option<&Old<'_>>, new: &[Cell<'_>]) -> Result<(), Broken> {
@@ -202,7 +226,7 @@ impl Assembler {
         let row = new.as_ref().or(old.as_ref()).ok_or(Broken::Unknown)?;
         let key = self.key(id, row)?;
         let Some(position) = self.step() else { return Ok(()) };
-        let columns = self.relations.get(&id).map(|relation| relation.columns.as_slice()).unwrap_or_default();
+        let columns = self.relation(id)?.columns.as_slice();
         let gap = match &new {
             Some(new) => {
                 columns.iter().map(|column| &column.name).filter(|name| !new.contains_key(*name)).cloned().collect()
@@ -218,23 +242,21 @@ impl Assembler {
         if let Some(table) = self.tables.get(&id) {
             return table.name.clone();
         }
-        self.relations.get(&id).map(|relation| format!("{}.{}", relation.schema, relation.name)).unwrap_or_default()
+        self.relation(id).map(|relation| format!("{}.{}", relation.schema, relation.name)).unwrap_or_default()
     }
 
-    /// The primary key as the catalog has it; as the stream has it where a column was renamed since.
+    fn relation(&self, id: u32) -> Result<&Relation, Broken> {
+        self.relations.get(&id).map(|described| &described.relation).ok_or(Broken::Unknown)
+    }
+
     fn key(&self, id: u32, row: &Row) -> Result<String, Broken> {
-        let relation = self.relations.get(&id).ok_or(Broken::Unknown)?;
-        let table = self.tables.get(&id);
+        let described = self.relations.get(&id).ok_or(Broken::Unknown)?;
         let values: Option<Vec<Value>> =
-            table.and_then(|table| table.key.iter().map(|(name, _)| row.get(name).cloned()).collect());
-        let values = values.or_else(|| {
-            let key = relation.columns.iter().filter(|column| column.is_key);
-            key.map(|column| row.get(&column.name).cloned()).collect()
-        });
+            described.key.as_ref().and_then(|key| key.iter().map(|name| row.get(name).cloned()).collect());
         match values {
             Some(values) if !values.is_empty() && !values.contains(&Value::Null) => Ok(key_text(&values)),
             // It is not asked for.
-            _ if table.is_none() => Ok(String::new()),
+            _ if !self.tables.contains_key(&id) => Ok(String::new()),
             _ => Err(Broken::Keyless(self.name(id))),
         }
     }
@@ -243,7 +265,7 @@ impl Assembler {
         match old {
             Old::Full(cells) => self.row(id, cells, None),
             Old::Key(cells) => {
-                let relation = self.relations.get(&id).ok_or(Broken::Unknown)?;
+                let relation = self.relation(id)?;
                 let mut row = self.row(id, cells, None)?;
                 row.retain(|name, _| relation.columns.iter().any(|column| column.is_key && column.name == *name));
                 Ok(row)
@@ -252,7 +274,7 @@ impl Assembler {
     }
 
     fn row(&self, id: u32, cells: &[Cell<'_>], before: Option<&Row>) -> Result<Row, Broken> {
-        let relation = self.relations.get(&id).ok_or(Broken::Unknown)?;
+        let relation = self.relation(id)?;
         if cells.len() != relation.columns.len() {
             return Err(Malformed("a row has not the columns of its table").into());
         }

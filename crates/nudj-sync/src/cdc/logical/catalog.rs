@@ -9,9 +9,9 @@ use sqlx::{
 };
 
 use super::{
-    assemble::{Table, Tables},
     error::LogicalError,
     place::lsn,
+    table::{Table, Tables},
     value::value,
 };
 use crate::cdc::{
@@ -60,11 +60,18 @@ impl Catalog {
         for name in &self.names {
             let Some(row) = answer(sqlx::query(TABLE).bind(name).fetch_optional(&self.pool)).await? else { continue };
             let (id, identity): (i64, String) = (row.try_get("id")?, row.try_get("identity")?);
-            let (columns, types): (Vec<String>, Vec<String>) = (row.try_get("columns")?, row.try_get("types")?);
-            let has_key: bool = row.try_get("has_key")?;
+            let (key, types): (Vec<String>, Vec<String>) = (row.try_get("key")?, row.try_get("types")?);
+            let (columns, kinds): (Vec<String>, Vec<i64>) = (row.try_get("columns")?, row.try_get("kinds")?);
+            let numbers: Vec<i16> = row.try_get("numbers")?;
+            let (is_immediate, has_key): (bool, bool) = (row.try_get("is_immediate")?, row.try_get("has_key")?);
             let problem = match identity.as_str() {
-                _ if columns.is_empty() => Some("it has no primary key; declare one"),
+                _ if key.is_empty() => Some("it has no primary key; declare one"),
                 "n" => Some("its replica identity is NOTHING; run `ALTER TABLE … REPLICA IDENTITY DEFAULT`"),
+                // Were it published, no row of it could be updated or deleted any more, by anybody.
+                "d" if !is_immediate => Some(
+                    "its primary key is deferrable, which the log cannot tell rows apart by; run `ALTER TABLE … REPLICA IDENTITY \
+                     FULL`, or `USING INDEX` with an index that is not",
+                ),
                 "i" if !has_key => {
                     Some("its replica identity lacks the primary key; run `ALTER TABLE … REPLICA IDENTITY DEFAULT`")
                 }
@@ -73,8 +80,10 @@ impl Catalog {
             if let Some(problem) = problem {
                 return Err(LogicalError::Table { table: name.clone(), problem });
             }
-            let key = columns.into_iter().zip(types).collect();
-            tables.insert(u32::try_from(id).unwrap_or_default(), Table { name: name.clone(), key });
+            let id = u32::try_from(id).unwrap_or_default();
+            let kinds = kinds.into_iter().map(|kind| u32::try_from(kind).unwrap_or_default());
+            let (key, columns) = (key.into_iter().zip(types).collect(), columns.into_iter().zip(kinds).collect());
+            tables.insert(id, Table { name: name.clone(), key, columns, print: Table::print(id, &numbers) });
         }
         Ok(tables)
     }
@@ -85,8 +94,21 @@ impl Catalog {
         self.names.iter().filter(is_missing).cloned().collect()
     }
 
-    /// Makes the publication, or adds to it; true when something was missing.
-    pub(super) async fn publish(&self, tables: &Tables) -> Result<bool, LogicalError> {
+    /// Whether the publication has all of them.
+    pub(super) async fn is_published(&self, tables: &Tables) -> Result<bool, LogicalError> {
+        Ok(self.unpublished(tables).await?.is_none())
+    }
+
+    /// Makes the publication, or adds to it.
+    pub(super) async fn publish(&self, tables: &Tables) -> Result<(), LogicalError> {
+        match self.unpublished(tables).await? {
+            Some(statement) => self.run(statement).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The statement by which what is missing is published.
+    async fn unpublished(&self, tables: &Tables) -> Result<Option<String>, LogicalError> {
         let exists: bool = answer(
             sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1)")
                 .bind(&self.publication)
@@ -101,15 +123,23 @@ impl Catalog {
             .map(|(_, table)| identifier(&table.name))
             .collect();
         let (name, missing) = (identifier(&self.publication), missing.join(", "));
-        let statement = match (exists, missing.is_empty()) {
-            (true, true) => return Ok(false),
+        Ok(Some(match (exists, missing.is_empty()) {
+            (true, true) => return Ok(None),
             (true, false) => format!("ALTER PUBLICATION {name} ADD TABLE {missing}"),
             (false, true) => format!("CREATE PUBLICATION {name}"),
             (false, false) => {
                 format!("CREATE PUBLICATION {name} FOR TABLE {missing} WITH (publish_via_partition_root = true)")
             }
-        };
-        self.run(statement).await.map(|()| true)
+        }))
+    }
+
+    /// A snapshot would leave out what row-level security hides, without a word.
+    pub(super) async fn shows_all(&self, tables: &Tables) -> Result<(), LogicalError> {
+        let ids: Vec<i64> = tables.keys().copied().map(i64::from).collect();
+        let hidden: Option<i64> = answer(sqlx::query_scalar(HIDDEN).bind(ids).fetch_optional(&self.pool)).await?;
+        let Some(table) = hidden.and_then(|id| tables.get(&u32::try_from(id).ok()?)) else { return Ok(()) };
+        let problem = "row-level security hides rows of it from this role; run `ALTER ROLE … BYPASSRLS`";
+        Err(LogicalError::Table { table: table.name.clone(), problem })
     }
 
     pub(super) async fn slot(&self) -> Result<Option<Slot>, LogicalError> {
@@ -227,15 +257,23 @@ pub(super) async fn run(connection: &mut PgConnection, statement: String) -> Res
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 const TABLE: &str = "SELECT c.oid::int8 AS id, c.relreplident::text AS identity, \
-    coalesce(k.columns, '{}') AS columns, coalesce(k.types, '{}') AS types, \
-    EXISTS (SELECT FROM pg_index r WHERE r.indrelid = c.oid AND r.indisreplident AND k.numbers <@ r.indkey::int2[]) AS has_key \
+    coalesce(k.names, '{}') AS key, coalesce(k.types, '{}') AS types, coalesce(k.numbers, '{}') AS numbers, \
+    coalesce(k.is_immediate, true) AS is_immediate, \
+    EXISTS (SELECT FROM pg_index r WHERE r.indrelid = c.oid AND r.indisreplident \
+        AND k.numbers <@ (r.indkey::int2[])[:r.indnkeyatts - 1]) AS has_key, \
+    ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+        ORDER BY a.attnum) AS columns, \
+    ARRAY(SELECT a.atttypid::int8 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+        ORDER BY a.attnum) AS kinds \
     FROM pg_class c LEFT JOIN LATERAL ( \
-        SELECT array_agg(a.attname::text ORDER BY n) AS columns, array_agg(a.attnum) AS numbers, \
-            array_agg(format_type(a.atttypid, NULL) ORDER BY n) AS types \
+        SELECT array_agg(a.attname::text ORDER BY n) AS names, array_agg(a.attnum ORDER BY n) AS numbers, \
+            array_agg(format_type(a.atttypid, NULL) ORDER BY n) AS types, bool_and(i.indimmediate) AS is_immediate \
         FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS u (attnum, n) \
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum \
         WHERE i.indrelid = c.oid AND i.indisprimary AND n <= i.indnkeyatts \
     ) k ON true WHERE c.oid = to_regclass($1)";
+
+const HIDDEN: &str = "SELECT id FROM unnest($1) AS asked (id) WHERE row_security_active(id::oid) LIMIT 1";
 
 const PUBLISHED: &str = "SELECT c.oid::int8 FROM pg_publication_tables p \
     JOIN pg_namespace n ON n.nspname = p.schemaname JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename \

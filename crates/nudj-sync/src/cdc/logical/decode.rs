@@ -11,6 +11,8 @@ pub(super) struct Relation {
     pub(super) id: u32,
     pub(super) schema: String,
     pub(super) name: String,
+    /// What a row is known by: `d` the primary key, `i` an index, `f` the whole row, `n` nothing.
+    pub(super) identity: u8,
     pub(super) columns: Vec<Column>,
 }
 
@@ -50,6 +52,13 @@ pub(super) enum Message<'a> {
         end: u64,
     },
     Relation(Relation),
+    /// A type that is not PostgreSQL's own: its name, or for a domain that of the type that it is made of.
+    Type {
+        id: u32,
+        /// Empty for PostgreSQL's own.
+        schema: String,
+        name: String,
+    },
     Insert {
         relation: u32,
         new: Vec<Cell<'a>>,
@@ -66,7 +75,7 @@ pub(super) enum Message<'a> {
     Truncate {
         relations: Vec<u32>,
     },
-    /// Origins, types, messages: nothing that is a row.
+    /// Origins, messages: nothing that is a row.
     Other,
 }
 
@@ -86,6 +95,7 @@ impl<'a> Message<'a> {
                 Self::Commit { end }
             }
             b'R' => Self::Relation(rest.relation()?),
+            b'Y' => Self::Type { id: rest.u32()?, schema: rest.text()?, name: rest.text()? },
             b'I' => {
                 let relation = rest.u32()?;
                 rest.expect(b'N')?;
@@ -113,7 +123,7 @@ impl<'a> Message<'a> {
                 // Not room for as many as it says: it may say anything.
                 Self::Truncate { relations: (0..count).map(|_| rest.u32()).collect::<Result<_, _>>()? }
             }
-            b'O' | b'Y' | b'M' => return Ok(Self::Other),
+            b'O' | b'M' => return Ok(Self::Other),
             _ => return Err(Malformed("its kind is unknown")),
         };
         if rest.0.is_empty() { Ok(message) } else { Err(Malformed("it is longer than what it holds")) }
@@ -164,7 +174,7 @@ impl<'a> Rest<'a> {
 
     fn relation(&mut self) -> Result<Relation, Malformed> {
         let (id, schema, name) = (self.u32()?, self.text()?, self.text()?);
-        self.byte()?;
+        let identity = self.byte()?;
         let count = self.count()?;
         let columns = (0..count).map(|_| {
             let (flags, name, kind) = (self.byte()?, self.text()?, self.u32()?);
@@ -172,7 +182,7 @@ impl<'a> Rest<'a> {
             Ok(Column { is_key: flags & 1 == 1, name, kind })
         });
         let columns = columns.collect::<Result<_, _>>()?;
-        Ok(Relation { id, schema, name, columns })
+        Ok(Relation { id, schema, name, identity, columns })
     }
 
     fn old(&mut self, kind: u8) -> Result<Old<'a>, Malformed> {

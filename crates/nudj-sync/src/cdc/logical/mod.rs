@@ -10,6 +10,7 @@ mod place;
 mod snapshot;
 mod source;
 mod stream;
+mod table;
 mod tls;
 mod value;
 

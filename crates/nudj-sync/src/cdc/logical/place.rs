@@ -1,6 +1,6 @@
 //! Places in the write-ahead log.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::cdc::Position;
 
@@ -20,25 +20,44 @@ impl Place {
         Self { after, within: None }
     }
 
-    pub(super) fn position(self) -> Position {
-        let after = Lsn(self.after);
-        Position::new(match self.within {
-            None => after.to_string(),
-            Some((commit, done)) => format!("{after}:{}:{done}", Lsn(commit)),
-        })
+    /// With the [prints](super::table::prints) of the tables' keys.
+    pub(super) fn position(self, prints: &str) -> Position {
+        let mut text = String::with_capacity(LONGEST + prints.len());
+        // A text takes all that is written.
+        let _ = match self.within {
+            None => write!(text, "{}:{prints}", Lsn(self.after)),
+            Some((commit, done)) => write!(text, "{}:{}:{done}:{prints}", Lsn(self.after), Lsn(commit)),
+        };
+        Position::new(text)
     }
 
     pub(super) fn read(position: &Position) -> Option<Self> {
-        let mut parts = position.as_str().split(':');
-        let after = lsn(parts.next()?)?;
-        let within = match (parts.next(), parts.next()) {
-            (None, _) => None,
-            (Some(commit), Some(done)) => Some((lsn(commit)?, done.parse().ok()?)),
-            _ => return None,
-        };
-        parts.next().is_none().then_some(Self { after, within })
+        split(position.as_str()).map(|(place, _)| place)
+    }
+
+    /// The prints that it was written with. Earlier versions wrote none.
+    pub(super) fn prints(position: &Position) -> Option<&str> {
+        split(position.as_str())?.1
     }
 }
+
+fn split(text: &str) -> Option<(Place, Option<&str>)> {
+    let mut parts = text.split(':');
+    let after = parts.next()?;
+    let (within, prints) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (prints, None, ..) => (None, prints),
+        (Some(commit), Some(done), prints, None) => (Some((commit, done)), prints),
+        _ => return None,
+    };
+    let within = match within {
+        Some((commit, done)) => Some((lsn(commit)?, done.parse().ok()?)),
+        None => None,
+    };
+    Some((Place { after: lsn(after)?, within }, prints))
+}
+
+/// Two places of the log, a number and what is between.
+const LONGEST: usize = 17 + 17 + 20 + 3;
 
 /// As PostgreSQL writes it.
 pub(super) struct Lsn(pub(super) u64);
@@ -63,9 +82,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn position_reads_back(after: u64, within: Option<(u64, u64)>) {
+        fn position_reads_back(after: u64, within: Option<(u64, u64)>, prints in "[0-9a-f.]{0,20}") {
             let place = Place { after, within };
-            prop_assert_eq!(Place::read(&place.position()), Some(place));
+            let position = place.position(&prints);
+            prop_assert_eq!(Place::read(&position), Some(place));
+            prop_assert_eq!(Place::prints(&position), Some(&*prints));
+            prop_assert!(position.as_str().len() <= LONGEST + prints.len());
+            // As it was written before keys were noted.
+            let position = Position::new(position.as_str().rsplit_once(':').map_or("", |(place, _)| place));
+            prop_assert_eq!((Place::read(&position), Place::prints(&position)), (Some(place), None));
         }
 
         #[test]

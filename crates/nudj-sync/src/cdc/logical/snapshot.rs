@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 
 use super::{
-    assemble::{Table, Tables},
     catalog::{answer, read, run},
     error::LogicalError,
     place::Place,
+    table::{Table, Tables, prints},
 };
 use crate::cdc::{
     change::{Change, Operation, RecordKey, key_text},
@@ -26,6 +26,8 @@ pub(super) struct Snapshot {
     pub(super) sees: String,
     /// Where the stream begins.
     pub(super) end: Place,
+    /// Of the tables, for that place.
+    prints: String,
 }
 
 impl Snapshot {
@@ -38,14 +40,19 @@ impl Snapshot {
         let mut connection = answer(PgConnection::connect_with(options)).await?;
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; \
-             SET LOCAL idle_in_transaction_session_timeout = 0",
+             SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL row_security = off; SET LOCAL lock_timeout = '10s'",
             literal(exported)
         );
         run(&mut connection, begin).await?;
+        // All at once, and before they are read one after the other: to a snapshot that is older than a rewriting ALTER TABLE the table is empty.
+        let names: Vec<String> = tables.values().map(|table| identifier(&table.name)).collect();
+        if !names.is_empty() {
+            run(&mut connection, format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "))).await?;
+        }
         let sees = answer(sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(&mut connection)).await?;
         let mut waiting: Vec<Table> = tables.values().cloned().collect();
         waiting.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Ok(Self { connection, waiting: waiting.into(), open: None, sees, end })
+        Ok(Self { connection, waiting: waiting.into(), open: None, sees, end, prints: prints(tables) })
     }
 
     /// At most `limit` rows; with the last of them the snapshot is complete.
@@ -56,7 +63,7 @@ impl Snapshot {
                 let Some(table) = self.waiting.pop_front() else {
                     run(&mut self.connection, "COMMIT".into()).await?;
                     batch.snapshot_complete = true;
-                    batch.position = Some(self.end.position());
+                    batch.position = Some(self.end.position(&self.prints));
                     break;
                 };
                 let name = identifier(&table.name);

@@ -5,12 +5,13 @@ use pgwire_replication::PgWireError;
 
 use super::{
     address::Address,
-    assemble::{Gap, Tables},
+    assemble::Gap,
     catalog::Catalog,
     error::LogicalError,
     place::Place,
     snapshot::Snapshot,
     stream::{Stream, make_slot, try_connect},
+    table::{Tables, are_among},
 };
 use crate::{
     Error,
@@ -30,14 +31,18 @@ use crate::{
 /// | a key is changed | a deletion and an insertion |
 /// | a large column was not touched (TOAST), so the stream lacks it | it is asked for, as it is now |
 /// | TRUNCATE | a deletion for each record that is known of the table |
-/// | columns come, go, are renamed | rows have the columns of their time |
+/// | columns come, go, are renamed, those of the key too | rows have the columns of their time |
+/// | another primary key is declared | a new snapshot of all tables |
 /// | a table is configured anew, or comes into being (seen when the stream is opened) | a new snapshot of all tables |
 /// | the slot was dropped, or invalidated (`max_slot_wal_keep_size`), or is ahead of the state | a new snapshot; what is gone is deleted at Nudj |
 /// | a change larger than [`max_row_bytes`](Self::max_row_bytes) | a new snapshot |
 ///
 /// The snapshot begins when all transactions that run at that moment have ended, and reads in one transaction for as long as Nudj takes
-/// to get all rows; vacuum cannot clean up behind that. Timestamps are RFC 3339 in UTC, fractional numerics text; arrays and
-/// what else JSON does not know are as PostgreSQL writes them.
+/// to get all rows; vacuum cannot clean up behind that, and ALTER TABLE of a captured table waits for it. Give migrations a `lock_timeout`, as
+/// writers wait behind them. Where row-level security hides rows from the role, no snapshot is taken.
+///
+/// Timestamps are RFC 3339 in UTC, fractional numerics text; columns of a domain are what it is made of; arrays and what else JSON does not
+/// know are as PostgreSQL writes them.
 ///
 /// [`Lag::bytes`] is the log that the server keeps for the slot. On an idle server a little of it stays, which the server lets go of later.
 ///
@@ -174,13 +179,22 @@ impl LogicalSource {
         Ok(())
     }
 
-    /// Whether the stream goes on behind `at`.
-    async fn reopen(&mut self, at: Place) -> Result<Resumed, LogicalError> {
+    /// Whether the stream goes on behind `at`, kept with these prints. That it does not is said again until a snapshot is taken: who asks may die, or
+    /// fail to write it down.
+    async fn reopen(&mut self, at: Place, prints: Option<&str>) -> Result<Resumed, LogicalError> {
         self.stage = Stage::Closed;
         self.catalog.check().await?;
         self.tables = Arc::new(self.catalog.tables().await?);
         // The rows that a new table has already are in no stream.
-        if self.catalog.publish(&self.tables).await? || std::mem::take(&mut self.is_lost) {
+        if self.is_lost || !self.catalog.is_published(&self.tables).await? {
+            return Ok(Resumed::Lost);
+        }
+        // What records were called by another key, nobody knows.
+        if prints.is_some_and(|prints| !are_among(&self.tables, prints)) {
+            tracing::warn!(
+                slot = self.catalog.names().0,
+                "a table is new, or has another primary key; a snapshot follows"
+            );
             return Ok(Resumed::Lost);
         }
         let Some(slot) = self.catalog.slot().await? else { return Ok(Resumed::Lost) };
@@ -203,6 +217,7 @@ impl LogicalSource {
         self.stage = Stage::Closed;
         self.catalog.check().await?;
         self.tables = Arc::new(self.catalog.tables().await?);
+        self.catalog.shows_all(&self.tables).await?;
         self.catalog.publish(&self.tables).await?;
         if self.catalog.slot().await?.is_some() {
             self.catalog.drop_slot().await?;
@@ -211,6 +226,12 @@ impl LogicalSource {
         let snapshot = Snapshot::begin(&self.address.sql(), &made.exported, &self.tables, made.start).await?;
         // From here on the transaction itself keeps what it sees.
         drop(made.client);
+        // What was altered before the snapshot had its lock may look empty to it, or have other columns than we know of.
+        if self.catalog.tables().await? != *self.tables {
+            return Err(LogicalError::Sql(
+                "a table was altered while a snapshot of it began; it is begun again".into(),
+            ));
+        }
         // Before the first row is looked at.
         self.catalog.settled(&snapshot.sees).await?;
         self.stage = Stage::Snapshot(Box::new(snapshot));
@@ -271,7 +292,7 @@ async fn complete(catalog: &Catalog, tables: &Tables, batch: &mut Batch, gap: Ga
 impl ChangeSource for LogicalSource {
     async fn resume(&mut self, after: &Position) -> Result<Resumed, Error> {
         let Some(at) = Place::read(after) else { return Ok(Resumed::Lost) };
-        Ok(self.reopen(at).await?)
+        Ok(self.reopen(at, Place::prints(after)).await?)
     }
 
     async fn begin_snapshot(&mut self) -> Result<(), Error> {

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 use super::{
     ages::Ages,
-    assemble::{Assembler, Tables},
+    assemble::Assembler,
     decode::Message,
     error::LogicalError,
     place::{Place, lsn},
+    table::Tables,
 };
 
 pub(super) struct Stream {

@@ -29,6 +29,25 @@ fn time(text: &str, zone: &str) -> Option<Value> {
     Some(Value::String(format!("{date}T{time}{zone}")))
 }
 
+/// The id of a type of PostgreSQL's own by its name; of those alone whose values are more than text.
+pub(super) fn kind(name: &str) -> Option<u32> {
+    Some(match name {
+        "bool" => BOOL,
+        "int8" => INT8,
+        "int2" => INT2,
+        "int4" => INT4,
+        "oid" => OID,
+        "json" => JSON,
+        "float4" => FLOAT4,
+        "float8" => FLOAT8,
+        "timestamp" => TIMESTAMP,
+        "timestamptz" => TIMESTAMPTZ,
+        "numeric" => NUMERIC,
+        "jsonb" => JSONB,
+        _ => return None,
+    })
+}
+
 const BOOL: u32 = 16;
 const INT8: u32 = 20;
 const INT2: u32 = 21;

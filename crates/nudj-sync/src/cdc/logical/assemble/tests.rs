@@ -2,17 +2,19 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::cdc::logical::decode::Column;
+use crate::cdc::logical::{decode::Column, table::Table};
 
 fn tables() -> Arc<Tables> {
     let key = vec![("id".to_owned(), "bigint".to_owned())];
-    Arc::new(Tables::from([(7, Table { name: "users".into(), key })]))
+    let columns = [("id", 20), ("name", 25), ("bio", 25)].map(|(name, kind)| (name.to_owned(), kind)).into();
+    Arc::new(Tables::from([(7, Table { name: "users".into(), key, columns, print: 11 })]))
 }
 
 fn relation(columns: &[(&str, u32, bool)]) -> Message<'static> {
     let columns =
         columns.iter().map(|(name, kind, is_key)| Column { is_key: *is_key, name: (*name).into(), kind: *kind });
-    Message::Relation(Relation { id: 7, schema: "public".into(), name: "users".into(), columns: columns.collect() })
+    let (schema, name) = ("public".into(), "users".into());
+    Message::Relation(Relation { id: 7, schema, name, identity: b'd', columns: columns.collect() })
 }
 
 fn users() -> Message<'static> {
@@ -30,7 +32,11 @@ const fn text(text: &str) -> Cell<'_> {
 }
 
 fn place(after: u64, commit: u64, told: u64) -> Option<Position> {
-    Some(Place { after, within: Some((commit, told)) }.position())
+    Some(Place { after, within: Some((commit, told)) }.position("0000000b"))
+}
+
+fn between(after: u64) -> Option<Position> {
+    Some(Place::between(after).position("0000000b"))
 }
 
 #[test]
@@ -49,7 +55,7 @@ fn transaction_is_its_changes_and_the_place_behind_them() {
     assert_eq!(batch.changes[1].record.to_string(), "users/2");
     assert_eq!(batch.changes[1].position, place(10, 20, 2));
     assembler.take(Message::Commit { end: 30 }).unwrap();
-    assert_eq!(assembler.give(10).0.position, Some(Place::between(30).position()));
+    assert_eq!(assembler.give(10).0.position, between(30));
 }
 
 #[test]
@@ -120,6 +126,40 @@ fn table_changes_its_columns_in_the_middle_of_the_stream() {
 }
 
 #[test]
+fn row_of_another_key_ends_the_stream_whatever_it_is() {
+    let old = || Old::Key(vec![Cell::Null, text("5")]);
+    let new = || vec![text("1"), text("5")];
+    for message in [
+        Message::Insert { relation: 7, new: new() },
+        Message::Update { relation: 7, old: None, new: new() },
+        Message::Update { relation: 7, old: Some(old()), new: new() },
+        Message::Delete { relation: 7, old: old() },
+    ] {
+        let mut assembler = started(Place::default());
+        assembler.take(Message::Begin { commit: 20 }).unwrap();
+        assembler.take(relation(&[("id", 20, false), ("code", 20, true)])).unwrap();
+        assert_eq!(assembler.take(message), Err(Broken::Keyless("users".into())));
+    }
+}
+
+#[test]
+fn column_of_a_domain_is_read_as_what_it_is_made_of() {
+    let kind = |id, schema: &str, name: &str| Message::Type { id, schema: schema.into(), name: name.into() };
+    let mut assembler = started(Place::default());
+    assembler.take(Message::Begin { commit: 20 }).unwrap();
+    // One of this name that somebody has made is no number.
+    for kind in [kind(90_000, "", "int8"), kind(90_001, "public", "int8"), kind(90_002, "", "text")] {
+        assembler.take(kind).unwrap();
+    }
+    assembler
+        .take(relation(&[("id", 20, true), ("a", 90_000, false), ("b", 90_001, false), ("c", 90_002, false)]))
+        .unwrap();
+    assembler.take(Message::Insert { relation: 7, new: vec![text("1"); 4] }).unwrap();
+    let row = json!({"id": 1, "a": 1, "b": "1", "c": "1"});
+    assert_eq!(assembler.give(1).0.changes[0].new.as_ref(), row.as_object());
+}
+
+#[test]
 fn emptied_table_ends_a_batch() {
     let mut assembler = started(Place::default());
     assembler.take(Message::Begin { commit: 20 }).unwrap();
@@ -143,7 +183,7 @@ fn place_is_given_out_between_transactions_only_and_not_for_every_little_thing()
     assembler.take(Message::Commit { end: 95 }).unwrap();
     assert!(!assembler.is_ready(1), "nothing of ours was in it");
     assembler.passed(100 + QUIET_STEP);
-    assert_eq!(assembler.give(1).0.position, Some(Place::between(100 + QUIET_STEP).position()));
+    assert_eq!(assembler.give(1).0.position, between(100 + QUIET_STEP));
 }
 
 #[test]
@@ -159,11 +199,14 @@ fn what_cannot_be_followed_is_said() {
         Err(Broken::Keyless("users".into()))
     );
     for id in 8..MAX_RELATIONS as u32 + 7 {
-        let other = Relation { id, schema: String::new(), name: String::new(), columns: Vec::new() };
+        let other = Relation { id, schema: String::new(), name: String::new(), identity: b'd', columns: Vec::new() };
         assembler.take(Message::Relation(other)).unwrap();
     }
-    let one_more = Relation { id: 6, schema: String::new(), name: String::new(), columns: Vec::new() };
+    let one_more = Relation { id: 6, schema: String::new(), name: String::new(), identity: b'd', columns: Vec::new() };
     assert_eq!(assembler.take(Message::Relation(one_more)), Err(Broken::Crowded));
+    let kind = |id| Message::Type { id, schema: String::new(), name: "int8".into() };
+    assert!((0..MAX_RELATIONS as u32).all(|id| assembler.take(kind(id)).is_ok()));
+    assert_eq!(assembler.take(kind(MAX_RELATIONS as u32)), Err(Broken::Crowded));
 }
 
 proptest! {

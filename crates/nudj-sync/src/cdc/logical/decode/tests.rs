@@ -20,7 +20,7 @@ pub(in super::super) fn write(message: &Message<'_>) -> Vec<u8> {
         Message::Relation(relation) => {
             out.push(b'R');
             out.extend(relation.id.to_be_bytes());
-            out.extend(relation.schema.bytes().chain([0]).chain(relation.name.bytes()).chain([0, b'd']));
+            out.extend(relation.schema.bytes().chain([0]).chain(relation.name.bytes()).chain([0, relation.identity]));
             out.extend((relation.columns.len() as u16).to_be_bytes());
             for column in &relation.columns {
                 out.push(u8::from(column.is_key));
@@ -53,7 +53,12 @@ pub(in super::super) fn write(message: &Message<'_>) -> Vec<u8> {
             out.push(0);
             relations.iter().for_each(|relation| out.extend(relation.to_be_bytes()));
         }
-        Message::Other => out.push(b'Y'),
+        Message::Type { id, schema, name } => {
+            out.push(b'Y');
+            out.extend(id.to_be_bytes());
+            out.extend(schema.bytes().chain([0]).chain(name.bytes()).chain([0]));
+        }
+        Message::Other => out.push(b'O'),
     }
     out
 }
@@ -99,8 +104,12 @@ fn messages() -> impl Strategy<Value = Message<'static>> {
     prop_oneof![
         any::<u64>().prop_map(|commit| Message::Begin { commit }),
         any::<u64>().prop_map(|end| Message::Commit { end }),
-        (any::<u32>(), "[a-z]{0,4}", "[a-z]{0,4}", columns)
-            .prop_map(|(id, schema, name, columns)| Message::Relation(Relation { id, schema, name, columns })),
+        (any::<u32>(), "[a-z]{0,4}", "[a-z]{0,4}", any::<u8>(), columns).prop_map(
+            |(id, schema, name, identity, columns)| {
+                Message::Relation(Relation { id, schema, name, identity, columns })
+            }
+        ),
+        (any::<u32>(), "[a-z]{0,4}", "[a-z]{0,4}").prop_map(|(id, schema, name)| Message::Type { id, schema, name }),
         (any::<u32>(), cells()).prop_map(|(relation, new)| Message::Insert { relation, new }),
         (any::<u32>(), prop::option::of(olds()), cells()).prop_map(|(relation, old, new)| Message::Update {
             relation,

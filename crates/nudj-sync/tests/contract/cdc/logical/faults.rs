@@ -13,7 +13,7 @@ use super::{
     },
     Replicated,
     proxy::Proxy,
-    snapshot, source,
+    snapshot, source, typed,
 };
 
 async fn rows(replicated: &Replicated) -> BTreeMap<String, String> {
@@ -219,10 +219,6 @@ async fn row_that_is_too_large_for_the_stream_is_read_by_a_snapshot() {
     assert_eq!(tokio::time::timeout(Duration::from_secs(60), snapshots).await, Ok(true), "{:?}", pipeline.status());
     assert!(pipeline.stop(Duration::from_secs(5)).await);
     replicated.remove().await;
-}
-
-fn typed(error: &nudj_sync::Error) -> &LogicalError {
-    std::error::Error::source(error).unwrap().downcast_ref().unwrap()
 }
 
 #[tokio::test]

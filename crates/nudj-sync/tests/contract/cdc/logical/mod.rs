@@ -2,15 +2,17 @@
 
 mod acknowledged;
 mod faults;
+mod keys;
 mod proxy;
 mod stream;
+mod tables;
 #[cfg(feature = "cdc-logical-tls")]
 mod tls;
 
 use std::time::Duration;
 
 use nudj_mock::MockNudj;
-use nudj_sync::cdc::{Batch, Change, ChangeSource as _, LogicalSource, Pipeline};
+use nudj_sync::cdc::{Batch, Change, ChangeSource as _, LogicalError, LogicalSource, Pipeline};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
@@ -101,4 +103,8 @@ async fn read(source: &mut LogicalSource, limit: usize, enough: impl Fn(&[Change
 async fn snapshot(source: &mut LogicalSource) -> Vec<Change> {
     source.begin_snapshot().await.unwrap();
     read(source, 100, |_, batch| batch.snapshot_complete).await
+}
+
+fn typed(error: &nudj_sync::Error) -> &LogicalError {
+    std::error::Error::source(error).unwrap().downcast_ref().unwrap()
 }
