@@ -266,7 +266,7 @@ fn per_endpoint<L: 'static>(
     ours: bool,
 ) -> Result<impl Fn(&Endpoint) -> PerEndpoint<L> + Send + Sync + 'static + use<L>, Error> {
     let mut breaker =
-        CircuitBreakerLayer::new(&config.circuit_breaker.clone().with_attempt_timeout(config.timeout.attempt))?
+        CircuitBreakerLayer::new(&config.circuit_breaker.clone().with_attempt_timeout(config.longest_attempt()))?
             .observers(observers.clone());
     if let Some(seed) = seed {
         breaker = breaker.seed(seed);

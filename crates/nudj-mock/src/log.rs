@@ -209,7 +209,7 @@ fn size(request: &RecordedRequest) -> usize {
 /// The same headers, credentials hidden. The values are copies: as they arrive they are slices of the connection's read buffer,
 /// and one of them would keep all of it.
 fn copied(headers: &HeaderMap) -> HeaderMap {
-    let mut copied = HeaderMap::with_capacity(headers.len());
+    let mut copied = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
         // What was a value is one again.
         let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) else { continue };

@@ -16,7 +16,7 @@ mod http;
 mod load;
 mod timeout;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use nudj_tower::{
     circuit_breaker::CircuitBreakerConfig,
@@ -96,17 +96,22 @@ impl Config {
         self.rate_limit.validate().map_err(|error| error.within("rate_limit"))?;
         self.auth.renewal.validate().map_err(|error| error.within("auth.renewal"))?;
         self.timeout.validate()?;
-        if self.circuit_breaker.half_open_for.is_some_and(|time| time <= self.timeout.attempt) {
+        let longest = self.longest_attempt();
+        if self.circuit_breaker.half_open_for.is_some_and(|time| time <= longest) {
             return Err(Error::config(
                 "circuit_breaker.half_open_for",
                 format!(
-                    "must be above timeout.attempt, which is {:?}: else a probe that succeeds may come too late, and the circuit \
-                     never closes",
-                    self.timeout.attempt
+                    "must be above {longest:?}, which is how long an attempt may take by timeout.attempt and timeout.total: else a probe \
+                     that succeeds may come too late, and the circuit never closes; leave it out for enough time for all probes"
                 ),
             ));
         }
         self.http.validate()
+    }
+
+    /// No attempt outlives its call.
+    pub(crate) fn longest_attempt(&self) -> Duration {
+        self.timeout.attempt.min(self.timeout.total)
     }
 
     /// The endpoints, parsed.

@@ -19,6 +19,9 @@ use nudj_tower::{BoxError, classify::TransportError};
 
 use super::reading::Reading;
 
+/// How much longer than what it holds something may be: heads with names and comments, and ends.
+const FRAMING: u64 = 1 << 16;
+
 /// The whole answer, of at most `limit` bytes. What is encoded in the way that was asked for is inflated, all members of it (RFC 1952, section 2.2),
 /// and what comes behind them is an error; anything else is left to the caller as it came, and so is a part, which is one of the encoded whole: RFC
 /// 9110, section 14.2.
@@ -49,12 +52,20 @@ async fn inflated<B>(body: B, limit: usize) -> Result<Option<Bytes>, TransportEr
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
+    // Stored as it is, in blocks of 64 kB, it is hardly longer. What goes on without saying anything is nothing to wait for.
+    let most = (limit as u64).saturating_add(limit as u64 / 1000).saturating_add(FRAMING);
+    let mut come = 0_u64;
+    if body.size_hint().lower() > most {
+        return Err(TransportError::BodyTooLarge { limit });
+    }
     let mut body = pin!(body);
     let mut decoder = MultiGzDecoder::new(Inflated { bytes: Vec::new(), limit, is_too_large: false });
-    let mut has_begun = false;
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let Ok(data) = frame.map_err(|error| TransportError::Exchange(error.into()))?.into_data() else { continue };
-        has_begun |= !data.is_empty();
+        come = come.saturating_add(data.len() as u64);
+        if come > most {
+            return Err(TransportError::BodyTooLarge { limit });
+        }
         if let Err(error) = decoder.write_all(&data) {
             return Err(broken(decoder.get_ref(), error));
         }
@@ -62,7 +73,7 @@ where
             break;
         }
     }
-    if !has_begun {
+    if come == 0 {
         return Ok(None);
     }
     if let Err(error) = decoder.try_finish() {
@@ -170,6 +181,15 @@ mod tests {
     fn the_last_byte_of_the_limit_is_inflated_and_the_next_refused() {
         assert_eq!(body_of(&[&zipped(&[b'a'; 60]), &zipped(&[b'a'; 40])]).expect("short enough").len(), 100);
         let refused = body_of(&[&zipped(&[b'a'; 60]), &zipped(&[b'a'; 41])]);
+        assert!(matches!(refused, Err(TransportError::BodyTooLarge { limit: 100 })), "{refused:?}");
+    }
+
+    #[test]
+    fn members_without_end_that_hold_nothing_are_refused() {
+        let nothing = zipped(b"");
+        let many = nothing.repeat(FRAMING as usize / nothing.len());
+        assert_eq!(body_of(&[&many]).expect("short enough"), "");
+        let refused = body_of(&[&many, &many]);
         assert!(matches!(refused, Err(TransportError::BodyTooLarge { limit: 100 })), "{refused:?}");
     }
 

@@ -27,6 +27,9 @@ pub const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("ide
 ///
 /// Whatever may be sent again is not before a Retry-After that came with it.
 ///
+/// A refused connection is a [`std::io::Error`] of kind `ConnectionRefused` that the service below gives as it is: such a service must not have sent
+/// the request by then. One that connects elsewhere as well, to a log say, wraps what fails there, since the request is sent again else, a POST too.
+///
 /// Idempotent are the methods RFC 9110 says so (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) and whatever carries an
 /// `Idempotency-Key`.
 #[derive(Clone, Copy, Debug)]

@@ -16,6 +16,12 @@ pub trait Replay<Req> {
     /// The copy, if there can be one.
     fn keep(&self, request: &Req) -> Option<Req>;
 
+    /// Whether everything of the copy is there still.
+    fn is_intact(kept: &Req) -> bool {
+        let _ = kept;
+        true
+    }
+
     /// The copy is going to be sent: stops the one before and says whether everything is there.
     fn claim(kept: &Req) -> bool {
         let _ = kept;
@@ -46,6 +52,10 @@ impl<Req: Clone> Replay<Req> for Replaying {
 impl<B: Body> Replay<Request<ReplayBody<B>>> for WhileIntact {
     fn keep(&self, request: &Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
         Some(another(request))
+    }
+
+    fn is_intact(kept: &Request<ReplayBody<B>>) -> bool {
+        kept.body().is_intact()
     }
 
     fn claim(kept: &Request<ReplayBody<B>>) -> bool {

@@ -137,6 +137,7 @@ struct Spare<S, Req> {
     inner: S,
     credentials: Credentials,
     kept: Option<Req>,
+    is_intact: fn(&Req) -> bool,
     claim: fn(&Req) -> bool,
     /// What the request was last sent with.
     sent: Option<Arc<Generation>>,
@@ -150,7 +151,8 @@ impl<S, Req> Spare<S, Req> {
         kept: Option<Req>,
         sent: Option<Arc<Generation>>,
     ) -> Box<Self> {
-        Box::new(Self { inner, credentials: credentials.clone(), kept, claim: R::claim, sent, renewable: true })
+        let (credentials, is_intact, claim) = (credentials.clone(), R::is_intact, R::claim);
+        Box::new(Self { inner, credentials, kept, is_intact, claim, sent, renewable: true })
     }
 }
 
@@ -185,7 +187,14 @@ where
                     let generation = match (fetched, refused) {
                         // The same secret again would be refused again.
                         (Ok(new), Some((response, old))) if new.value == old.value => return Poll::Ready(Ok(response)),
-                        (Ok(generation), _) => generation,
+                        // Until here the first one was still on its way, and its answer would have broken off with it.
+                        (Ok(generation), Some((response, _))) => {
+                            if !this.spare.as_ref().is_some_and(|spare| (spare.claim)(&request)) {
+                                return Poll::Ready(Ok(response));
+                            }
+                            generation
+                        }
+                        (Ok(generation), None) => generation,
                         // The server's own word says more than that no other credential could be had.
                         (Err(_), Some((response, _))) => return Poll::Ready(Ok(response)),
                         (Err(error), None) => return Poll::Ready(Err(error.into())),
@@ -230,7 +239,7 @@ where
                         return Poll::Ready(Ok(response));
                     }
                     let credentials = spare.credentials.clone();
-                    let Some(request) = spare.kept.take().filter(spare.claim) else {
+                    let Some(request) = spare.kept.take().filter(spare.is_intact) else {
                         // Nothing to replay, but the calls to come should not meet the same refusal.
                         tokio::spawn(async move { credentials.after_refusal(refused).await.map(drop) });
                         return Poll::Ready(Ok(response));

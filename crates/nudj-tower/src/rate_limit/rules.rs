@@ -72,6 +72,8 @@ impl<C> Rules<C> {
             Err(Cause::Rejection(rejection)) => rejection.was_sent(),
             #[cfg(feature = "credentials")]
             Err(Cause::Credential(_)) => false,
+            #[cfg(feature = "idempotency")]
+            Err(Cause::Key(_)) => false,
             _ => true,
         };
         if !was_sent {

@@ -101,7 +101,9 @@ pub(super) fn decide(rules: &Rules, seen: &Situation) -> Result<Again, Stop> {
     if matches!(seen.verdict.resend, Resend::NotSent | Resend::Elsewhere) && seen.elsewhere {
         return Ok(Again::Failover);
     }
-    match seen.verdict.retry_after {
+    // A failure speaks for its endpoint. One that was not tried comes first, and nobody asked for it to be spared.
+    let spared = seen.verdict.resend == Resend::IfIdempotent && seen.elsewhere;
+    match seen.verdict.retry_after.filter(|_| !spared) {
         // To come at once is no reason to hammer: it may be a date that has gone by on one of two clocks.
         None | Some(Duration::ZERO) => Ok(Again::Backoff),
         Some(asked) if asked > rules.max_retry_after => Err(Stop::RetryAfterTooLong),

@@ -52,6 +52,8 @@
 //! Retry-After   asked ..= asked * 1.25         instead of the above, unless it is 0 or a date gone by
 //! ```
 //!
+//! What an endpoint that failed asks for (`IfIdempotent`) is its own: where another one is left, that is tried after the backoff.
+//!
 //! Each call draws from randomness of its own, whichever clone it is made on. [`Backoff`] takes other sources of waits.
 //!
 //! # Budget

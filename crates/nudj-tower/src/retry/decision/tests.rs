@@ -19,6 +19,7 @@ fn the_table_of_decisions_holds() {
     let not_sent = failure.resend(Resend::NotSent);
     let open = Verdict::ignored().resend(Resend::Elsewhere).retry_after(Some(secs(90)));
     let throttled = |wait| Verdict::throttled().retry_after(Some(secs(wait)));
+    let asking = failure.retry_after(Some(secs(30)));
     let unsafe_ok = Rules { unsafe_methods: true, ..RULES };
     for (why, rules, seen, expected) in [
         ("a success stands", RULES, seen(Verdict::success()), Err(Stop::Final)),
@@ -37,6 +38,9 @@ fn the_table_of_decisions_holds() {
         ("one more", RULES, Situation { repeats: 2, ..seen(failure) }, Ok(Again::Backoff)),
         ("enough failovers", RULES, Situation { repeats: 3, elsewhere: true, ..seen(not_sent) }, Err(Stop::Exhausted)),
         ("at the limit", RULES, seen(throttled(60)), Ok(Again::Asked(secs(60)))),
+        ("a failure that asks for time", RULES, seen(asking), Ok(Again::Asked(secs(30)))),
+        ("it speaks for its endpoint", RULES, Situation { elsewhere: true, ..seen(asking) }, Ok(Again::Backoff)),
+        ("a quota is everywhere", RULES, Situation { elsewhere: true, ..seen(throttled(2)) }, Ok(Again::Asked(secs(2)))),
         ("beyond the limit", RULES, seen(throttled(61)), Err(Stop::RetryAfterTooLong)),
         ("past the deadline", RULES, Situation { time_left: Some(secs(5)), ..seen(throttled(5)) }, Err(Stop::Deadline)),
         ("at once is no reason to hammer", RULES, seen(throttled(0)), Ok(Again::Backoff)),
@@ -84,7 +88,10 @@ proptest! {
             prop_assert!(seen.idempotent || unsafe_methods || seen.verdict.resend != Resend::IfIdempotent);
             match again {
                 Again::Failover => prop_assert!(seen.elsewhere),
-                Again::Backoff => prop_assert!(seen.verdict.retry_after.unwrap_or_default().is_zero()),
+                Again::Backoff => {
+                    let spared = seen.verdict.resend == Resend::IfIdempotent && seen.elsewhere;
+                    prop_assert!(spared || seen.verdict.retry_after.unwrap_or_default().is_zero());
+                }
                 Again::Asked(wait) => {
                     prop_assert_eq!(seen.verdict.retry_after, Some(wait));
                     prop_assert!(!wait.is_zero() && wait <= rules.max_retry_after && fits(wait, seen.time_left));

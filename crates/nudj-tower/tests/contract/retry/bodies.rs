@@ -213,3 +213,25 @@ async fn what_was_replayed_with_a_new_credential_is_repeated_all_the_same() {
     assert_eq!(answer.unwrap().status(), 200);
     assert_eq!(read, [&b"one "[..], b"one two", b"one two", b"one two"]);
 }
+
+/// A server may refuse before it has read all. Where the refusal stands, the upload goes on as long as the server wants it: cut off, it would take
+/// the answer's connection along.
+#[cfg(feature = "credentials")]
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_left_alone_until_there_is_a_credential_to_send_it_anew_with() {
+    use nudj_tower::credentials::{Credential, Credentials, CredentialsConfig, CredentialsLayer, FromFn, Scheme};
+    let provider = FromFn::new("tokens", || std::future::ready(Ok(Credential::new("the same again"))));
+    let credentials = Credentials::new(provider, Scheme::Bearer, CredentialsConfig::default()).unwrap();
+    let under_way = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&under_way);
+    let below = service_fn(move |request: Request<ReplayBody<Streaming>>| {
+        assert!(keep.lock().replace(request.into_body()).is_none(), "sent twice");
+        std::future::ready(Ok::<_, Infallible>(Response::builder().status(401).body(()).unwrap()))
+    });
+    let credentials = CredentialsLayer::new(credentials).replay_bodies().layer(below);
+    let request = put(streaming(&[b"one ", b"two"]));
+    let answer = layer().replaying(DEFAULT_REPLAY_CAP).layer(credentials).oneshot(request).await;
+    assert_eq!(answer.unwrap().status(), 401);
+    let body = under_way.lock().take().unwrap();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "one two");
+}
