@@ -102,8 +102,7 @@ pub(super) struct Handlers {
 pub(super) struct Subscription {
     /// `None`: any topic.
     topic: Option<String>,
-    /// What it was named, or else which one of those of its topic that have no name it is: so a handler that is added for another topic, or
-    /// under a name, changes no other's.
+    /// What it was named, or else which one of its topic it is: so a handler that is added for another topic changes no other's.
     label: Label,
     /// Under which name the store of processed ids knows it.
     pub(super) note: String,
@@ -128,8 +127,7 @@ impl fmt::Display for Subscription {
 
 impl Handlers {
     pub(super) fn add(&mut self, topic: Option<String>, handler: Arc<dyn Handler>) {
-        let is_numbered = |other: &&Subscription| other.topic == topic && matches!(other.label, Label::Number(_));
-        let label = Label::Number(self.all.iter().filter(is_numbered).count());
+        let label = Label::Number(self.all.iter().filter(|other| other.topic == topic).count());
         self.all.push(Subscription { topic, label, note: String::new(), handler });
     }
 
@@ -154,12 +152,14 @@ impl Handlers {
     }
 
     /// # Errors
-    /// [`Error::Config`] when there is none at all, or for a name that is wrong or another's.
+    /// [`Error::Config`] when there is none at all, or for a name that is wrong, another's, or one of some only: those without would have other numbers
+    /// than before, and the notes of others.
     pub(super) fn check(&self) -> Result<(), Error> {
         let is_name = |label: &Label| match label {
             Label::Number(_) => true,
             Label::Name(name) => is_word(name),
         };
+        let is_named = |subscription: &Subscription| matches!(subscription.label, Label::Name(_));
         let mut seen = std::collections::HashSet::new();
         Error::first_wrong(&[
             (!self.is_name_left_over, "handlers", "must be added before they are named"),
@@ -173,6 +173,13 @@ impl Handlers {
                 self.all.iter().all(|subscription| seen.insert(subscription.to_string())),
                 "handlers",
                 "must have other names where they handle one topic",
+            ),
+            (
+                self.all.iter().all(|one| {
+                    self.all.iter().all(|other| other.topic != one.topic || is_named(other) == is_named(one))
+                }),
+                "handlers",
+                "must all be named where one of their topic is; those that were there without by their numbers, 0, 1 and so on",
             ),
         ])
     }
@@ -221,18 +228,23 @@ mod tests {
     }
 
     #[test]
-    fn named_handler_may_be_put_before_others_and_changes_no_name() {
+    fn named_handlers_keep_their_notes_wherever_they_stand() {
         assert_eq!(notes(&[("a", None), ("b", None), ("a", None)], ""), ["a#0", "b#0", "a#1"]);
-        let added = [("a", Some("mailer")), ("a", None), ("b", None), ("a", None)];
-        assert_eq!(notes(&added, ""), ["a#mailer", "a#0", "b#0", "a#1"]);
-        assert_eq!(notes(&[("a", None), ("a", Some("mailer"))], "mails"), ["mails/a#0", "mails/a#mailer"]);
+        assert_eq!(notes(&[("a", None), ("b", Some("mailer"))], "mails"), ["mails/a#0", "mails/b#mailer"]);
         // One that had a number keeps its notes when it is named by it.
-        assert_eq!(notes(&[("a", Some("new")), ("a", Some("0"))], ""), ["a#new", "a#0"]);
+        assert_eq!(notes(&[("a", Some("new")), ("a", Some("1")), ("a", Some("0"))], ""), ["a#new", "a#1", "a#0"]);
     }
 
     #[test]
     fn name_that_is_wrong_or_taken_is_refused() {
-        for wrong in [vec![], vec![("a", Some("x")), ("a", Some("x"))], vec![("a", None), ("a", Some("0"))]] {
+        for wrong in [
+            vec![],
+            vec![("a", Some("x")), ("a", Some("x"))],
+            vec![("a", None), ("a", Some("0"))],
+            // Naming one would give the other one's notes to those that have none.
+            vec![("a", Some("mailer")), ("a", None)],
+            vec![("a", None), ("b", None), ("a", Some("mailer"))],
+        ] {
             assert!(handlers(&wrong).check().is_err(), "{wrong:?}");
         }
         for name in ["", "a b", "a/b", "a#b"] {

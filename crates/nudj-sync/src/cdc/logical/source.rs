@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// Reads the changes of tables in PostgreSQL 14 or later by logical replication. The server needs `wal_level = logical`, the role
-/// REPLICATION and, for the publication, the ownership of the tables; nothing is added to the tables, and writers wait for nothing.
+/// REPLICATION and, for the publication, the ownership of the tables; nothing is added to the tables, and writers wait for nothing but a
+/// migration that waits for a snapshot, see below.
 ///
 /// The slot is made together with a snapshot of the same moment, so that a row is in the snapshot or in the stream. A place is
 /// acknowledged to the server when the pipeline has written it, which is when Nudj has all that is before it. Changes come in the

@@ -41,7 +41,7 @@ impl ConsumerBuilder {
     /// Handles a topic's events. Several handlers of one event are called one after the other, in the order they were given here; an
     /// event that none handles becomes a dead letter, so that nothing is dropped.
     ///
-    /// A store of processed ids knows a topic's handlers by their numbers: put a further one behind the others, or give it a name by
+    /// A store of processed ids knows a topic's handlers by their numbers: put a further one behind the others, or give all of them names by
     /// [`named`](Self::named). One that is put in front takes the notes of the one that was there.
     pub fn on(mut self, topic: impl Into<String>, handler: impl Handler) -> Self {
         self.handlers.add(Some(topic.into()), Arc::new(handler));
@@ -55,8 +55,8 @@ impl ConsumerBuilder {
     }
 
     /// Gives the handler that was added last a name, 1 to 128 of A-Z a-z 0-9 . - _: the store of processed ids knows it by topic and name, and
-    /// no longer by its number, wherever it stands. Of one topic each has another. A handler that had the number 1 keeps its notes when it
-    /// is named `1`.
+    /// no longer by its number, wherever it stands. Of one topic each has another, or none has one. Handlers that had numbers keep their notes when they
+    /// are named by them, `0`, `1` and so on.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.handlers.name_last(name.into());
         self

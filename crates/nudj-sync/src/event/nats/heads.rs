@@ -21,6 +21,9 @@ const REQUEST: Duration = Duration::from_millis(250);
 /// No answer within this is none.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the server keeps the place of who does not come back: longer than a batch of requests takes over a slow link.
+const KEPT: Duration = Duration::from_secs(300);
+
 /// So many requests one after the other that bring nothing of what is there are too many.
 const MOST_FRUITLESS: u32 = 3;
 
@@ -53,8 +56,8 @@ impl<'a> Heads<'a> {
             headers_only: true,
             memory_storage: true,
             num_replicas: 1,
-            // It goes by itself when nobody comes to its end.
-            inactive_threshold: PATIENCE * 2,
+            // It goes by itself when nobody comes to its end, and stays while each of a batch is asked for.
+            inactive_threshold: KEPT,
             ..pull::Config::default()
         });
         let consumer = consumer.await.map_err(failed)?;

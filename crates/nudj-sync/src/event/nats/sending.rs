@@ -34,7 +34,7 @@ impl Shared {
         headers.insert(NATS_MESSAGE_ID, event_id(&event.id));
         let ack = self.send(self.place(event), headers, body).await.map_err(refused)?;
         if ack.duplicate {
-            return Ok(Published::Duplicate);
+            return known(&ack);
         }
         self.room.lock().saw(ack.sequence);
         Ok(Published::New)
@@ -42,12 +42,16 @@ impl Shared {
 
     /// On a full bus: a repeat has no effect, and needs no room.
     pub(super) async fn repeat(&self, event: &Event) -> Result<Published, Error> {
+        // Servers of a cluster note the id of what they then refuse, and would take the event itself for a repeat of that later.
+        if self.config.replicas > 1 {
+            return Err(Error::BusFull);
+        }
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, event_id(&event.id));
         // The server looks for the id first, and refuses what is none by this, which never holds.
         headers.insert(NATS_EXPECTED_LAST_SEQUENCE, i64::MAX.to_string());
         match self.send(self.place(event), headers, Bytes::new()).await {
-            Ok(ack) if ack.duplicate => Ok(Published::Duplicate),
+            Ok(ack) if ack.duplicate => known(&ack),
             Err(error) if !matches!(error.kind(), PublishErrorKind::WrongLastSequence) => Err(refused(error)),
             Ok(_) | Err(_) => Err(Error::BusFull),
         }
@@ -98,6 +102,14 @@ impl Shared {
     async fn send(&self, subject: String, headers: HeaderMap, body: Bytes) -> Result<PublishAck, PublishError> {
         self.context.publish_with_headers(subject, headers, body).await?.await
     }
+}
+
+/// A repeat of what is on the stream has its place there. Without one the server has noted an id that never came to be an event.
+fn known(ack: &PublishAck) -> Result<Published, Error> {
+    if ack.sequence == 0 {
+        return Err(failed("the server knows the event's id and has no event of it; publish it again after duplicate_window"));
+    }
+    Ok(Published::Duplicate)
 }
 
 /// What the headers take of a message, or a little more.

@@ -59,8 +59,11 @@ async fn bring_up_to_date(context: &Context, stream: &Stream, config: &NatsConfi
         return Ok(());
     }
     let refused = |error| {
-        let (name, from, to) = (&is.name, is.duplicate_window, should.duplicate_window);
-        failed(format!("stream {name}: duplicate_window cannot be changed from {from:?} to {to:?}: {error}"))
+        let (name, window) = (&is.name, should.duplicate_window);
+        failed(format!(
+            "stream {name} cannot be given max_messages = -1, since max_events is kept by who publishes, and duplicate_window = {window:?}; change it by \
+             hand, or let this user update streams: {error}"
+        ))
     };
     context.update_stream(&should).await.map(drop).map_err(refused)
 }

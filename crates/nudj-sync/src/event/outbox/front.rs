@@ -74,13 +74,40 @@ macro_rules! impl_front {
                 freed.map(drop).map_err($crate::event::outbox::row::store)
             }
 
-            /// Brings in front what is parked behind nothing; goes from key to key.
-            async fn free_forgotten(&self) -> Result<(), $crate::Error> {
+            /// Brings in front what is parked behind nothing; goes from key to key, in portions, so that no statement holds the table for long, and
+            /// the next sweep goes on where this one had no more time.
+            async fn free_forgotten(&self, sweep: &$crate::event::outbox::sweep::Sweep) -> Result<(), $crate::Error> {
+                use $crate::event::outbox::{row, sweep::Sweep};
+
+                let mut after = std::mem::take(&mut *self.swept.lock());
+                loop {
+                    let last = sqlx::query_scalar::<_, Option<String>>(concat!(
+                        "WITH RECURSIVE keys(k, n) AS (SELECT min(event_key), 1 FROM nudj_sync_outbox ",
+                        "WHERE queue = $1 AND state = 0 AND parked = 1 AND event_key > $2 ",
+                        "UNION ALL SELECT (SELECT min(event_key) FROM nudj_sync_outbox ",
+                        "WHERE queue = $1 AND state = 0 AND parked = 1 AND event_key > k), n + 1 FROM keys WHERE k IS NOT NULL AND n < $3) ",
+                        "SELECT max(k) FROM keys",
+                    ));
+                    let last = last.bind(self.config.queue.clone()).bind(after.clone()).bind(Sweep::KEYS);
+                    let Some(last) = last.fetch_one(&self.pool).await.map_err(row::store)? else { return Ok(()) };
+                    if self.free_forgotten_of(&after, &last).await? > 0 {
+                        self.wake();
+                    }
+                    if !sweep.has_time() {
+                        *self.swept.lock() = last;
+                        return Ok(());
+                    }
+                    after = last;
+                }
+            }
+
+            /// Of the keys behind the first up to the other; how many rows.
+            async fn free_forgotten_of(&self, after: &str, last: &str) -> Result<u64, $crate::Error> {
                 let freed = sqlx::query(concat!(
                     "WITH RECURSIVE keys(k) AS (SELECT min(event_key) FROM nudj_sync_outbox ",
-                    "WHERE queue = $1 AND state = 0 AND parked = 1 ",
+                    "WHERE queue = $1 AND state = 0 AND parked = 1 AND event_key > $3 AND event_key <= $4 ",
                     "UNION ALL SELECT (SELECT min(event_key) FROM nudj_sync_outbox ",
-                    "WHERE queue = $1 AND state = 0 AND parked = 1 AND event_key > k) FROM keys WHERE k IS NOT NULL), ",
+                    "WHERE queue = $1 AND state = 0 AND parked = 1 AND event_key > k AND event_key <= $4) FROM keys WHERE k IS NOT NULL), ",
                     "firsts AS (SELECT k, (SELECT seq FROM nudj_sync_outbox WHERE queue = $1 AND event_key >= k AND event_key <= k ",
                     "AND state = 0 AND parked = 1 ORDER BY event_key, seq LIMIT 1) AS seq FROM keys WHERE k IS NOT NULL), ",
                     "forgotten AS MATERIALIZED (SELECT p.seq FROM nudj_sync_outbox p WHERE p.parked = 1 AND p.seq IN (SELECT f.seq ",
@@ -89,11 +116,8 @@ macro_rules! impl_front {
                     "UPDATE nudj_sync_outbox SET parked = 0 WHERE seq IN (SELECT seq FROM forgotten)",
                 ));
                 let freed = freed.bind(self.config.queue.clone()).bind(self.config.blocking_state());
-                let freed = freed.execute(&self.pool).await.map_err($crate::event::outbox::row::store)?.rows_affected();
-                if freed > 0 {
-                    self.wake();
-                }
-                Ok(())
+                let freed = freed.bind(after.to_owned()).bind(last.to_owned()).execute(&self.pool).await;
+                Ok(freed.map_err($crate::event::outbox::row::store)?.rows_affected())
             }
         }
     };

@@ -70,6 +70,9 @@ macro_rules! impl_outbox {
             ) -> Result<(), $crate::Error> {
                 use $crate::event::outbox::row;
 
+                if events.is_empty() {
+                    return Ok(());
+                }
                 events.iter().try_for_each($crate::event::Event::check)?;
                 self.take_turns(transaction, &events.iter().collect::<Vec<_>>()).await?;
                 for portion in events.chunks(row::INSERTED_AT_ONCE) {
@@ -295,7 +298,6 @@ macro_rules! impl_outbox {
             async fn sweep(&self) -> Result<(), $crate::Error> {
                 use $crate::event::outbox::{row, sweep::Sweep};
 
-                self.free_forgotten().await?;
                 let mut sweep = Sweep::begin();
                 while sweep.goes_on() {
                     let deleted = sqlx::query(concat!(
@@ -307,7 +309,7 @@ macro_rules! impl_outbox {
                     .bind(Sweep::PORTION);
                     sweep.deleted(deleted.execute(&self.pool).await.map_err(row::store)?.rows_affected());
                 }
-                Ok(())
+                self.free_forgotten(&sweep).await
             }
         }
 

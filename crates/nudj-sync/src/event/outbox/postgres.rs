@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Postgres, Transaction};
@@ -90,19 +91,22 @@ pub struct PostgresOutbox {
     pool: PgPool,
     config: OutboxConfig,
     wake: Arc<Notify>,
+    /// Up to which key the last sweep came.
+    swept: Arc<Mutex<String>>,
 }
 
 impl PostgresOutbox {
     /// Uses a pool of yours, and makes what is missing of the table `nudj_sync_outbox` in the first schema of its search path. Where all is
     /// there, it locks nothing and needs no right to make tables. The first start after an update may add a column and indexes, which waits
-    /// for the transactions that are open on the table and lets others wait meanwhile.
+    /// for the transactions that are open on the table and lets others wait meanwhile. Publishers of the version before take turns by other locks: where the
+    /// order of a key's events counts, stop them before the first new one starts.
     ///
     /// # Errors
     /// [`Error::Config`]; [`Error::Store`] when the database cannot be reached or the table not be made.
     pub async fn with_pool(pool: PgPool, config: OutboxConfig) -> Result<Self, Error> {
         config.validate()?;
         make(&pool, MAKING, &TABLE).await.map_err(store)?;
-        Ok(Self { pool, config, wake: Arc::default() })
+        Ok(Self { pool, config, wake: Arc::default(), swept: Arc::default() })
     }
 
     /// The pool.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Sqlite, Transaction};
 use tokio::sync::Notify;
@@ -64,6 +65,8 @@ pub struct SqliteOutbox {
     pool: SqlitePool,
     config: OutboxConfig,
     wake: Arc<Notify>,
+    /// Up to which key the last sweep came.
+    swept: Arc<Mutex<String>>,
 }
 
 impl SqliteOutbox {
@@ -83,7 +86,7 @@ impl SqliteOutbox {
     pub async fn with_pool(pool: SqlitePool, config: OutboxConfig) -> Result<Self, Error> {
         config.validate()?;
         make_table(&pool).await.map_err(store)?;
-        Ok(Self { pool, config, wake: Arc::default() })
+        Ok(Self { pool, config, wake: Arc::default(), swept: Arc::default() })
     }
 
     /// The pool, to read and write your own tables with. Opened by [`open`](Self::open) it has one connection: end a transaction before you

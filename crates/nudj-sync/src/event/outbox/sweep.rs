@@ -16,13 +16,19 @@ pub(super) struct Sweep {
 impl Sweep {
     /// Rows of one statement.
     pub(super) const PORTION: i64 = 10_000;
+    /// Keys of one statement.
+    pub(super) const KEYS: i64 = 1000;
 
     pub(super) fn begin() -> Self {
         Self { since: Instant::now(), is_done: false }
     }
 
     pub(super) fn goes_on(&self) -> bool {
-        !self.is_done && self.since.elapsed() < LONGEST
+        !self.is_done && self.has_time()
+    }
+
+    pub(super) fn has_time(&self) -> bool {
+        self.since.elapsed() < LONGEST
     }
 
     /// A portion that was not full was the last.

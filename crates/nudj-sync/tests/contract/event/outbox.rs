@@ -249,6 +249,30 @@ macro_rules! outbox_tests {
             assert_eq!((claimed.len(), claimed[0].event.id.as_str()), (1, "b-1"));
         }
 
+        /// More keys than one statement goes over, each with a row that is put aside for nothing, among others that wait for something.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn rows_of_any_number_of_keys_are_found_by_one_sweep() {
+            let Some(place) = $place().await else { return };
+            let outbox = place.outbox(nudj_sync::event::AfterDeadLetter::Hold).await;
+            let rows = |state: i64, parked: i64, names: &str| {
+                sqlx::AssertSqlSafe(format!(
+                    "INSERT INTO nudj_sync_outbox \
+                     (queue, event_id, topic, event_key, payload, occurred_at, published_at, due_at, state, parked) \
+                     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2500) \
+                     SELECT 'nudj', '{names}' || CAST(n AS TEXT), 't', 'k' || CAST(n AS TEXT), 'null', 0, 0, 0, {state}, {parked} FROM numbers"
+                ))
+            };
+            sqlx::raw_sql(rows(1, 0, "dead")).execute(outbox.pool()).await.unwrap();
+            sqlx::raw_sql(rows(0, 1, "behind")).execute(outbox.pool()).await.unwrap();
+            let freed = "DELETE FROM nudj_sync_outbox WHERE state = 1 AND event_key LIKE '%7'";
+            sqlx::raw_sql(freed).execute(outbox.pool()).await.unwrap();
+            outbox.sweep().await.unwrap();
+            let front = "SELECT count(*) FROM nudj_sync_outbox WHERE parked = 0 AND state = 0 AND event_key LIKE '%7'";
+            assert_eq!(sqlx::query_scalar::<_, i64>(front).fetch_one(outbox.pool()).await.unwrap(), 250);
+            let still = "SELECT count(*) FROM nudj_sync_outbox WHERE parked = 1";
+            assert_eq!(sqlx::query_scalar::<_, i64>(still).fetch_one(outbox.pool()).await.unwrap(), 2250);
+        }
+
         /// What waits behind a dead letter is put aside by some, and let go on by others, at the same time.
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn rows_that_several_put_aside_and_let_go_on_are_all_handled_in_order() {
