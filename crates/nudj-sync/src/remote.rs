@@ -16,7 +16,8 @@ use crate::BoxError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemoteErrorKind {
-    /// It was not done and may be sent again later: an open circuit, no connection, 408, 425.
+    /// It was not done and may be sent again later: an open circuit, no connection, a credential or an idempotency key that could not be
+    /// had for now, 408, 425.
     NotDone,
     /// It was not done because there is no quota for it now: our own limiter, 429.
     Throttled,
@@ -93,6 +94,8 @@ impl From<nudj_client::Error> for RemoteError {
                 400..=499 => RemoteErrorKind::Refused,
                 _ => RemoteErrorKind::Unknown,
             },
+            // Its source is away: nothing was sent, and nobody has to do anything.
+            ErrorKind::Auth { .. } if error.is_retryable() => RemoteErrorKind::NotDone,
             ErrorKind::Auth { .. } => RemoteErrorKind::Unauthorized,
             ErrorKind::Config { .. } => RemoteErrorKind::Refused,
             _ if !error.was_sent() => RemoteErrorKind::NotDone,
@@ -286,6 +289,26 @@ mod tests {
         for (fault, kind) in rows {
             let text = format!("{fault:?}");
             assert_eq!(answered(fault).await.kind(), kind, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_the_credential_could_not_be_had_for_now_nothing_was_done_and_nobody_is_needed() {
+        use std::sync::Arc;
+
+        use nudj_client::credentials::{CredentialProvider, EnvironmentCredential};
+        use nudj_tower::credentials::FromFn;
+
+        let away = FromFn::new("vault", || async { Err("connection refused".into()) });
+        let rows: [(Arc<dyn CredentialProvider>, _); 2] = [
+            (Arc::new(away), RemoteErrorKind::NotDone),
+            (Arc::new(EnvironmentCredential::new(["NUDJ_TEST_NO_SUCH_VARIABLE"])), RemoteErrorKind::Unauthorized),
+        ];
+        for (provider, kind) in rows {
+            let config = nudj_client::Config::with_endpoints(["http://127.0.0.1:1"]);
+            let client = Client::builder().config(config).credentials(provider).build().unwrap();
+            let error = client.update_user("1", &UserUpdate::default()).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
         }
     }
 }

@@ -221,7 +221,9 @@ mod tests {
         }
         // Whoever asked and did not wait for the answer has not got it.
         let unheard = FileCredential::new(&path);
+        let turn = unheard.turn.lock().await;
         assert!(tokio_test::task::spawn(unheard.fetch()).poll().is_pending());
+        drop(turn);
         assert!(tokio::time::timeout(waits, unheard.changed()).await.is_ok());
     }
 
