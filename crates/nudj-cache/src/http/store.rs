@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, Kind},
-    level::{AsOf, Found},
+    level::AsOf,
     multi::{Format, normal_tags},
 };
 
@@ -142,28 +142,20 @@ const FORMAT: Format<Decode> = Format {
 impl State {
     /// Looks in the memory level only, without waiting.
     pub(super) fn in_memory(&self, primary: String, request: &HeaderMap, traits: Traits) -> Lookup {
-        let as_of = AsOf::now();
-        self.found_by(primary, request, traits, as_of, |name| self.cache.lookup_memory(name, as_of.at))
+        let lookup = self.found_in_memory(primary, request, traits);
+        // Once for a call: the list of what the answers differ by is not one of them.
+        self.cache.count_in_memory(lookup.found.is_some());
+        lookup
     }
 
     /// The same for a call that has looked before: it is not counted again.
     pub(super) fn again_in_memory(&self, primary: String, request: &HeaderMap) -> Lookup {
-        let as_of = AsOf::now();
-        self.found_by(primary, request, Traits::default(), as_of, |name| self.cache.memory().lookup_at(name, as_of.at))
+        self.found_in_memory(primary, request, Traits::default())
     }
 
-    fn found_by(
-        &self,
-        primary: String,
-        request: &HeaderMap,
-        traits: Traits,
-        as_of: AsOf,
-        find: impl Fn(&str) -> Option<Found>,
-    ) -> Lookup {
-        let get = |name: &str| {
-            let entry = find(name)?.entry;
-            Some((entry.decoded::<Cached>()?, entry))
-        };
+    fn found_in_memory(&self, primary: String, request: &HeaderMap, traits: Traits) -> Lookup {
+        let as_of = AsOf::now();
+        let get = |name: &str| self.kept_in_memory(name, as_of.at);
         let (names, found) = match get(&primary) {
             None => (Names::plain(primary, as_of), None),
             Some((cached, entry)) => match &*cached {
@@ -178,16 +170,30 @@ impl State {
         self.judged(names, found, request, traits, as_of.at)
     }
 
+    fn kept_in_memory(&self, name: &str, now: Instant) -> Option<(Arc<Cached>, Entry)> {
+        let entry = self.cache.memory().lookup_at(name, now)?.entry;
+        Some((entry.decoded::<Cached>()?, entry))
+    }
+
     /// Looks in the shared levels for what memory did not have.
     pub(super) async fn in_shared(&self, names: Names, request: &HeaderMap, traits: Traits) -> Lookup {
         let mut names = names;
-        let mut found = self.cache.lookup_shared(names.name(), &FORMAT).await;
-        if let Some((cached, _)) = &found
+        let first = self.cache.find_shared(names.name(), &FORMAT).await;
+        let found = if let Some((_, cached, _)) = &first
             && let Cached::Variants(variants) = &**cached
         {
             names = Names::varied(names.primary, variants.clone(), request, names.as_of);
-            found = self.cache.lookup(names.name(), &FORMAT).await;
-        }
+            match self.kept_in_memory(names.name(), Instant::now()) {
+                Some(kept) => {
+                    self.cache.count_in_memory(true);
+                    Some(kept)
+                }
+                None => self.cache.lookup_shared(names.name(), &FORMAT).await,
+            }
+        } else {
+            self.cache.count_in_shared(first.as_ref().map(|(level, ..)| *level));
+            first.map(|(_, cached, entry)| (cached, entry))
+        };
         let stored = found.and_then(|(cached, entry)| Stored::new(cached, entry));
         self.judged(names, stored, request, traits, Instant::now())
     }

@@ -81,4 +81,15 @@ pub trait InvalidationChannel: Send + Sync + 'static {
     /// # Errors
     /// When it could not be sent. The channel keeps it, bounded, and sends it when it can.
     async fn publish(&self, invalidation: &Invalidation) -> Result<(), LevelError>;
+
+    /// The same for one of several caches that may share the channel in one process: all others are told. `sender` names
+    /// the cache, differs from every other's and is not to be told of its own. The default tells by
+    /// [`publish`](Self::publish), for channels that do not receive, or for one cache only.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    async fn publish_from(&self, sender: &str, invalidation: &Invalidation) -> Result<(), LevelError> {
+        let _ = sender;
+        self.publish(invalidation).await
+    }
 }

@@ -18,7 +18,7 @@ pub struct LevelConfig {
     pub timeout: Duration,
     /// Failures in a row after which the level is left alone. Default 5, at least 1.
     pub failure_threshold: u32,
-    /// How long it is left alone; then one operation tries again. Default 1 s.
+    /// How long it is left alone; then one operation tries again. Above 0, default 1 s.
     #[serde(with = "humantime_serde")]
     pub open_for: Duration,
 }
@@ -35,13 +35,12 @@ impl Default for LevelConfig {
 }
 
 impl LevelConfig {
-    pub(crate) fn validate(&self, ttl: &'static str, timeout: &'static str) -> Result<(), CacheError> {
-        if self.ttl.is_zero() {
-            return Err(CacheError::config(ttl, "must be above 0"));
+    /// `names`: what the fields are called, in their order.
+    pub(crate) fn validate(&self, names: [&'static str; 4]) -> Result<(), CacheError> {
+        let zero = [self.ttl.is_zero(), self.timeout.is_zero(), self.failure_threshold == 0, self.open_for.is_zero()];
+        match names.into_iter().zip(zero).find(|(_, zero)| *zero) {
+            Some((name, _)) => Err(CacheError::config(name, "must be above 0")),
+            None => Ok(()),
         }
-        if self.timeout.is_zero() {
-            return Err(CacheError::config(timeout, "must be above 0"));
-        }
-        Ok(())
     }
 }

@@ -151,7 +151,7 @@ impl Guarded {
 
     async fn repair_some(&self) -> bool {
         for _ in 0..REPAIRS_PER_CALL {
-            let Some((number, target)) = self.first_pending() else { return false };
+            let Some((number, target)) = self.next_pending() else { return false };
             if self.delete_noted(number, &target).await.is_err() {
                 return false;
             }
@@ -159,13 +159,15 @@ impl Guarded {
         true
     }
 
-    fn first_pending(&self) -> Option<(u64, Target)> {
-        let pending = self.pending.lock();
-        let first = pending.first();
-        if first.is_none() {
+    /// The one that was noted or tried longest ago. Noted anew, and so behind the others: one that never gets done in time
+    /// must not stand before them.
+    fn next_pending(&self) -> Option<(u64, Target)> {
+        let mut pending = self.pending.lock();
+        let Some((_, target)) = pending.first() else {
             self.is_behind.store(false, Ordering::Release);
-        }
-        first
+            return None;
+        };
+        Some((pending.note(target.clone()), target))
     }
 
     async fn delete_noted(&self, number: u64, target: &Target) -> Result<(), Failed> {

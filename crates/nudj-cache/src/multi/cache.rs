@@ -28,6 +28,8 @@ pub(super) type Loaded = (AsOf, Result<Anything, Anything>);
 pub struct MultiLevelCache(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
+    /// Names this cache among all that share a channel.
+    pub(super) id: String,
     pub(super) config: CacheConfig,
     pub(super) memory: MemoryLevel,
     pub(super) memory_counters: LevelCounters,
@@ -172,6 +174,11 @@ impl MultiLevelCache {
         self.0.news.send_modify(|news| news.removals = news.removals.wrapping_add(1));
     }
 
+    #[cfg(feature = "redis")]
+    pub(crate) fn id(&self) -> &str {
+        &self.0.id
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
     }
@@ -250,6 +257,8 @@ impl MultiLevelCacheBuilder {
         // Until the subscription stands, invalidations of others do not arrive.
         let up = self.channel.is_some().then_some(false);
         Ok(MultiLevelCache(Arc::new(Inner {
+            // Not by the seed: two processes may have the same.
+            id: format!("{:032x}", fastrand::u128(..)),
             memory: match self.seed {
                 Some(seed) => MemoryLevel::with_seed(self.config.memory.max_bytes, seed),
                 None => MemoryLevel::new(self.config.memory.max_bytes),

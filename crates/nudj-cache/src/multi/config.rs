@@ -95,8 +95,8 @@ impl CacheConfig {
     /// [`CacheError::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<(), CacheError> {
         self.memory.validate()?;
-        self.l2.validate("l2.ttl", "l2.timeout")?;
-        self.l3.validate("l3.ttl", "l3.timeout")?;
+        self.l2.validate(["l2.ttl", "l2.timeout", "l2.failure_threshold", "l2.open_for"])?;
+        self.l3.validate(["l3.ttl", "l3.timeout", "l3.failure_threshold", "l3.open_for"])?;
         if !(0.0..=0.9).contains(&self.jitter) {
             return Err(CacheError::config("jitter", "must be between 0 and 0.9"));
         }
@@ -149,6 +149,8 @@ mod tests {
             ("[memory]\nttl = \"0s\"", "memory.ttl"),
             ("[l2]\nttl = \"0s\"", "l2.ttl"),
             ("[l3]\ntimeout = \"0s\"", "l3.timeout"),
+            ("[l2]\nfailure_threshold = 0", "l2.failure_threshold"),
+            ("[l3]\nopen_for = \"0s\"", "l3.open_for"),
         ] {
             let error = toml::from_str::<CacheConfig>(text).unwrap().validate().unwrap_err();
             assert!(matches!(&error, CacheError::Config { field: named, .. } if *named == field), "{error}");

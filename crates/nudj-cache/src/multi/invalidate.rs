@@ -78,7 +78,7 @@ impl MultiLevelCache {
 
     async fn publish(&self, invalidation: &Invalidation) {
         let Some(channel) = &self.0.channel else { return };
-        if let Err(error) = channel.publish(invalidation).await {
+        if let Err(error) = channel.publish_from(&self.0.id, invalidation).await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "other processes were not told of an invalidation yet");
         }

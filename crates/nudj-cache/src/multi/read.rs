@@ -30,14 +30,19 @@ impl MultiLevelCache {
     /// What the memory level holds, without waiting for anything.
     pub(crate) fn lookup_memory(&self, key: &str, now: Instant) -> Option<Found> {
         let found = self.0.memory.lookup_at(key, now);
+        self.count_in_memory(found.is_some());
+        found
+    }
+
+    /// Counts a look in the memory level. One that finds nothing is a miss of that level, not yet of the cache.
+    pub(crate) fn count_in_memory(&self, found: bool) {
         let counters = &self.0.memory_counters;
-        if found.is_some() {
+        if found {
             counters.hits.one();
             self.0.counters.hits.one();
         } else {
             counters.misses.one();
         }
-        found
     }
 
     /// L1, then the shared levels.
@@ -65,6 +70,28 @@ impl MultiLevelCache {
         T: Any + Send + Sync,
         F: Fn(&Bytes) -> Option<(T, usize)>,
     {
+        let found = self.find_shared(key, format).await;
+        self.count_in_shared(found.as_ref().map(|(level, ..)| *level));
+        found.map(|(_, value, entry)| (value, entry))
+    }
+
+    /// Counts a look in the shared levels, which found it in this one.
+    pub(crate) fn count_in_shared(&self, level: Option<usize>) {
+        match level.and_then(|level| self.0.shared.get(level)) {
+            Some(level) => {
+                level.hit();
+                self.0.counters.hits.one();
+            }
+            None => self.0.counters.misses.one(),
+        }
+    }
+
+    /// [`lookup_shared`](Self::lookup_shared), not counted; also says which level had it.
+    pub(crate) async fn find_shared<T, F>(&self, key: &str, format: &Format<F>) -> Option<(usize, Arc<T>, Entry)>
+    where
+        T: Any + Send + Sync,
+        F: Fn(&Bytes) -> Option<(T, usize)>,
+    {
         for (index, level) in self.0.shared.iter().enumerate() {
             let as_of = AsOf::now();
             let found = level.get(key).await;
@@ -75,14 +102,11 @@ impl MultiLevelCache {
                 level.unreadable();
                 continue;
             };
-            level.hit();
-            self.0.counters.hits.one();
             let value = Arc::new(value);
             let entry = entry.with_decoded(Arc::clone(&value) as _, weight);
             self.write(key, &entry, Some(remaining), Some(as_of), index).await;
-            return Some((value, entry));
+            return Some((index, value, entry));
         }
-        self.0.counters.misses.one();
         None
     }
 

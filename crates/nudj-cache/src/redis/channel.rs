@@ -51,8 +51,6 @@ struct Inner {
     node: AtomicUsize,
     channel: String,
     connect_timeout: Duration,
-    /// Who sent a message: one's own are not for oneself.
-    me: String,
     /// Held by the one task that sends.
     sender: Arc<tokio::sync::Mutex<Option<ConnectionManager>>>,
     pending: Mutex<Pending>,
@@ -61,6 +59,7 @@ struct Inner {
 
 #[derive(Serialize, Deserialize)]
 struct Message {
+    /// The cache that sent it, for which it is not: empty when none did.
     from: String,
     #[serde(flatten)]
     gone: Invalidation,
@@ -84,7 +83,6 @@ impl RedisChannel {
             node: AtomicUsize::new(0),
             channel: config.channel.clone(),
             connect_timeout: config.connect_timeout,
-            me: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
             sender: Arc::default(),
             pending: Mutex::default(),
             progress: watch::Sender::default(),
@@ -118,9 +116,13 @@ impl Drop for Subscription {
 #[async_trait]
 impl InvalidationChannel for RedisChannel {
     async fn publish(&self, invalidation: &Invalidation) -> Result<(), LevelError> {
+        self.publish_from("", invalidation).await
+    }
+
+    async fn publish_from(&self, sender: &str, invalidation: &Invalidation) -> Result<(), LevelError> {
         let mut progress = self.0.progress.subscribe();
         let failures = progress.borrow().failures;
-        let last = self.0.queue(invalidation)?;
+        let last = self.0.queue(sender, invalidation)?;
         self.0.send();
         let known = progress.wait_for(|progress| progress.sent >= last || progress.failures != failures);
         let known = timeout(PUBLISH, known).await.map_err(LevelError::backend)?.map_err(LevelError::backend)?;
@@ -139,12 +141,9 @@ impl Inner {
     }
 
     /// Tries again what did not get through. In the background: receiving must not wait for it.
-    fn catch_up(self: &Arc<Self>, cache: &WeakCache) {
+    fn send_again(self: &Arc<Self>) {
         if !self.pending.lock().messages.is_empty() {
             self.send();
-        }
-        if let Some(cache) = cache.upgrade() {
-            drop(tokio::spawn(async move { cache.catch_up().await }));
         }
     }
 
@@ -154,9 +153,9 @@ impl Inner {
         Ok(connection.split())
     }
 
-    fn take(&self, message: &Msg, cache: &MultiLevelCache) {
+    fn take(message: &Msg, cache: &MultiLevelCache) {
         match serde_json::from_slice::<Message>(message.get_payload_bytes()) {
-            Ok(message) if message.from == self.me => {}
+            Ok(message) if message.from == cache.id() => {}
             Ok(message) => cache.invalidated_elsewhere(&message.gone),
             // Something was invalidated, and nobody knows what.
             Err(error) => {
@@ -197,15 +196,16 @@ async fn receive(inner: Arc<Inner>, cache: WeakCache) {
                 tokio::select! {
                     message = stream.next() => {
                         let (Some(message), Some(cache)) = (message, cache.upgrade()) else { break };
-                        inner.take(&message, &cache);
+                        Inner::take(&message, &cache);
                     }
                     _ = tick.tick() => {
+                        inner.send_again();
+                        let Some(cache) = cache.upgrade() else { return };
                         // Another subscription of this cache that ended has said so, and did not know of this one.
-                        let lost = |cache: &MultiLevelCache| cache.channel_news().borrow().up == Some(false);
-                        if let Some(cache) = cache.upgrade().filter(lost) {
+                        if cache.channel_news().borrow().up == Some(false) {
                             cache.channel_returned();
                         }
-                        inner.catch_up(&cache);
+                        drop(tokio::spawn(async move { cache.catch_up().await }));
                         // A peer that is frozen or gone without a word closes nothing.
                         if !matches!(timeout(PING, sink.ping::<redis::Value>()).await, Ok(Ok(_))) {
                             break;

@@ -110,6 +110,9 @@ pub(super) mod cluster {
 
     use redis::{Cmd, cmd};
 
+    /// Members of a tag deleted at once: few enough that one portion gets done within the level's timeout.
+    pub(in super::super) const PORTION: usize = 32;
+
     pub(in super::super) fn set(name: &str, value: &[u8], ttl: i64) -> Cmd {
         let mut set = cmd("SET");
         set.arg(name).arg(value).arg("PX").arg(ttl);

@@ -2,6 +2,8 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+#[cfg(feature = "redis-cluster")]
+use futures_util::future::try_join_all;
 use redis::{
     Client, Cmd, RedisError, RedisResult, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -85,6 +87,22 @@ impl Link {
                     replies.push(command.query_async(&mut link.clone()).await?);
                 }
                 Ok(replies)
+            }
+        }
+    }
+
+    /// Runs commands at once, in any order: in a cluster each goes to a node of its own, and they do not wait for each
+    /// other.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) async fn run_at_once(&self, commands: Vec<Cmd>) -> RedisResult<()> {
+        match self {
+            Self::Single(_) => self.run(commands).await.map(drop),
+            Self::Cluster(link) => {
+                let runs = commands.into_iter().map(|command| {
+                    let mut link = link.clone();
+                    async move { command.query_async::<()>(&mut link).await }
+                });
+                try_join_all(runs).await.map(drop)
             }
         }
     }

@@ -121,7 +121,8 @@ impl RedisLevel {
         Ok(())
     }
 
-    /// The entries first and their membership after, so that a delete that is cut short finds them again.
+    /// The entries first and their membership after, so that a delete that is cut short finds them again; and that right
+    /// after each portion, so that it does not find the same ones each time.
     #[cfg(feature = "redis-cluster")]
     async fn delete_members_over(&self, link: &Link, tag: &str) -> Result<(), LevelError> {
         use super::commands::cluster;
@@ -132,10 +133,10 @@ impl RedisLevel {
             let replies = backend(link.run(vec![cluster::scan_members(&name, cursor, BATCH)])).await?;
             let reply = replies.into_iter().next().unwrap_or(redis::Value::Nil);
             let (next, members): (u64, Vec<String>) = redis::from_redis_value(reply).map_err(LevelError::backend)?;
-            if !members.is_empty() {
+            for members in members.chunks(cluster::PORTION) {
                 let unlink = members.iter().map(|member| commands::unlink(&self.names.entry(member)));
-                backend(link.run(unlink.collect())).await?;
-                backend(link.run(vec![cluster::remove_members(&name, &members)])).await?;
+                backend(link.run_at_once(unlink.collect())).await?;
+                backend(link.run(vec![cluster::remove_members(&name, members)])).await?;
             }
             if next == 0 {
                 return Ok(());

@@ -3,6 +3,9 @@
 //! Both keep entries, their tags, and for a minute the names of what was deleted, so that a value whose read from the
 //! origin began before its delete is refused. Expired rows and those over `max_entries` are removed in the background,
 //! every few hundred writes and deletes.
+//!
+//! **Large tags.** A delete of a tag is remembered at once, and removes its entries in portions that are each committed. One
+//! that does not get done within the level's timeout goes on with the next operation.
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -29,8 +32,8 @@ pub use self::sqlite::{SqliteConfig, SqliteLevel};
 
 /// Writes and deletes between two cleanings.
 const CLEAN_EVERY: u32 = 256;
-/// Rows removed by one statement of a cleaning, so that none holds others up for long.
-const CLEAN_ROWS: i64 = 1000;
+/// Entries removed by one statement, so that none holds others up for long: a few milliseconds.
+const PORTION: i64 = 100;
 
 fn duration(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))

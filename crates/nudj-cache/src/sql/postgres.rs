@@ -3,10 +3,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
+use sqlx::{PgPool, Postgres, Transaction, postgres::PgConnectOptions, postgres::PgPoolOptions};
 use tokio::sync::OnceCell;
 
-use super::{CLEAN_ROWS, Cleaning, duration, migrator};
+use super::{Cleaning, PORTION, duration, migrator};
 use crate::{
     entry::Entry,
     error::CacheError,
@@ -20,9 +20,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PostgresConfig {
-    /// Most entries. Beyond it those that would expire first are removed. Default 1 000 000.
+    /// Most entries. Beyond it those that would expire first are removed. At least 1, default 1 000 000.
     pub max_entries: u32,
-    /// Most connections. Default 8.
+    /// Most connections. At least 1, default 8.
     pub max_connections: u32,
 }
 
@@ -50,24 +50,31 @@ impl PostgresLevel {
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`CacheError::Setup`] when the address cannot be read.
+    /// [`CacheError::Config`] when the address cannot be read or a field is out of range.
     pub fn new(url: &str, config: &PostgresConfig) -> Result<Self, CacheError> {
+        for (number, field) in
+            [(config.max_entries, "postgres.max_entries"), (config.max_connections, "postgres.max_connections")]
+        {
+            if number == 0 {
+                return Err(CacheError::config(field, "must be at least 1"));
+            }
+        }
         let options: PgConnectOptions = url.parse().map_err(|_unread: sqlx::Error| {
             // The driver's message may hold a part of the address, and that its password.
             CacheError::config("postgres.url", "is not of the form postgres://user:password@host/database")
         })?;
         let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections.max(1))
+            .max_connections(config.max_connections)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options.application_name("nudj-cache"));
         Ok(Self::with_pool(pool, config))
     }
 
-    /// A level over connections of your own.
+    /// A level over connections of your own. Of `config` it takes `max_entries`; 0 is taken for 1.
     #[must_use]
     pub fn with_pool(pool: PgPool, config: &PostgresConfig) -> Self {
         let (migrated, cleaning) = (Arc::default(), Cleaning::default());
-        Self { pool, max_entries: config.max_entries, migrated, cleaning }
+        Self { pool, max_entries: config.max_entries.max(1), migrated, cleaning }
     }
 
     /// Brings the tables up to date now, so that a wrong address shows at the start.
@@ -99,14 +106,8 @@ impl PostgresLevel {
         migrated.map_err(LevelError::backend)?.map_err(LevelError::backend)
     }
 
-    async fn forget(&self, name: String, delete: &'static str, value: &str) -> Result<(), LevelError> {
-        self.ready().await?;
-        self.forget_row(name, delete, value).await.map_err(LevelError::backend)?;
-        self.clean_if_due();
-        Ok(())
-    }
-
-    async fn forget_row(&self, name: String, delete: &'static str, value: &str) -> Result<(), sqlx::Error> {
+    /// Notes a delete. From its commit on a write that is older is refused.
+    async fn note(&self, name: String) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         // Alone with this name: a write is wholly before (and is deleted) or wholly after (and sees the delete).
         sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
@@ -120,8 +121,34 @@ impl PostgresLevel {
         .bind(&name)
         .execute(&mut *transaction)
         .await?;
-        sqlx::query(delete).bind(value).execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+
+    async fn forget(&self, key: &str) -> Result<(), sqlx::Error> {
+        let mut transaction = self.note(format!("k:{key}")).await?;
+        sqlx::query("DELETE FROM nudj_cache_entries WHERE key = $1").bind(key).execute(&mut *transaction).await?;
         transaction.commit().await
+    }
+
+    /// The note by itself, then portion after portion, each a statement that the server ends and commits whether its
+    /// caller is still there or not: so the next attempt goes on where this one had no more time.
+    async fn forget_tag(&self, tag: &str) -> Result<(), sqlx::Error> {
+        self.note(format!("t:{tag}")).await?.commit().await?;
+        loop {
+            // Those named count, not those removed: another delete may be at the same ones, and at no others yet.
+            let named: i64 = sqlx::query_scalar(
+                "WITH named AS MATERIALIZED (SELECT key FROM nudj_cache_tags WHERE tag = $1 ORDER BY key LIMIT $2),
+                 removed AS (DELETE FROM nudj_cache_entries WHERE key IN (SELECT key FROM named))
+                 SELECT count(*) FROM named",
+            )
+            .bind(tag)
+            .bind(PORTION)
+            .fetch_one(&self.pool)
+            .await?;
+            if named < PORTION {
+                return Ok(());
+            }
+        }
     }
 
     async fn write(&self, key: &str, entry: &Entry, write: Write) -> Result<(), sqlx::Error> {
@@ -199,10 +226,10 @@ impl PostgresLevel {
                 "DELETE FROM nudj_cache_entries WHERE key IN (SELECT key FROM nudj_cache_entries
                  WHERE expires_at <= clock_timestamp() LIMIT $1 FOR UPDATE SKIP LOCKED)",
             )
-            .bind(CLEAN_ROWS)
+            .bind(PORTION)
             .execute(&self.pool)
             .await?;
-            if removed.rows_affected() < CLEAN_ROWS.unsigned_abs() {
+            if removed.rows_affected() < PORTION.unsigned_abs() {
                 break;
             }
         }
@@ -212,16 +239,24 @@ impl PostgresLevel {
         .bind(millis(DELETES_KEPT.saturating_mul(2)))
         .execute(&self.pool)
         .await?;
+        // Looked for once: it takes long where there are many rows.
+        let last: Option<String> = sqlx::query_scalar(
+            "SELECT expires_at::text FROM nudj_cache_entries ORDER BY expires_at DESC LIMIT 1 OFFSET $1",
+        )
+        .bind(i64::from(self.max_entries))
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(last) = last else { return Ok(()) };
         loop {
             let removed = sqlx::query(
-                "DELETE FROM nudj_cache_entries WHERE key IN (SELECT key FROM nudj_cache_entries ORDER BY expires_at
-                 LIMIT least($2, greatest(0, (SELECT count(*) FROM nudj_cache_entries) - $1)) FOR UPDATE SKIP LOCKED)",
+                "DELETE FROM nudj_cache_entries WHERE key IN (SELECT key FROM nudj_cache_entries
+                 WHERE expires_at <= $1::text::timestamptz ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
             )
-            .bind(i64::from(self.max_entries))
-            .bind(CLEAN_ROWS)
+            .bind(&last)
+            .bind(PORTION)
             .execute(&self.pool)
             .await?;
-            if removed.rows_affected() < CLEAN_ROWS.unsigned_abs() {
+            if removed.rows_affected() < PORTION.unsigned_abs() {
                 return Ok(());
             }
         }
@@ -267,12 +302,17 @@ impl CacheLevel for PostgresLevel {
     }
 
     async fn delete(&self, key: &str) -> Result<(), LevelError> {
-        self.forget(format!("k:{key}"), "DELETE FROM nudj_cache_entries WHERE key = $1", key).await
+        self.ready().await?;
+        self.forget(key).await.map_err(LevelError::backend)?;
+        self.clean_if_due();
+        Ok(())
     }
 
     async fn delete_tag(&self, tag: &str) -> Result<(), LevelError> {
-        let delete = "DELETE FROM nudj_cache_entries WHERE key IN (SELECT key FROM nudj_cache_tags WHERE tag = $1)";
-        self.forget(format!("t:{tag}"), delete, tag).await
+        self.ready().await?;
+        self.forget_tag(tag).await.map_err(LevelError::backend)?;
+        self.clean_if_due();
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{CLEAN_ROWS, Cleaning, duration, migrator};
+use super::{Cleaning, PORTION, duration, migrator};
 use crate::{
     clock::WallClock,
     entry::Entry,
@@ -26,7 +26,7 @@ use crate::{
 pub struct SqliteConfig {
     /// The file, created if it is missing. Without one it is kept in memory and gone with the process. Default none.
     pub path: Option<PathBuf>,
-    /// Most entries. Beyond it those that would expire first are removed. Default 1 000 000.
+    /// Most entries. Beyond it those that would expire first are removed. At least 1, default 1 000 000.
     pub max_entries: u32,
 }
 
@@ -74,7 +74,8 @@ impl SqliteLevel {
     /// Opens the file and brings its tables up to date.
     ///
     /// # Errors
-    /// [`CacheError::Setup`] when the file cannot be opened or is not ours.
+    /// [`CacheError::Config`] when a field is out of range, [`CacheError::Setup`] when the file cannot be opened or is not
+    /// ours.
     pub async fn open(config: SqliteConfig) -> Result<Self, CacheError> {
         Self::open_with_clock(config, WallClock::default()).await
     }
@@ -85,6 +86,9 @@ impl SqliteLevel {
     /// As [`open`](Self::open).
     pub async fn open_with_clock(config: SqliteConfig, clock: WallClock) -> Result<Self, CacheError> {
         let SqliteConfig { path, max_entries } = config;
+        if max_entries == 0 {
+            return Err(CacheError::config("sqlite.max_entries", "must be at least 1"));
+        }
         let options = SqliteConnectOptions::new().foreign_keys(true).busy_timeout(BUSY).create_if_missing(true);
         // A database in memory belongs to one connection, and is gone with it.
         let (options, pool) = match path {
@@ -129,8 +133,9 @@ impl SqliteLevel {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
 
-    async fn forget(&self, name: String, delete: &'static str, value: &str) -> Result<(), LevelError> {
-        let mut transaction = self.begin().await.map_err(LevelError::backend)?;
+    /// Notes a delete. From its commit on a write that is older is refused.
+    async fn note(&self, name: String) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        let mut transaction = self.begin().await?;
         sqlx::query(
             "INSERT INTO nudj_cache_deletes (name, deleted_at) VALUES (?1, ?2)
              ON CONFLICT (name) DO UPDATE SET deleted_at = excluded.deleted_at",
@@ -138,12 +143,33 @@ impl SqliteLevel {
         .bind(name)
         .bind(self.now())
         .execute(&mut *transaction)
-        .await
-        .map_err(LevelError::backend)?;
-        sqlx::query(delete).bind(value).execute(&mut *transaction).await.map_err(LevelError::backend)?;
-        transaction.commit().await.map_err(LevelError::backend)?;
-        self.clean_if_due();
-        Ok(())
+        .await?;
+        Ok(transaction)
+    }
+
+    async fn forget(&self, key: &str) -> Result<(), sqlx::Error> {
+        let mut transaction = self.note(format!("k:{key}")).await?;
+        sqlx::query("DELETE FROM nudj_cache_entries WHERE key = ?1").bind(key).execute(&mut *transaction).await?;
+        transaction.commit().await
+    }
+
+    /// The note by itself, then portion after portion, each committed: what was done by then stays done when the caller
+    /// has no more time, and the next attempt goes on there.
+    async fn forget_tag(&self, tag: &str) -> Result<(), sqlx::Error> {
+        self.note(format!("t:{tag}")).await?.commit().await?;
+        loop {
+            let removed = sqlx::query(
+                "DELETE FROM nudj_cache_entries WHERE key IN
+                 (SELECT key FROM nudj_cache_tags WHERE tag = ?1 LIMIT ?2)",
+            )
+            .bind(tag)
+            .bind(PORTION)
+            .execute(&self.pool)
+            .await?;
+            if removed.rows_affected() < PORTION.unsigned_abs() {
+                return Ok(());
+            }
+        }
     }
 
     fn clean_if_due(&self) {
@@ -165,10 +191,10 @@ impl SqliteLevel {
                  (SELECT key FROM nudj_cache_entries WHERE expires_at <= ?1 LIMIT ?2)",
             )
             .bind(now)
-            .bind(CLEAN_ROWS)
+            .bind(PORTION)
             .execute(&self.pool)
             .await?;
-            if removed.rows_affected() < CLEAN_ROWS.unsigned_abs() {
+            if removed.rows_affected() < PORTION.unsigned_abs() {
                 break;
             }
         }
@@ -176,17 +202,30 @@ impl SqliteLevel {
             .bind(now.saturating_sub(millis(DELETES_KEPT.saturating_mul(2))))
             .execute(&self.pool)
             .await?;
+        self.clean_over_limit().await
+    }
+
+    async fn clean_over_limit(&self) -> Result<(), sqlx::Error> {
+        // Looked for by itself, since it takes long where there are many rows, and a statement that deletes would hold all
+        // writers up as long.
+        let last: Option<(i64, String)> = sqlx::query_as(
+            "SELECT expires_at, key FROM nudj_cache_entries ORDER BY expires_at DESC, key DESC LIMIT 1 OFFSET ?1",
+        )
+        .bind(i64::from(self.max_entries))
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((expires_at, key)) = last else { return Ok(()) };
         loop {
             let removed = sqlx::query(
                 "DELETE FROM nudj_cache_entries WHERE key IN
-                 (SELECT key FROM nudj_cache_entries ORDER BY expires_at
-                  LIMIT min(?2, max(0, (SELECT count(*) FROM nudj_cache_entries) - ?1)))",
+                 (SELECT key FROM nudj_cache_entries WHERE (expires_at, key) <= (?1, ?2) ORDER BY expires_at, key LIMIT ?3)",
             )
-            .bind(i64::from(self.max_entries))
-            .bind(CLEAN_ROWS)
+            .bind(expires_at)
+            .bind(&key)
+            .bind(PORTION)
             .execute(&self.pool)
             .await?;
-            if removed.rows_affected() < CLEAN_ROWS.unsigned_abs() {
+            if removed.rows_affected() < PORTION.unsigned_abs() {
                 return Ok(());
             }
         }
@@ -273,12 +312,15 @@ impl CacheLevel for SqliteLevel {
     }
 
     async fn delete(&self, key: &str) -> Result<(), LevelError> {
-        self.forget(format!("k:{key}"), "DELETE FROM nudj_cache_entries WHERE key = ?1", key).await
+        self.forget(key).await.map_err(LevelError::backend)?;
+        self.clean_if_due();
+        Ok(())
     }
 
     async fn delete_tag(&self, tag: &str) -> Result<(), LevelError> {
-        let delete = "DELETE FROM nudj_cache_entries WHERE key IN (SELECT key FROM nudj_cache_tags WHERE tag = ?1)";
-        self.forget(format!("t:{tag}"), delete, tag).await
+        self.forget_tag(tag).await.map_err(LevelError::backend)?;
+        self.clean_if_due();
+        Ok(())
     }
 }
 

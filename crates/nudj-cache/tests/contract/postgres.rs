@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nudj_cache::{
-    CacheConfig, CacheLevel, Entry, Kind, LevelConfig, MultiLevelCache, PostgresConfig, PostgresLevel, SetOptions,
-    Write,
+    AsOf, CacheConfig, CacheLevel, Entry, Kind, LevelConfig, MultiLevelCache, PostgresConfig, PostgresLevel,
+    SetOptions, Write,
 };
 use sqlx::Connection;
 
@@ -75,6 +75,55 @@ async fn rows_over_the_limit_are_removed() {
     }
 }
 
+async fn left(admin: &mut sqlx::PgConnection) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM nudj_cache_entries").fetch_one(admin).await.unwrap()
+}
+
+#[tokio::test]
+async fn delete_of_a_large_tag_that_is_cut_off_goes_on_from_there() {
+    // It was one transaction: cut off in the middle, even its note was taken back, and every repetition began anew.
+    let Some(url) = database("delete_of_a_large_tag").await else { return };
+    let level = PostgresLevel::new(&url, &PostgresConfig::default()).unwrap();
+    let before = AsOf::now().earlier(Duration::from_secs(1));
+    let write = Write { ttl: Duration::from_secs(60), as_of: None };
+    for n in 0..250 {
+        level.set(&format!("k{n:03}"), &entry(), write).await.unwrap();
+    }
+    let mut admin = sqlx::PgConnection::connect(&url).await.unwrap();
+    let trigger = "CREATE FUNCTION cut_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'cut off'; END $$;
+                   CREATE TRIGGER cut_off BEFORE DELETE ON nudj_cache_entries FOR EACH ROW
+                   WHEN (OLD.key = 'k249') EXECUTE FUNCTION cut_off()";
+    sqlx::raw_sql(trigger).execute(&mut admin).await.unwrap();
+    level.delete_tag("t").await.unwrap_err();
+    assert_eq!(left(&mut admin).await, 50);
+    level.set("late", &entry(), Write { as_of: Some(before), ..write }).await.unwrap();
+    assert!(level.get("late").await.unwrap().is_none(), "read before the delete");
+    sqlx::raw_sql("DROP TRIGGER cut_off ON nudj_cache_entries").execute(&mut admin).await.unwrap();
+    level.delete_tag("t").await.unwrap();
+    assert_eq!(left(&mut admin).await, 0);
+}
+
+#[tokio::test]
+async fn delete_of_a_tag_is_not_done_before_all_is_gone_though_another_removes_some_of_it() {
+    let Some(url) = database("delete_of_a_tag_is_not_done_before").await else { return };
+    let level = PostgresLevel::new(&url, &PostgresConfig::default()).unwrap();
+    for n in 0..250 {
+        let write = Write { ttl: Duration::from_secs(60), as_of: None };
+        level.set(&format!("k{n:03}"), &entry(), write).await.unwrap();
+    }
+    let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN; DELETE FROM nudj_cache_entries WHERE key = 'k000'").execute(&mut other).await.unwrap();
+    let deleting = tokio::spawn(async move { level.delete_tag("t").await });
+    let mut admin = sqlx::PgConnection::connect(&url).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut admin).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    deleting.await.unwrap().unwrap();
+    assert_eq!(left(&mut admin).await, 0);
+}
+
 #[tokio::test]
 async fn process_that_only_deletes_does_not_collect_what_it_deleted() {
     let Some(url) = database("process_that_only_deletes").await else { return };
@@ -119,4 +168,13 @@ async fn server_that_is_not_there_is_a_miss_and_an_error_only_where_asked_for() 
 
     let error = PostgresLevel::new("postgres://u:hidden-word@h:port/x", &PostgresConfig::default()).unwrap_err();
     assert!(!error.to_string().contains("hidden-word"));
+}
+
+#[tokio::test]
+async fn limit_of_nothing_is_refused() {
+    let none = |config: PostgresConfig| PostgresLevel::new("postgres://u:p@h/x", &config).unwrap_err().to_string();
+    let entries = none(PostgresConfig { max_entries: 0, ..PostgresConfig::default() });
+    let connections = none(PostgresConfig { max_connections: 0, ..PostgresConfig::default() });
+    assert!(entries.contains("postgres.max_entries"), "{entries}");
+    assert!(connections.contains("postgres.max_connections"), "{connections}");
 }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use nudj_cache::{
-    CacheConfig, CacheLevel, Entry, Kind, LevelConfig, MultiLevelCache, SetOptions, SqliteConfig, SqliteLevel,
+    AsOf, CacheConfig, CacheLevel, Entry, Kind, LevelConfig, MultiLevelCache, SetOptions, SqliteConfig, SqliteLevel,
     WallClock, Write,
 };
 
@@ -131,6 +131,32 @@ async fn expired_rows_and_those_over_the_limit_are_removed() {
 }
 
 #[tokio::test]
+async fn delete_of_a_large_tag_that_is_cut_off_goes_on_from_there() {
+    use sqlx::{ConnectOptions as _, Executor as _};
+
+    // It was one transaction: cut off in the middle, even its note was taken back, and every repetition began anew.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.db");
+    let level = SqliteLevel::open(SqliteConfig { path: Some(path.clone()), ..SqliteConfig::default() }).await.unwrap();
+    let before = AsOf::now().earlier(Duration::from_secs(1));
+    for n in 0..250 {
+        level.set(&format!("k{n:03}"), &entry(), for_seconds(60)).await.unwrap();
+    }
+    let mut other = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let trigger = "CREATE TRIGGER cut_off BEFORE DELETE ON nudj_cache_entries WHEN OLD.key = 'k249'
+                   BEGIN SELECT RAISE(ABORT, 'cut off'); END";
+    other.execute(trigger).await.unwrap();
+    level.delete_tag("t").await.unwrap_err();
+    let left = "SELECT count(*) FROM nudj_cache_entries";
+    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&mut other).await.unwrap(), 50);
+    level.set("late", &entry(), Write { as_of: Some(before), ..for_seconds(60) }).await.unwrap();
+    assert!(level.get("late").await.unwrap().is_none(), "read before the delete");
+    other.execute("DROP TRIGGER cut_off").await.unwrap();
+    level.delete_tag("t").await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&mut other).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn process_that_only_deletes_does_not_collect_what_it_deleted() {
     use sqlx::ConnectOptions as _;
 
@@ -154,6 +180,13 @@ async fn process_that_only_deletes_does_not_collect_what_it_deleted() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), cleaned).await.expect("those of an hour ago are still there");
+}
+
+#[tokio::test]
+async fn limit_of_no_entries_is_refused() {
+    let config = SqliteConfig { max_entries: 0, ..SqliteConfig::default() };
+    let error = SqliteLevel::open(config).await.unwrap_err();
+    assert!(error.to_string().contains("sqlite.max_entries"), "{error}");
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::entry::Kind;
 
+/// A tag whose delete never gets done in time.
+const ENDLESS: &str = "endless";
+
 /// A level whose state a test sets.
 #[derive(Default)]
 struct Fake {
@@ -67,6 +70,9 @@ impl CacheLevel for Arc<Fake> {
         self.deleting(|| drop(self.map.lock().remove(key))).await
     }
     async fn delete_tag(&self, tag: &str) -> Result<(), LevelError> {
+        if tag == ENDLESS {
+            std::future::pending::<()>().await;
+        }
         self.deleting(|| self.map.lock().retain(|_, entry| entry.tags().all(|has| has != tag))).await
     }
 }
@@ -253,6 +259,19 @@ async fn catching_up_never_costs_one_caller_more_than_a_timeout() {
     let start = Instant::now();
     assert!(guarded.get("x").await.is_none());
     assert_eq!(start.elapsed(), Duration::from_millis(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_that_never_gets_done_in_time_does_not_stand_before_the_others() {
+    // Every turn began with it and ended at it, so that those behind it were never done.
+    let (_fake, guarded) = guarded();
+    guarded.deletion(&[Target::Tag(ENDLESS.into()), Target::Key("a".into()), Target::Tag("b".into())]).run().await;
+    assert_eq!(guarded.stats().pending_deletes, 3);
+    for _ in 0..2 {
+        guarded.repair().await;
+    }
+    assert_eq!(guarded.take_repaired(), [Target::Key("a".into()), Target::Tag("b".into())]);
+    assert_eq!(guarded.stats().pending_deletes, 1);
 }
 
 proptest! {

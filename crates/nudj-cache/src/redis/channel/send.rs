@@ -45,12 +45,12 @@ pub(super) struct Progress {
 
 impl Inner {
     /// The number of the last message that it takes.
-    pub(super) fn queue(&self, invalidation: &Invalidation) -> Result<u64, LevelError> {
+    pub(super) fn queue(&self, from: &str, invalidation: &Invalidation) -> Result<u64, LevelError> {
         let keys = invalidation.keys.chunks(NAMES).map(|keys| Invalidation { keys: keys.to_vec(), tags: Vec::new() });
         let tags = invalidation.tags.chunks(NAMES).map(|tags| Invalidation { keys: Vec::new(), tags: tags.to_vec() });
         let mut last = 0;
         for gone in keys.chain(tags) {
-            let message = Message { from: self.me.clone(), gone };
+            let message = Message { from: from.to_owned(), gone };
             let message = serde_json::to_vec(&message).map_err(LevelError::backend)?;
             let mut pending = self.pending.lock();
             if pending.messages.len() >= MAX_PENDING {

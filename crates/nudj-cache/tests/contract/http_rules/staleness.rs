@@ -248,6 +248,33 @@ async fn request_that_wants_nothing_stored_takes_nothing_from_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn request_that_wants_nothing_from_the_cache_hears_the_origin_itself() {
+    // As a health check asks.
+    let origin = Origin::new(|number, _| async move {
+        let headers = [("cache-control", "max-age=60, stale-while-revalidate=99, stale-if-error=99")];
+        match number {
+            0 | 3 => Ok(answer(200, &headers, "good")),
+            4 => std::future::pending().await,
+            _ => Ok(answer(503, &[], "bad")),
+        }
+    });
+    let (service, _) = cached(&origin, HttpCacheConfig::default());
+    let probe = || request("GET", "/a", &[("cache-control", "no-cache, no-store")]);
+    assert_eq!(send(&service, get("/a")).await, (200, "good".into()));
+    assert_eq!(send(&service, probe()).await, (503, "bad".into()), "though there is a fresh one");
+    advance(S(61)).await;
+    assert_eq!(send(&service, probe()).await, (503, "bad".into()), "though there is a stale one for errors");
+    advance(S(99)).await;
+    assert_eq!(send(&service, probe()).await, (200, "good".into()));
+    let other = service.clone();
+    let hanging = tokio::spawn(async move { send(&other, get("/a")).await });
+    settle().await;
+    assert_eq!(origin.calls(), 5, "nothing was stored");
+    assert_eq!(send(&service, probe()).await, (503, "bad".into()), "and it waits for nobody");
+    hanging.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn confirmation_by_a_strong_version_brings_no_weak_one_up_to_date() {
     // As nginx does: a compressed body has a weak version, its 304 the strong one.
     for stored in [Some("W/\"v1\""), None] {

@@ -1,5 +1,8 @@
 //! What is stored, for how long and for whom, and who is answered from it.
 
+use nudj_cache::{CacheConfig, MultiLevelCache};
+use tower::Layer as _;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -322,4 +325,27 @@ async fn conditions_of_the_caller_reach_the_origin_as_they_are() {
     advance(S(61)).await;
     assert_eq!(send(&service, knowing()).await.0, 304);
     assert_eq!(origin.last().headers()["if-none-match"], "\"v0\"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_is_counted_once_where_answers_differ_by_a_header() {
+    // The list of what they differ by was a hit of its own: two a call, or one beside a miss.
+    let origin = counting(&[("cache-control", "max-age=600"), ("vary", "accept-language")]);
+    let builder = MultiLevelCache::builder(CacheConfig::default());
+    let cache = builder.l2(levels::Shared::new()).seed(1).build().unwrap();
+    let service = layer(&cache, HttpCacheConfig::default()).layer(origin);
+    for (language, emptied, expected) in [
+        ("de", false, (0, 1, 0, 0)),
+        ("de", false, (1, 1, 1, 0)),
+        ("en", false, (1, 2, 1, 0)),
+        ("de", true, (2, 2, 1, 1)),
+    ] {
+        if emptied {
+            cache.drop_memory();
+        }
+        send(&service, request("GET", "/a", &[("accept-language", language)])).await;
+        let stats = cache.stats();
+        let hits = (stats.hits, stats.misses, stats.levels[0].hits, stats.levels[1].hits);
+        assert_eq!(hits, expected, "{language}, emptied: {emptied}");
+    }
 }

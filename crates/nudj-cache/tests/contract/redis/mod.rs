@@ -101,6 +101,43 @@ async fn tag_with_more_members_than_a_batch_goes_whole() {
     assert_eq!(server.tell(&["DBSIZE"]).await, "1", "only the memory of the delete is left");
 }
 
+#[cfg(feature = "redis-cluster")]
+#[tokio::test]
+async fn delete_of_a_large_tag_in_a_cluster_that_is_cut_off_goes_on_from_there() {
+    // Members were struck off after all had been deleted, so that each repetition began with the same ones.
+    let Some(servers) = Server::start_cluster("delete_of_a_large_tag_in_a_cluster").await else { return };
+    let level = RedisLevel::cluster(&[&servers[0].url()], &RedisConfig::default()).unwrap();
+    let entry = Entry::new(Kind::Bytes, 1, Bytes::from_static(b"v"), &["big".to_owned()]);
+    for n in 0..100 {
+        level.set(&n.to_string(), &entry, Write { ttl: Duration::from_secs(60), as_of: None }).await.unwrap();
+    }
+    let client = redis::cluster::ClusterClient::new([servers[0].url()]).unwrap();
+    let mut connection = client.get_async_connection().await.unwrap();
+    let scan = redis::cmd("SSCAN").arg("nudj:t:big").arg(0).arg("COUNT").arg(1000).clone();
+    let (_, members): (u64, Vec<String>) = scan.query_async(&mut connection).await.unwrap();
+    assert_eq!(members.len(), 100);
+    // The last one may not be touched.
+    let allowed = members[..99].iter().map(|member| format!("~nudj:e:{member}"));
+    let rule: Vec<String> = ["ACL", "SETUSER", "default", "resetkeys", "~nudj:t:*", "~nudj:y:*"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(allowed)
+        .collect();
+    for server in &servers {
+        server.tell(&rule.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    level.delete_tag("big").await.unwrap_err();
+    let left: u64 = redis::cmd("SCARD").arg("nudj:t:big").query_async(&mut connection).await.unwrap();
+    assert!((1..=32).contains(&left), "{left} are to be deleted once more");
+    for server in &servers {
+        server.tell(&["ACL", "SETUSER", "default", "allkeys"]).await;
+    }
+    level.delete_tag("big").await.unwrap();
+    for member in &members {
+        assert!(level.get(member).await.unwrap().is_none(), "{member}");
+    }
+}
+
 #[tokio::test]
 async fn members_whose_entries_have_expired_do_not_pile_up() {
     let Some(server) = Server::start("members_whose_entries_have_expired", &[]) else { return };
@@ -243,6 +280,48 @@ async fn subscription_that_is_dropped_leaves_the_channel_lost() {
     news.wait_for(|news| news.removals == before + 1).await.unwrap();
     drop(one);
     news.wait_for(|news| news.removals == before + 2 && news.up == Some(true)).await.unwrap();
+}
+
+#[tokio::test]
+async fn caches_that_share_a_channel_hear_each_other_and_not_themselves() {
+    // What one of them sent was taken by the other for its own.
+    let Some(server) = Server::start("caches_that_share_a_channel", &[]) else { return };
+    let channel = RedisChannel::new(&[&server.url()], &RedisConfig::default()).unwrap();
+    let make = || {
+        let builder = MultiLevelCache::builder(CacheConfig::default()).channel(channel.clone()).seed(1);
+        let cache = builder.build().unwrap();
+        (channel.subscribe(&cache), cache)
+    };
+    let ((_one, one), (_two, two)) = (make(), make());
+    up(&one).await;
+    up(&two).await;
+    two.set("k", 1, &SetOptions::default()).await.unwrap();
+    one.invalidate(&Invalidation::key("k")).await;
+    until("the other has heard", async || two.stats().remote_invalidations == 1).await;
+    assert!(two.get::<i32>("k").await.is_none());
+    // What no cache sent is for both.
+    channel.publish(&Invalidation::key("other")).await.unwrap();
+    until("both have heard", async || two.stats().remote_invalidations == 2).await;
+    until("both have heard", async || one.stats().remote_invalidations >= 1).await;
+    assert_eq!(one.stats().remote_invalidations, 1, "its own is not for it");
+}
+
+#[tokio::test]
+async fn subscription_ends_with_its_cache() {
+    let Some(server) = Server::start("subscription_ends_with_its_cache", &[]) else { return };
+    let (cache, _channel, _subscription) = cache(&server.url(), PATIENT);
+    up(&cache).await;
+    let subscribers = async || {
+        let client = redis::Client::open(server.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let question = redis::cmd("PUBSUB").arg("NUMSUB").arg("nudj:invalidate").clone();
+        let (_, subscribers): (String, u64) = question.query_async(&mut connection).await.unwrap();
+        subscribers
+    };
+    assert_eq!(subscribers().await, 1);
+    drop(cache);
+    // It went on for as long as the handle of the subscription was kept, until a message came or the server left.
+    until("nobody listens", async || subscribers().await == 0).await;
 }
 
 #[tokio::test]
