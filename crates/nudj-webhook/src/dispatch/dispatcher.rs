@@ -1,6 +1,7 @@
 //! The task that gives deliveries to their handlers.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -234,10 +235,26 @@ impl Dispatcher {
 
 /// Ends when the deadline of a drain has passed and an answer of the inbox should have come.
 async fn overdue(mut phase: watch::Receiver<Phase>) {
-    let draining = phase.wait_for(|phase| matches!(phase, Phase::Draining(_))).await.map(|phase| *phase);
-    match draining {
-        Ok(Phase::Draining(deadline)) => sleep_until(deadline + LAST_ANSWER).await,
-        // Nobody is left who could set one.
-        _ => std::future::pending().await,
+    loop {
+        let ends = match *phase.borrow_and_update() {
+            Phase::Draining(deadline) => Some(deadline + LAST_ANSWER),
+            Phase::Running | Phase::Closed => None,
+        };
+        let passed = async {
+            match ends {
+                Some(ends) => sleep_until(ends).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut passed = pin!(passed);
+        // Whoever drains may give another deadline.
+        let changed = tokio::select! {
+            () = &mut passed => return,
+            changed = phase.changed() => changed,
+        };
+        if changed.is_err() {
+            // Nobody is left who could.
+            return passed.await;
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -86,6 +87,8 @@ impl Receiver {
         }
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NOT_FOUND;
+        // As every refusal: a stranger that goes on asking and never reads would keep its place.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(response)
     }
 }

@@ -128,6 +128,35 @@ fn receiver(guard: impl ReplayGuard, notes: &Notes) -> Receiver {
     builder.secret(NUDJ_SECRET).clock(Clock::start()).on_any(notes.succeeding()).build().unwrap()
 }
 
+#[tokio::test]
+async fn arrivals_that_wait_for_one_another_keep_within_the_limits() {
+    // Those of one id waited for the first of them with no place of their own, and their bodies with them.
+    let limited = |capacity: usize, max_bytes: usize| {
+        let mut config = limits("piled up");
+        (config.queue.capacity, config.queue.max_bytes) = (capacity, max_bytes);
+        config
+    };
+    // A body has 7 bytes.
+    for config in [limited(3, 1000), limited(1000, 21)] {
+        let guard = Slow::new();
+        let inbox = MemoryInbox::new(&config).guarded_by(guard.clone());
+        let begin = |id: &str| futures_util::FutureExt::now_or_never(inbox.record(arrival(id, None)));
+        for _ in 0..3 {
+            // It has begun, and goes on without its request.
+            assert!(begin("d1").is_none());
+        }
+        assert_eq!(begin("d1").unwrap().unwrap(), Recorded::Busy);
+        assert_eq!(begin("d2").unwrap().unwrap(), Recorded::Busy);
+        guard.let_go_on();
+        crate::harness::eventually("the two others were repeats", async || {
+            inbox.depth() == 1 && begin("d1").is_some_and(|known| matches!(known, Ok(Recorded::Duplicate)))
+        })
+        .await;
+        guard.let_go_on();
+        assert_eq!(record(&inbox, "d2").await, Recorded::New);
+    }
+}
+
 /// A request that goes away while the guard is being asked.
 async fn gone(receiver: &Receiver, id: &str) {
     let service = receiver.service();

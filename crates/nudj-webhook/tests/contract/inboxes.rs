@@ -280,6 +280,14 @@ async fn postgres_keeps_its_promises() {
     };
     keeps_its_promises(open).await;
     keeps_what_only_a_store_can(open).await;
+    // Who starts must not wait for those that record, nor they for it.
+    let mut recording = admin.begin().await.unwrap();
+    let lock = format!("LOCK TABLE {schema}.nudj_webhook_inbox IN ROW EXCLUSIVE MODE");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *recording).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), open(limits("starts"))).await.expect("it waits for a writer");
+    recording.rollback().await.unwrap();
+    let indexes = "SELECT count(*) FROM pg_indexes WHERE schemaname = $1 AND indexname ~ '_(due|age)$'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(indexes).bind(&schema).fetch_one(&admin).await.unwrap(), 2);
     // A table as it was before it had leases.
     run(format!("ALTER TABLE {schema}.nudj_webhook_inbox DROP COLUMN leased_until")).await;
     leases_run_by_the_clock_of_the_store(open).await;

@@ -103,6 +103,19 @@ async fn stranger_who_waits_for_a_go_ahead_gets_a_refusal_instead() {
 }
 
 #[tokio::test]
+async fn connection_ends_with_the_first_question_for_another_path() {
+    // It stayed open: who went on asking and never read held its place for good.
+    let server = start(config()).await;
+    let mut stranger = TcpStream::connect(server.address).await.unwrap();
+    stranger.write_all(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\nGET /x HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let text = rest(stranger).await.to_ascii_lowercase();
+    assert_eq!(text.matches("http/1.1 404").count(), 1, "{text}");
+    assert!(text.contains("connection: close"), "{text}");
+    server.stop.send(()).unwrap();
+    server.task.await.unwrap();
+}
+
+#[tokio::test]
 async fn connection_that_stalls_does_not_put_the_shutdown_off() {
     let server = start(config()).await;
     let mut stalled = TcpStream::connect(server.address).await.unwrap();

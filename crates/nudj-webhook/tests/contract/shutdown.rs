@@ -48,6 +48,24 @@ async fn deadline_ends_what_hangs_and_says_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn later_deadline_of_a_second_shutdown_counts() {
+    // The handler was cut off at the first one's.
+    for (second, left) in [(20, 0), (2, 1)] {
+        let receiver = receiver(async |_: Delivery| {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Ok::<(), std::io::Error>(())
+        });
+        assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
+        let given_up = tokio::time::timeout(Duration::from_secs(1), receiver.shutdown(Duration::from_secs(4))).await;
+        assert!(given_up.is_err());
+        let begun = tokio::time::Instant::now();
+        let report = receiver.shutdown(Duration::from_secs(second)).await;
+        assert_eq!((report.left, report.cut_off), (left, left), "{second} s");
+        assert!(begun.elapsed() < Duration::from_secs(if left == 0 { 10 } else { 3 }), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_is_waited_for_within_the_deadline() {
     let notes = Notes::default();
     let receiver = receiver(notes.handler(|delivery| if delivery.attempt == 1 { Err("once".into()) } else { Ok(()) }));

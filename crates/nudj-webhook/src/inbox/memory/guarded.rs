@@ -24,13 +24,13 @@ pub(super) struct Guarded {
 }
 
 /// Gives the reserved place back unless it was taken.
-struct Place<'a> {
-    state: &'a Mutex<State>,
-    recorded: &'a Notify,
+pub(super) struct Place {
+    state: Arc<Mutex<State>>,
+    recorded: Arc<Notify>,
     body_len: Option<usize>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         if let Some(body_len) = self.body_len {
             self.state.lock().release(body_len);
@@ -46,16 +46,25 @@ impl Guarded {
         Self { guard: Arc::new(guard), stripes, retention, recorded: Arc::default() }
     }
 
+    /// Holds the place that was reserved for a body of this length.
+    pub(super) fn place(&self, state: Arc<Mutex<State>>, body_len: usize) -> Place {
+        Place { state, recorded: Arc::clone(&self.recorded), body_len: Some(body_len) }
+    }
+
     /// Records an arrival whose id other receivers may have. Runs to its end even when the request is gone, so that no
     /// reservation is left behind.
-    pub(super) async fn record(self, state: Arc<Mutex<State>>, arrival: Arrival) -> Result<Recorded, Error> {
+    ///
+    /// It has its place from before it waits: else those whose requests are gone would pile up beyond every limit while the
+    /// guard hangs.
+    pub(super) async fn record(self, mut place: Place, arrival: Arrival) -> Result<Recorded, Error> {
+        let state = Arc::clone(&place.state);
         let stripe = usize::from(fingerprint(0, &arrival.id)[0]) % STRIPES;
         let _turn = self.stripes[stripe].lock().await;
-        match state.lock().reserve(&arrival) {
+        // The one before it may have been the same.
+        match state.lock().look(&arrival) {
             Recorded::New => {}
             other => return Ok(other),
         }
-        let mut place = Place { state: &state, recorded: &self.recorded, body_len: Some(arrival.body.len()) };
         let token = format!("{:032x}", fastrand::u128(..));
         let ids: Vec<String> = std::iter::once(format!("id:{}", arrival.id))
             .chain(arrival.body_key.as_ref().map(|key| format!("body:{key}")))

@@ -46,17 +46,21 @@ impl Inbox for MemoryInbox {
     }
 
     async fn record(&self, arrival: Arrival) -> Result<Recorded, Error> {
-        if let Some(guarded) = self.guarded.clone() {
-            let work = guarded.record(Arc::clone(&self.state), arrival);
-            return tokio::spawn(work).await.unwrap_or_else(|gone| Err(Error::Store(gone.into())));
-        }
-        let mut state = self.state.lock();
-        let recorded = state.reserve(&arrival);
-        if recorded == Recorded::New {
-            // Not closed, since the lock was held all the time.
-            state.insert(arrival);
-        }
-        Ok(recorded)
+        let work = {
+            let mut state = self.state.lock();
+            let recorded = state.reserve(&arrival);
+            if recorded != Recorded::New {
+                return Ok(recorded);
+            }
+            let Some(guarded) = self.guarded.clone() else {
+                // Not closed, since the lock was held all the time.
+                state.insert(arrival);
+                return Ok(recorded);
+            };
+            let place = guarded.place(Arc::clone(&self.state), arrival.body.len());
+            guarded.record(place, arrival)
+        };
+        tokio::spawn(work).await.unwrap_or_else(|gone| Err(Error::Store(gone.into())))
     }
 
     fn close_if_idle(&self) -> bool {

@@ -58,14 +58,23 @@ impl State {
         }
     }
 
-    /// Takes a place for a new arrival, or says why not.
-    pub(super) fn reserve(&mut self, arrival: &Arrival) -> Recorded {
+    /// What is known of an arrival: whether it was recorded before, and whether it could be remembered.
+    pub(super) fn look(&mut self, arrival: &Arrival) -> Recorded {
         for key in keys(arrival) {
             match self.seen.look(&key, arrival.received_at) {
                 Look::Fresh => {}
                 Look::Seen => return Recorded::Duplicate,
                 Look::Full => return Recorded::Busy,
             }
+        }
+        Recorded::New
+    }
+
+    /// Takes a place for a new arrival, or says why not.
+    pub(super) fn reserve(&mut self, arrival: &Arrival) -> Recorded {
+        let known = self.look(arrival);
+        if known != Recorded::New {
+            return known;
         }
         let count = self.waiting.len() + self.leased.len() + self.reserved;
         let bytes = self.bytes.saturating_add(arrival.body.len());

@@ -24,10 +24,18 @@ CREATE TABLE IF NOT EXISTS nudj_webhook_inbox (
     PRIMARY KEY (source, delivery_id),
     UNIQUE (source, body_key)
 );
-CREATE INDEX IF NOT EXISTS nudj_webhook_inbox_due ON nudj_webhook_inbox (source, due_at) WHERE state = 0;
-CREATE INDEX IF NOT EXISTS nudj_webhook_inbox_age ON nudj_webhook_inbox (source, state, received_at);
--- Came later. `ADD COLUMN IF NOT EXISTS` would lock the table each time, in the way of running receivers.
+-- `CREATE INDEX IF NOT EXISTS` and `ADD COLUMN IF NOT EXISTS` would lock the table each time, in the way of running
+-- receivers.
 DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+            WHERE indrelid = 'nudj_webhook_inbox'::regclass AND relname = 'nudj_webhook_inbox_due') THEN
+        CREATE INDEX nudj_webhook_inbox_due ON nudj_webhook_inbox (source, due_at) WHERE state = 0;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+            WHERE indrelid = 'nudj_webhook_inbox'::regclass AND relname = 'nudj_webhook_inbox_age') THEN
+        CREATE INDEX nudj_webhook_inbox_age ON nudj_webhook_inbox (source, state, received_at);
+    END IF;
+    -- Came later.
     IF NOT EXISTS (SELECT FROM pg_attribute
             WHERE attrelid = 'nudj_webhook_inbox'::regclass AND attname = 'leased_until') THEN
         ALTER TABLE nudj_webhook_inbox ADD COLUMN leased_until BIGINT NOT NULL DEFAULT 0; -- by the database's clock
