@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::Method;
+use http::{Method, header::CACHE_CONTROL, header::HeaderValue};
 use nudj_client::{Client, Error, ErrorKind, stack::Handles};
 use nudj_tower::{BoxError, CallContext, Route, circuit_breaker::State};
 use serde::{Deserialize, de::IgnoredAny};
@@ -64,7 +64,9 @@ impl Probe {
             context.limit_deadline(deadline);
         }
         let is_throttled = self.client.handles().rate_limit().available() == 0;
-        let call = self.client.routed(Method::GET, ROUTE, &[]).send_in(context);
+        let call = self.client.routed(Method::GET, ROUTE, &[]);
+        // Of the API itself, not of a cache in the client.
+        let call = call.header(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store")).send_in(context);
         match call.await.and_then(|answer| answer.json::<Me>()) {
             Ok(_) => Answer { api: Ok(Finding::Healthy), authentication: Ok(Finding::Healthy) },
             Err(error) => read(&error, is_throttled),

@@ -132,3 +132,15 @@ async fn only_an_answer_of_the_apis_own_shows_that_it_is_there() {
         assert_eq!(both(&report).map(|(status, _)| status), expected, "{name}: {report:?}");
     }
 }
+
+#[tokio::test]
+async fn what_is_checked_is_the_api_and_not_a_cache_in_the_client() {
+    // With a cache the check reported what that had, while the API was down.
+    let mock = MockService::default();
+    report(&client(&mock)).await;
+    let asked = mock.requests();
+    assert!(!asked.is_empty());
+    for request in asked {
+        assert_eq!(request.headers["cache-control"], "no-cache, no-store", "{}", request.path);
+    }
+}
