@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header::{ACCEPT_ENCODING, RANGE}};
+use http::{
+    HeaderValue, Request, Response,
+    header::{ACCEPT_ENCODING, RANGE},
+};
 use http_body_util::Full;
 use nudj_tower::{BoxError, classify::TransportError, round_robin::Origin};
 use tower_service::Service;

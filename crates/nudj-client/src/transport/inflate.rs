@@ -132,7 +132,8 @@ mod tests {
             pieces.iter().map(|piece| Ok::<_, BoxError>(Frame::data(Bytes::copy_from_slice(piece)))).collect();
         let head = Response::builder().status(status).header(CONTENT_ENCODING, coding).header(CONTENT_LENGTH, 17);
         let (head, ()) = head.body(()).expect("a good head").into_parts();
-        let inflated = inflate(head, StreamBody::new(stream::iter(frames)), 100).now_or_never().expect("nothing to wait for");
+        let inflated =
+            inflate(head, StreamBody::new(stream::iter(frames)), 100).now_or_never().expect("nothing to wait for");
         let whole = |body: Full<Bytes>| body.collect_now();
         inflated.map(|answer| answer.map(whole)).map_err(|error| *error.downcast().expect("the transport's"))
     }

@@ -117,7 +117,8 @@ where
             if !data.is_empty() {
                 let room = *this.limit - this.read.len() - data.len();
                 let body = &this.body;
-                this.read.push(data, || usize::try_from(body.size_hint().lower()).unwrap_or(room).min(room).min(BELIEVED));
+                this.read
+                    .push(data, || usize::try_from(body.size_hint().lower()).unwrap_or(room).min(room).min(BELIEVED));
             }
             if this.body.is_end_stream() {
                 return Poll::Ready(Ok(this.read.take()));

@@ -107,7 +107,9 @@ impl Shared {
 /// A repeat of what is on the stream has its place there. Without one the server has noted an id that never came to be an event.
 fn known(ack: &PublishAck) -> Result<Published, Error> {
     if ack.sequence == 0 {
-        return Err(failed("the server knows the event's id and has no event of it; publish it again after duplicate_window"));
+        return Err(failed(
+            "the server knows the event's id and has no event of it; publish it again after duplicate_window",
+        ));
     }
     Ok(Published::Duplicate)
 }

@@ -40,7 +40,12 @@ fn the_table_of_decisions_holds() {
         ("at the limit", RULES, seen(throttled(60)), Ok(Again::Asked(secs(60)))),
         ("a failure that asks for time", RULES, seen(asking), Ok(Again::Asked(secs(30)))),
         ("it speaks for its endpoint", RULES, Situation { elsewhere: true, ..seen(asking) }, Ok(Again::Backoff)),
-        ("a quota is everywhere", RULES, Situation { elsewhere: true, ..seen(throttled(2)) }, Ok(Again::Asked(secs(2)))),
+        (
+            "a quota is everywhere",
+            RULES,
+            Situation { elsewhere: true, ..seen(throttled(2)) },
+            Ok(Again::Asked(secs(2))),
+        ),
         ("beyond the limit", RULES, seen(throttled(61)), Err(Stop::RetryAfterTooLong)),
         ("past the deadline", RULES, Situation { time_left: Some(secs(5)), ..seen(throttled(5)) }, Err(Stop::Deadline)),
         ("at once is no reason to hammer", RULES, seen(throttled(0)), Ok(Again::Backoff)),
