@@ -68,7 +68,7 @@ pub struct Change {
     pub record: RecordKey,
     /// What happened.
     pub operation: Operation,
-    /// The row before, as far as the source knows it: the key's columns at least where it was deleted.
+    /// The row before, as far as the source knows it: the key's columns at least where it was deleted, unless its table is gone as well.
     pub old: Option<Row>,
     /// The row after; `None` where it was deleted. A column that is missing here was not told and is to be left as it is.
     pub new: Option<Row>,

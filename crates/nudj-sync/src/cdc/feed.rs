@@ -113,8 +113,10 @@ impl Feed {
         let now = Instant::now();
         let looks = self.looked_at.is_none_or(|last| now.saturating_duration_since(last) >= config.look_every);
         if looks {
-            self.looked_at = Some(now);
-            fetched.lag = Some(self.source.lag().await?);
+            let lag = self.source.lag().await;
+            // Only now: a look that takes longer than it is to be apart from the next would else be made at each step.
+            self.looked_at = Some(Instant::now());
+            fetched.lag = Some(lag?);
         }
         if limit == 0 {
             return Ok(fetched);

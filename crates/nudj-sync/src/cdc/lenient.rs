@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Result, Value, value::RawValue};
+use serde_json::{Number, Result, Value, value::RawValue};
 
 use super::change::{Change, Operation, Position, RecordKey, Row};
 
@@ -15,10 +15,36 @@ pub(super) fn row(text: &str) -> Result<Row> {
     serde_json::from_str(text).or_else(|_| serde_json::from_str(text).map(columns))
 }
 
-/// The columns of a key.
+/// The columns of a key. Of a number with a fraction the nearest that memory has is meant.
+#[cfg(feature = "cdc-sqlite")]
 pub(super) fn key(text: &str) -> Result<Vec<Value>> {
     let raw: Vec<Box<RawValue>> = serde_json::from_str(text)?;
-    Ok(raw.iter().map(|raw| value(raw)).collect())
+    Ok(raw.iter().map(|raw| nearest(raw).map_or_else(|| value(raw), Value::from)).collect())
+}
+
+/// The columns of a key whose numbers may have any number of digits. One that memory would round stays text: it would be the name of others too.
+#[cfg(feature = "cdc-postgres")]
+pub(super) fn exact_key(text: &str) -> Result<Vec<Value>> {
+    let raw: Vec<Box<RawValue>> = serde_json::from_str(text)?;
+    let exact = |raw: &RawValue| {
+        let Some(number) = nearest(raw) else { return value(raw) };
+        let digits = plain(raw.get());
+        if plain(&number.to_string()) == digits { number.into() } else { Value::String(digits.to_owned()) }
+    };
+    Ok(raw.iter().map(|raw| exact(raw)).collect())
+}
+
+/// Of a number that is no integer of 64 bits. Not as serde reads it, which may be off by one in the last place.
+fn nearest(raw: &RawValue) -> Option<Number> {
+    let Ok(Value::Number(number)) = serde_json::from_str(raw.get()) else { return None };
+    let number = if number.is_f64() { raw.get().parse().ok().and_then(Number::from_f64) } else { None };
+    number.filter(Number::is_f64)
+}
+
+/// Without zeros at the end of a fraction: numbers that are equal are written so or so.
+#[cfg(feature = "cdc-postgres")]
+fn plain(digits: &str) -> &str {
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
 }
 
 /// Of a dead letter. It nests the row one level deeper than the source did.
@@ -63,7 +89,39 @@ mod tests {
         let row = serde_json::from_str::<RawRow>(&text).unwrap();
         let row = Value::Object(columns(row));
         assert_eq!(row, json!({"id": 7, "deep": deep, "large": large, "name": "Ada"}));
-        assert_eq!(key(&format!("[1, {large}]")).unwrap(), [json!(1), json!(large)]);
+    }
+
+    #[cfg(feature = "cdc-sqlite")]
+    #[test]
+    fn number_of_a_key_that_cannot_be_read_stays_text_and_others_are_the_nearest() {
+        let large = format!("1{}", "0".repeat(400));
+        let text = format!("[1, {large}, 0.30000000000000004441, 1.0]");
+        assert_eq!(key(&text).unwrap(), [json!(1), json!(large), json!(0.1 + 0.2), json!(1.0)]);
+    }
+
+    /// Two rows would share a record, and the one be deleted for the other.
+    #[cfg(feature = "cdc-postgres")]
+    #[test]
+    fn numbers_that_differ_are_keys_that_differ_and_equal_ones_are_one_key() {
+        let one = |text: &str| crate::cdc::change::key_text(&exact_key(&format!("[{text}]")).unwrap());
+        for (text, name) in [
+            ("7", "7"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("18446744073709551616", "18446744073709551616"),
+            ("18446744073709551617", "18446744073709551617"),
+            ("-9223372036854775809", "-9223372036854775809"),
+            ("1.5", "1.5"),
+            ("1.50", "1.5"),
+            ("1.0", "1.0"),
+            ("0.30000000000000004", "0.30000000000000004"),
+            ("0.3000000000000000400", "0.30000000000000004"),
+            ("0.30000000000000000401", "0.30000000000000000401"),
+            ("0.3000000000000000040100", "0.30000000000000000401"),
+            ("18446744073709551616.00", "18446744073709551616"),
+        ] {
+            assert_eq!(one(text), name, "{text}");
+        }
+        assert_eq!(exact_key("[18446744073709551617, 2]").unwrap(), [json!("18446744073709551617"), json!(2)]);
     }
 
     #[test]

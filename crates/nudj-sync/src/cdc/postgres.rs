@@ -1,18 +1,19 @@
 //! PostgreSQL without replication rights: triggers, a change table, and a cursor that no running transaction can slip behind.
 
 mod cursor;
+mod function;
 mod schema;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{PgPool, Row as _};
+use sqlx::{PgPool, Postgres, Row as _, Transaction};
 
 #[cfg(feature = "cdc-logical")]
 pub(super) use self::schema::{identifier, literal};
 use self::{
     cursor::Cursor,
-    schema::{install, key_of, lock, note_all},
+    schema::{install, key_of, lock, made_anew, note_all},
 };
 use super::{
     change::{Change, Operation, Position, RecordKey, Row, key_text},
@@ -31,10 +32,21 @@ use crate::{Error, until::from_now};
 /// Within such a stretch changes are handed out in the order in which they were made; since a row is locked while it is changed,
 /// that is the order of its commits. A stretch ends early where a change above it was made before one inside it.
 ///
-/// The trigger takes whole rows, and the key's columns by their names of now, so columns can be added, dropped and renamed. A table that is
-/// given another primary key is told anew, with all the others, when the stream is opened next, and until that is written down those who read the
-/// table wait as well, since its trigger is replaced; a table that does not exist yet is
-/// taken in then with all its rows. A snapshot, and taking in a table, writes a note for each row under the lock that
+/// The trigger takes whole rows, and the columns of the key that it was made for by their names of now, so columns can be added, dropped and
+/// renamed. A table that does not exist yet is taken in, with all its rows, when the stream is opened next.
+///
+/// All tables are told anew, by a snapshot after which rows that are gone are deleted at Nudj too, when a table has changed where the trigger
+/// does not reach: it was given another primary key (seen at the first change after that), was made anew (seen when the lag is measured), or was not
+/// configured for a while; each is seen when the stream is opened next, too. While its trigger is replaced, those who read a table wait as well.
+/// Which tables are captured is noted in `nudj_captured`.
+///
+/// **The trigger's note takes a number from a sequence, in the session that writes.** So `SELECT lastval()` there, which is
+/// `PDO::lastInsertId()` without a name and what ports from MySQL ask, no longer tells the number of your row: it fails, or tells the note's. Use
+/// `INSERT … RETURNING id`, or `currval(pg_get_serial_sequence('users', 'id'))`, which are not touched. The trigger works with the rights of the
+/// role that the pipeline runs as, so writers need none on our tables.
+///
+/// Where row-level security would hide rows from that role, the pipeline stands still and says so: the triggers tell all rows, and a snapshot of some
+/// would delete the others at Nudj. Run it as the tables' owner, or give it BYPASSRLS. A snapshot, and taking in a table, writes a note for each row under the lock that
 /// `CREATE TRIGGER` takes: writers of these tables wait for that long. TRUNCATE is not seen. One schema has one source, with all its tables.
 #[derive(Debug)]
 pub struct PostgresSource {
@@ -43,6 +55,8 @@ pub struct PostgresSource {
     at: Cursor,
     /// The change that is kept though it is at Nudj.
     kept: i64,
+    /// A table has changed under names that nobody knows.
+    is_lost: bool,
     poll_interval: Duration,
 }
 
@@ -58,12 +72,21 @@ const STRETCH: &str = "WITH RECURSIVE bound (upto, step) AS (
     ) narrower WHERE narrower.xid IS NOT NULL
 ) SELECT upto::text FROM bound ORDER BY step DESC LIMIT 1";
 
+/// Not all of them are counted, which would be to read them all. Beyond ten thousand it is how far their numbers go, some of which belong to
+/// transactions that were rolled back.
+const LAG: &str = "SELECT CASE WHEN counted > 10000 THEN last - id + 1 ELSE counted END AS waiting, age FROM
+    (SELECT count(*) AS counted FROM (SELECT FROM nudj_changes WHERE id <> $1 LIMIT 10001) AS those) AS counted,
+    (SELECT max(id) AS last FROM nudj_changes) AS last
+    LEFT JOIN (SELECT id, extract(epoch FROM clock_timestamp() - at)::float8 AS age
+        FROM nudj_changes WHERE id <> $1 ORDER BY id LIMIT 1) AS oldest ON true";
+
 impl PostgresSource {
-    /// For the tables with these names, `schema.table` where they are not on the search path. `nudj_changes` is made in the first
+    /// For the tables with these names, `schema.table` where they are not on the search path. A name is taken as it is, without quotes: `User`
+    /// is the table that was made as `"User"`, and one made as `User` is called `user`. `nudj_changes` is made in the first
     /// schema of the search path when the pipeline starts.
     pub fn with_pool(pool: PgPool, tables: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let names = tables.into_iter().map(Into::into).collect();
-        Self { pool, names, at: Cursor::default(), kept: 0, poll_interval: Duration::from_millis(200) }
+        Self { pool, names, at: Cursor::default(), kept: 0, is_lost: false, poll_interval: Duration::from_millis(200) }
     }
 
     /// How long to wait between looks when there is nothing new. Default 200 ms.
@@ -74,8 +97,18 @@ impl PostgresSource {
     }
 
     async fn missing(&self) -> Result<Vec<String>, Error> {
-        let ask = "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NULL";
-        sqlx::query_scalar(ask).bind(&self.names).fetch_all(&self.pool).await.map_err(local)
+        let ask = "SELECT name FROM unnest($1::text[], $2::text[]) AS asked (name, written) WHERE to_regclass(written) IS NULL";
+        let written: Vec<String> = self.names.iter().map(|name| schema::identifier(name)).collect();
+        sqlx::query_scalar(ask).bind(&self.names).bind(written).fetch_all(&self.pool).await.map_err(local)
+    }
+
+    /// Each statement of it sees what was committed before, whatever the role's or the server's default: a table's rows are to be seen as they
+    /// are once it is locked, not as they were before. And all of its rows, or none.
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        let mut transaction = self.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(local)?;
+        let all_rows = "SET LOCAL row_security = off";
+        sqlx::raw_sql(all_rows).execute(&mut *transaction).await.map_err(local)?;
+        Ok(transaction)
     }
 
     async fn read(&mut self, limit: usize) -> Result<Batch, Error> {
@@ -114,6 +147,13 @@ impl PostgresSource {
                     batch.missing = self.missing().await?;
                     break;
                 }
+                "K" => {
+                    self.is_lost = true;
+                    let table: String = row.try_get("tbl").map_err(local)?;
+                    let problem =
+                        format!("table {table} was changed after it was given another primary key; a snapshot follows");
+                    return Err(Error::Local(problem.into()));
+                }
                 "D" => Operation::Delete,
                 "I" => Operation::Insert,
                 "U" => Operation::Update,
@@ -121,7 +161,7 @@ impl PostgresSource {
             };
             let table = row.try_get("tbl").map_err(local)?;
             let key: String = row.try_get("record_key").map_err(local)?;
-            let key = lenient::key(&key).map_err(|error| unreadable(at.id, &error))?;
+            let key = lenient::exact_key(&key).map_err(|error| unreadable(at.id, &error))?;
             let side = |name: &str| -> Result<Option<Row>, Error> {
                 let text: Option<String> = row.try_get(name).map_err(local)?;
                 text.map(|text| lenient::row(&text).map_err(|error| unreadable(at.id, &error))).transpose()
@@ -144,8 +184,14 @@ impl PostgresSource {
 impl ChangeSource for PostgresSource {
     async fn resume(&mut self, after: &Position) -> Result<Resumed, Error> {
         let Some(at) = Cursor::read(after) else { return Ok(Resumed::Lost) };
-        let mut transaction = self.pool.begin().await.map_err(local)?;
+        if self.is_lost {
+            return Ok(Resumed::Lost);
+        }
+        let mut transaction = self.begin().await?;
         if install(&mut transaction, &self.names).await? {
+            // Nothing is made yet: whoever looks next, another process even, finds the same until a snapshot is begun.
+            transaction.rollback().await.map_err(local)?;
+            tracing::warn!("a table was made anew, has another key or was left out; a snapshot follows");
             return Ok(Resumed::Lost);
         }
         // A database that was put back to an earlier day has not come so far, or by another way.
@@ -168,7 +214,7 @@ impl ChangeSource for PostgresSource {
     }
 
     async fn begin_snapshot(&mut self) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await.map_err(local)?;
+        let mut transaction = self.begin().await?;
         // All tables first: then no change of them is under way, and none can come between.
         let mut tables = Vec::new();
         for name in &self.names {
@@ -185,7 +231,7 @@ impl ChangeSource for PostgresSource {
         let end = "INSERT INTO nudj_changes (tbl, op, record_key) VALUES ('', 'E', '[]')";
         sqlx::raw_sql(end).execute(&mut *transaction).await.map_err(local)?;
         transaction.commit().await.map_err(local)?;
-        (self.at, self.kept) = (Cursor::default(), 0);
+        (self.at, self.kept, self.is_lost) = (Cursor::default(), 0, false);
         Ok(())
     }
 
@@ -230,14 +276,12 @@ impl ChangeSource for PostgresSource {
     }
 
     async fn lag(&mut self) -> Result<Lag, Error> {
-        let row = sqlx::query(
-            "SELECT count(*) AS waiting, extract(epoch FROM clock_timestamp() - min(at))::float8 AS age \
-             FROM nudj_changes WHERE id <> $1",
-        )
-        .bind(self.kept)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(local)?;
+        if let Some(table) = made_anew(&self.pool, &self.names).await? {
+            // `resume`, which comes next, finds the same.
+            let problem = format!("table {table} was made anew and may have changed unseen; a snapshot follows");
+            return Err(Error::Local(problem.into()));
+        }
+        let row = sqlx::query(LAG).bind(self.kept).fetch_one(&self.pool).await.map_err(local)?;
         let waiting: i64 = row.try_get("waiting").map_err(local)?;
         let age: Option<f64> = row.try_get("age").map_err(local)?;
         Ok(Lag { changes: u64::try_from(waiting).ok(), bytes: None, seconds: Some(age.unwrap_or_default().max(0.0)) })

@@ -34,7 +34,7 @@ pub struct Batch {
 /// How far behind Nudj is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Lag {
-    /// Changes that wait, where the source can count them.
+    /// Changes that wait, where the source can count them; of very many, about how many.
     pub changes: Option<u64>,
     /// Bytes of log that the database keeps for this stream, where it knows.
     pub bytes: Option<u64>,

@@ -7,6 +7,7 @@ mod schema;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use sqlx::{
     Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqlitePool},
@@ -28,6 +29,11 @@ use crate::{Error, until::from_now};
 /// Triggers name no column but the key's: columns can be added, dropped and renamed while the pipeline runs. A table that does not
 /// exist yet is taken in with all its rows when it appears.
 ///
+/// A table that is made anew (`CREATE TABLE new`, copy, `DROP TABLE`, `RENAME`, as many tools migrate) loses its triggers, and what changes
+/// before they are back is not noted. The source sees that, running or when it is started next, and so does it see another key and a table
+/// that was not configured for a while: a new snapshot of all tables follows, by which rows that are gone are deleted at Nudj too. Which
+/// tables are captured is noted in `nudj_captured`.
+///
 /// A snapshot is a note for each row, made in one transaction with the triggers: without gap or double, and a process that dies in
 /// the middle goes on there.
 ///
@@ -37,7 +43,9 @@ use crate::{Error, until::from_now};
 /// REPLACE over a row of the same key is a deletion and an insertion at Nudj too, so that its user is erased and made anew. Better
 /// is `INSERT .. ON CONFLICT .. DO UPDATE`, which needs neither, and a DELETE for the row that is in the way.
 ///
-/// A table without a primary key is refused. Bytes in a key become text in hex, as in every column. One file has one source, with all its tables.
+/// A table without a primary key is refused. Bytes in a key become text in hex, as in every column, and a REAL is told exactly from 1e-50 to
+/// 1e50, beyond which SQLite itself does not read what it writes; a row with NULL in its key, which
+/// SQLite allows, has no name and is passed over, with a warning in the log. One file has one source, with all its tables.
 #[derive(Debug)]
 pub struct SqliteSource {
     pool: SqlitePool,
@@ -84,23 +92,39 @@ impl SqliteSource {
         self
     }
 
-    /// Makes triggers and reads keys again where the schema has changed.
-    async fn keep_up(&mut self) -> Result<(), Error> {
+    /// Makes triggers and reads keys again where the schema has changed. False when a table has changed unseen: then nothing is made, so
+    /// that whoever looks next, another process even, finds the same until a snapshot is begun.
+    async fn keep_up(&mut self) -> Result<bool, Error> {
         let version: i64 = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&self.pool).await.map_err(local)?;
         if self.schema_version == Some(version) {
-            return Ok(());
+            return Ok(true);
         }
         // Waits for other writers here rather than failing later.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(local)?;
-        self.tables = schema::install(&mut transaction, &self.names).await?;
+        let installed = schema::install(&mut transaction, &self.names).await?;
+        if let Some(table) = installed.changed_unseen {
+            transaction.rollback().await.map_err(local)?;
+            tracing::warn!(table, "a table was made anew, has another key or was left out; a snapshot follows");
+            return Ok(false);
+        }
+        self.tables = installed.tables;
         let version = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&mut *transaction).await.map_err(local)?;
         transaction.commit().await.map_err(local)?;
         self.schema_version = Some(version);
-        Ok(())
+        Ok(true)
+    }
+
+    /// `resume`, which comes next, finds the same.
+    async fn must_keep_up(&mut self) -> Result<(), Error> {
+        if self.keep_up().await? {
+            return Ok(());
+        }
+        let problem = "a table was made anew or has another key, and may have changed unseen; a snapshot follows";
+        Err(Error::Local(problem.into()))
     }
 
     async fn read(&mut self, limit: usize) -> Result<Batch, Error> {
-        self.keep_up().await?;
+        self.must_keep_up().await?;
         // One transaction: notes and rows are of the same moment.
         let mut transaction = self.pool.begin().await.map_err(local)?;
         let notes =
@@ -122,7 +146,7 @@ impl SqliteSource {
                 break;
             }
             let table: String = note.try_get("tbl").map_err(local)?;
-            let key: String = note.try_get("record_key").map_err(local)?;
+            let key = rows::key_text(&note)?;
             batch.changes.extend(self.change(&mut transaction, table, &op, &key, place).await?);
         }
         transaction.commit().await.map_err(local)?;
@@ -139,25 +163,30 @@ impl SqliteSource {
         key: &str,
         place: Place,
     ) -> Result<Option<Change>, Error> {
-        let Some(known) = self.tables.get(&table) else { return Ok(None) };
+        let known = self.tables.get(&table);
         let values = lenient::key(key)
             .map_err(|error| Error::corrupt("change table", format!("note {}: {error}", place.seq)))?;
+        if values.contains(&Value::Null) {
+            tracing::warn!(table, "a row whose key is NULL is passed over; give it a key");
+            return Ok(None);
+        }
         let record = RecordKey { table, key: key_text(&values) };
         let position = Some(place.position());
         let operation = match op {
             schema::DELETED => {
-                let old: Row = known.key.iter().cloned().zip(values).collect();
-                let change = Change { record, operation: Operation::Delete, old: Some(old), new: None, position };
-                return Ok(Some(change));
+                let old = known.map(|known| known.key.iter().cloned().zip(values).collect::<Row>());
+                return Ok(Some(Change { record, operation: Operation::Delete, old, new: None, position }));
             }
             schema::INSERTED => Operation::Insert,
             schema::UPDATED => Operation::Update,
             _ => Operation::Snapshot,
         };
+        // What becomes of its rows is told when it is there again.
+        let Some(known) = known else { return Ok(None) };
         // Not kept: a statement prepared before a column came or went knows the wrong columns.
         let row = sqlx::query(sqlx::AssertSqlSafe(known.select_one()))
             .persistent(false)
-            .bind(key)
+            .bind(place.seq)
             .fetch_optional(connection)
             .await
             .map_err(local)?;
@@ -182,13 +211,13 @@ impl ChangeSource for SqliteSource {
         if self.kept == 0 {
             self.kept = place.seq;
         }
-        Ok(Resumed::Yes)
+        Ok(if self.keep_up().await? { Resumed::Yes } else { Resumed::Lost })
     }
 
     async fn begin_snapshot(&mut self) -> Result<(), Error> {
         self.schema_version = None;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(local)?;
-        self.tables = schema::install(&mut transaction, &self.names).await?;
+        self.tables = schema::install(&mut transaction, &self.names).await?.tables;
         schema::note_all(&mut transaction, &self.tables).await?;
         transaction.commit().await.map_err(local)?;
         (self.handed_out, self.kept) = (0, 0);
@@ -214,15 +243,17 @@ impl ChangeSource for SqliteSource {
     }
 
     async fn lag(&mut self) -> Result<Lag, Error> {
-        self.keep_up().await?;
+        self.must_keep_up().await?;
+        // Not counted, which would be to read them all: their numbers have no gaps, as one that is rolled back is given again.
         let row = sqlx::query(
-            "SELECT count(*) AS waiting, (julianday('now') - julianday(min(at))) * 86400.0 AS age \
-             FROM nudj_changes WHERE seq > ?",
+            "SELECT (SELECT max(seq) FROM nudj_changes) - seq + 1 AS waiting, \
+             (julianday('now') - julianday(at)) * 86400.0 AS age FROM nudj_changes WHERE seq > ? ORDER BY seq LIMIT 1",
         )
         .bind(self.kept)
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .await
         .map_err(local)?;
+        let Some(row) = row else { return Ok(Lag { changes: Some(0), bytes: None, seconds: Some(0.0) }) };
         let waiting: i64 = row.try_get("waiting").map_err(local)?;
         let age: Option<f64> = row.try_get("age").map_err(local)?;
         Ok(Lag { changes: u64::try_from(waiting).ok(), bytes: None, seconds: Some(age.unwrap_or_default().max(0.0)) })

@@ -58,7 +58,9 @@ impl Catalog {
     pub(super) async fn tables(&self) -> Result<Tables, LogicalError> {
         let mut tables = Tables::new();
         for name in &self.names {
-            let Some(row) = answer(sqlx::query(TABLE).bind(name).fetch_optional(&self.pool)).await? else { continue };
+            let Some(row) = answer(sqlx::query(TABLE).bind(identifier(name)).fetch_optional(&self.pool)).await? else {
+                continue;
+            };
             let (id, identity): (i64, String) = (row.try_get("id")?, row.try_get("identity")?);
             let (key, types): (Vec<String>, Vec<String>) = (row.try_get("key")?, row.try_get("types")?);
             let (columns, kinds): (Vec<String>, Vec<i64>) = (row.try_get("columns")?, row.try_get("kinds")?);

@@ -75,7 +75,8 @@ enum Stage {
 }
 
 impl LogicalSource {
-    /// For the tables with these names, `schema.table` where they are not on the search path. `url` is
+    /// For the tables with these names, `schema.table` where they are not on the search path. A name is taken as it is, without quotes: `User`
+    /// is the table that was made as `"User"`. `url` is
     /// `postgres://user:password@host/database`. The slot is made when the pipeline starts, and stays until
     /// [`remove`](Self::remove): **a slot that nobody reads from keeps the server's log**.
     ///

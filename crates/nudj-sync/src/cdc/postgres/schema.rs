@@ -1,101 +1,104 @@
 //! The change table and its triggers.
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
-use super::local;
+use super::{
+    function::{self, FUNCTION},
+    local,
+};
 use crate::{Error, cdc::change::stable_hash};
 
-/// One function serves all tables. The columns of the key are those of now, by whatever names; those of when the trigger was made, its arguments,
-/// stand in where the table has no key any more: a row is written, whatever we make of it.
-const SETUP: &str = "SELECT pg_advisory_xact_lock(4815162342108151);
-CREATE TABLE IF NOT EXISTS nudj_changes (
-    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    tbl TEXT NOT NULL,
-    op TEXT NOT NULL,
-    record_key JSONB NOT NULL,
-    old JSONB,
-    new JSONB,
-    at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
-);
-CREATE INDEX IF NOT EXISTS nudj_changes_xid ON nudj_changes (xid, id);
-CREATE INDEX IF NOT EXISTS nudj_changes_record ON nudj_changes (tbl, record_key, id);
-CREATE OR REPLACE FUNCTION nudj_cdc_note_2() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path FROM CURRENT AS $body$
-DECLARE
-    was JSONB; is_now JSONB; was_key JSONB; now_key JSONB; names TEXT[];
-BEGIN
-    names := COALESCE((
-        SELECT array_agg(a.attname::text ORDER BY k.n)
-        FROM pg_catalog.pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-        WHERE i.indrelid = TG_RELID AND i.indisprimary AND k.n <= i.indnkeyatts
-    ), TG_ARGV[1:]);
-    IF TG_OP <> 'INSERT' THEN
-        was := to_jsonb(OLD);
-        was_key := (SELECT jsonb_agg(was -> k ORDER BY n) FROM unnest(names) WITH ORDINALITY AS a (k, n));
-    END IF;
-    IF TG_OP <> 'DELETE' THEN
-        is_now := to_jsonb(NEW);
-        now_key := (SELECT jsonb_agg(is_now -> k ORDER BY n) FROM unnest(names) WITH ORDINALITY AS a (k, n));
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO nudj_changes (tbl, op, record_key, old) VALUES (TG_ARGV[0], 'D', was_key, was);
-    ELSIF TG_OP = 'UPDATE' AND was_key <> now_key THEN
-        INSERT INTO nudj_changes (tbl, op, record_key, old) VALUES (TG_ARGV[0], 'D', was_key, was);
-        INSERT INTO nudj_changes (tbl, op, record_key, new) VALUES (TG_ARGV[0], 'I', now_key, is_now);
-    ELSE
-        INSERT INTO nudj_changes (tbl, op, record_key, old, new)
-        VALUES (TG_ARGV[0], left(TG_OP, 1), now_key, was, is_now);
-    END IF;
-    RETURN NULL;
-END $body$";
+/// A trigger that writes the changes of a table of this name.
+struct Trigger {
+    name: String,
+    /// The table that it is on, to be written into a statement.
+    on_table: String,
+    /// It is on the table that has the name now.
+    is_here: bool,
+    /// It calls the function of this version.
+    is_current: bool,
+}
 
-/// Makes what is missing; true when the change table was not there, or a table is told apart by other columns than before: what the records of
-/// their past are called now, nobody knows.
+/// Those of `$1`, which is followed by a zero, for the table `$2`.
+const TRIGGERS: &str = "SELECT tgname::text AS name, tgrelid::regclass::text AS on_table, tgrelid = to_regclass($2) AS is_here, \
+    coalesce(tgfoid = to_regprocedure($3), false) AS is_current FROM pg_trigger \
+    WHERE tgparentid = 0 AND NOT tgisinternal AND substring(tgargs FROM 1 FOR octet_length($1)) = $1 \
+    AND tgfoid IN (to_regprocedure($3), to_regprocedure('nudj_cdc_note_2()'), to_regprocedure('nudj_cdc_note()'))";
+
+/// Makes what is missing; a table that is captured for the first time gets a note for each of its rows. True when the change table was not
+/// there, or a table that was captured before has changed unseen or under other names: it was made anew, is told apart by other columns, or
+/// was left out for a while. A note for each row would not tell of those that are gone.
 pub(super) async fn install(connection: &mut PgConnection, names: &[String]) -> Result<bool, Error> {
-    let (is_new, lacks_function): (bool, bool) =
-        sqlx::query_as("SELECT to_regclass('nudj_changes') IS NULL, to_regprocedure('nudj_cdc_note_2()') IS NULL")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(local)?;
-    if is_new || lacks_function {
-        sqlx::raw_sql(SETUP).execute(&mut *connection).await.map_err(local)?;
+    let (is_new, tells, has_function): (bool, bool, bool) = sqlx::query_as(
+        "SELECT to_regclass('nudj_changes') IS NULL, to_regclass('nudj_captured') IS NOT NULL, to_regprocedure($1) IS NOT NULL",
+    )
+    .bind(FUNCTION)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(local)?;
+    if is_new || !tells || !has_function {
+        function::make(connection).await?;
     }
-    let mut is_other = false;
+    // What is left out from here on is told to nobody.
+    let delete = sqlx::query("DELETE FROM nudj_captured WHERE tbl <> ALL($1)").bind(names);
+    delete.execute(&mut *connection).await.map_err(local)?;
+    let mut is_lost = is_new;
     for name in names {
         let Some(key) = key_of(connection, name).await? else { continue };
-        let arguments: Vec<String> = std::iter::once(name).chain(&key.names).map(|text| literal(text)).collect();
-        let arguments = arguments.join(", ");
+        let marked = sqlx::query("INSERT INTO nudj_captured VALUES ($1) ON CONFLICT DO NOTHING").bind(name);
+        let is_marked = marked.execute(&mut *connection).await.map_err(local)?.rows_affected() == 0;
         // By the columns' numbers, which a new name leaves as they are.
         let trigger = format!("nudj_cdc_{:016x}", stable_hash(&format!("{name} {:?}", key.numbers)));
-        let ours: Vec<String> = sqlx::query_scalar(
-            "SELECT tgname::text FROM pg_trigger WHERE tgrelid = to_regclass($1) AND NOT tgisinternal \
-             AND tgname LIKE 'nudj\\_cdc\\_%' AND substring(tgargs FROM 1 FOR octet_length($2)) = $2",
-        )
-        .bind(name)
-        .bind([name.as_bytes(), &[0]].concat())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(local)?;
-        if ours == [trigger.as_str()] {
+        let ours = triggers_of(connection, name).await?;
+        let is_same = matches!(&ours[..], [one] if one.is_here && one.name == trigger);
+        // The tables of an earlier version do not say which were captured.
+        let is_first = ours.is_empty() && !is_marked && tells;
+        is_lost |= !is_first && !(is_same && (is_marked || !tells));
+        if is_same && ours.iter().all(|trigger| trigger.is_current) {
             continue;
         }
+        // Until the end of the transaction: no change is made between the one trigger and the other.
         lock(connection, name).await?;
-        for other in &ours {
-            is_other = true;
-            let drop = format!("DROP TRIGGER {} ON {}", identifier(other), identifier(name));
+        for Trigger { name, on_table, .. } in &ours {
+            let drop = format!("DROP TRIGGER {} ON {on_table}", identifier(name));
             sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await.map_err(local)?;
         }
+        let numbers = key.numbers.iter().map(|number| format!(", '{number}'"));
         let create = format!(
             "CREATE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW \
-                 EXECUTE FUNCTION nudj_cdc_note_2({arguments})",
-            identifier(name)
+                 EXECUTE FUNCTION nudj_cdc_note_3({}{})",
+            identifier(name),
+            literal(name),
+            numbers.collect::<String>()
         );
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *connection).await.map_err(local)?;
-        note_all(connection, name, &key).await?;
+        if is_first {
+            note_all(connection, name, &key).await?;
+        }
     }
-    Ok(is_new || is_other)
+    function::retire_earlier(connection).await?;
+    Ok(is_lost)
+}
+
+async fn triggers_of(connection: &mut PgConnection, name: &str) -> Result<Vec<Trigger>, Error> {
+    let found: Vec<(String, String, bool, bool)> = sqlx::query_as(TRIGGERS)
+        .bind([name.as_bytes(), &[0]].concat())
+        .bind(identifier(name))
+        .bind(FUNCTION)
+        .fetch_all(connection)
+        .await
+        .map_err(local)?;
+    let trigger = |(name, on_table, is_here, is_current)| Trigger { name, on_table, is_here, is_current };
+    Ok(found.into_iter().map(trigger).collect())
+}
+
+/// A table that is captured and has no trigger: it was made anew.
+pub(super) async fn made_anew(pool: &PgPool, names: &[String]) -> Result<Option<String>, Error> {
+    let ask = "SELECT tbl FROM nudj_captured JOIN unnest($1::text[], $2::text[]) AS asked (name, written) ON name = tbl \
+               WHERE to_regclass(written) IS NOT NULL AND NOT EXISTS ( \
+                   SELECT FROM pg_trigger WHERE tgrelid = to_regclass(written) AND tgfoid = to_regprocedure($3)) LIMIT 1";
+    let written: Vec<String> = names.iter().map(|name| identifier(name)).collect();
+    sqlx::query_scalar(ask).bind(names).bind(written).bind(FUNCTION).fetch_optional(pool).await.map_err(local)
 }
 
 /// Writers of the table wait from here on. Ours is the side that gives up, long before the server would look for a deadlock and
@@ -115,7 +118,7 @@ pub(super) struct Key {
 /// The table's primary key; `None` where there is no such table.
 pub(super) async fn key_of(connection: &mut PgConnection, name: &str) -> Result<Option<Key>, Error> {
     let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(name)
+        .bind(identifier(name))
         .fetch_one(&mut *connection)
         .await
         .map_err(local)?;
@@ -128,7 +131,7 @@ pub(super) async fn key_of(connection: &mut PgConnection, name: &str) -> Result<
          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
          WHERE i.indrelid = to_regclass($1) AND i.indisprimary AND k.n <= i.indnkeyatts ORDER BY k.n",
     )
-    .bind(name)
+    .bind(identifier(name))
     .fetch_all(connection)
     .await
     .map_err(local)?;
@@ -152,7 +155,7 @@ pub(super) async fn note_all(connection: &mut PgConnection, name: &str, key: &Ke
     sqlx::raw_sql(AssertSqlSafe(note)).execute(connection).await.map(drop).map_err(local)
 }
 
-/// `schema.table` is two names.
+/// `schema.table` is two names. Each is taken as it is, with its capitals.
 pub(in crate::cdc) fn identifier(name: &str) -> String {
     let parts = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
     parts.collect::<Vec<_>>().join(".")

@@ -5,7 +5,7 @@ use sqlx::{
     sqlite::{SqlitePool, SqliteRow},
 };
 
-use super::local;
+use super::{local, rows::key_text};
 use crate::{
     Error,
     cdc::{Position, change::stable_hash},
@@ -24,7 +24,7 @@ impl Place {
     /// Behind this row with `seq`, `tbl`, `op`, `record_key` and `at`.
     pub(super) fn of(note: &SqliteRow) -> Result<Self, Error> {
         let text = |column: &str| note.try_get::<String, _>(column).map_err(local);
-        let (table, op, key, at) = (text("tbl")?, text("op")?, text("record_key")?, text("at")?);
+        let (table, op, key, at) = (text("tbl")?, text("op")?, key_text(note)?, text("at")?);
         let seq = note.try_get("seq").map_err(local)?;
         Ok(Self { seq, note: Some(stable_hash(&format!("{at} {op} {table} {key}"))) })
     }

@@ -6,6 +6,19 @@ use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _, sqlite::SqliteRo
 use super::local;
 use crate::{Error, cdc::Row};
 
+/// The key in a note. SQLite keeps any bytes as text; those that are none are told by their numbers, so that no two keys become one.
+pub(super) fn key_text(note: &SqliteRow) -> Result<String, Error> {
+    if let Ok(text) = note.try_get_unchecked("record_key") {
+        return Ok(text);
+    }
+    let bytes = note.try_get_unchecked::<Vec<u8>, _>("record_key").map_err(local)?;
+    let chunks = bytes.utf8_chunks().map(|chunk| {
+        let invalid = chunk.invalid().iter().map(|byte| format!("\u{fffd}{byte:02x}"));
+        [chunk.valid().to_owned()].into_iter().chain(invalid).collect::<String>()
+    });
+    Ok(chunks.collect())
+}
+
 /// By what each value is, not by what its column was declared as. Bytes become text in hex.
 pub(super) fn to_json(row: &SqliteRow) -> Result<Row, Error> {
     let columns = row.columns().iter();

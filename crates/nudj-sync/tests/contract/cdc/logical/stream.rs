@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use nudj_mock::MockNudj;
-use nudj_sync::cdc::{Batch, ChangeSource as _, Operation, Resumed};
+use nudj_sync::cdc::{Batch, ChangeSource as _, LogicalSource, Operation, Resumed};
 
 use super::{
     super::{
@@ -246,6 +246,21 @@ async fn source_that_is_to_wait_for_ever_hands_out_what_comes() {
     snapshot(&mut source).await;
     replicated.database.user(1).await;
     assert_eq!(read(&mut source, 10, |changes, _| !changes.is_empty()).await.len(), 1);
+    drop(source);
+    replicated.remove().await;
+}
+
+#[tokio::test]
+async fn a_name_is_the_table_that_is_called_so_and_no_other() {
+    let Some(replicated) = Replicated::new("names").await else { return };
+    replicated.run(r#"CREATE TABLE "Users" (id INT PRIMARY KEY); INSERT INTO "Users" VALUES (1)"#).await;
+    let source = LogicalSource::connect(&replicated.database.url, &replicated.slot, ["Users", "Challenges"]).await;
+    let mut source = source.unwrap().poll_interval(std::time::Duration::from_millis(20));
+    let told: Vec<String> = snapshot(&mut source).await.iter().map(|change| change.record.to_string()).collect();
+    assert_eq!(told, ["Users/1"]);
+    replicated.run(r#"INSERT INTO "Users" VALUES (2)"#).await;
+    let told = read(&mut source, 10, |changes, _| !changes.is_empty()).await;
+    assert_eq!(told[0].record.to_string(), "Users/2");
     drop(source);
     replicated.remove().await;
 }
