@@ -1,5 +1,7 @@
 //! What a call that failed says.
 
+mod said;
+
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode};
@@ -10,6 +12,8 @@ use nudj_tower::{
 };
 use serde_json::Value;
 
+pub(crate) use self::said::shown;
+use self::said::{status_text, text_at};
 use crate::credentials::ProviderError;
 
 /// A call that failed, or a client that could not be built.
@@ -382,41 +386,6 @@ fn may_be_had_later(error: &CredentialError) -> bool {
             find_in_chain::<ProviderError>(&**source).is_none_or(|error| !error.is_lasting())
         }
         _ => false,
-    }
-}
-
-/// A text or a number of the envelope; of a text no more than is worth to be kept.
-fn text_at(envelope: &Value, place: &str) -> Option<String> {
-    const MOST_BYTES: usize = 4096;
-    match envelope.pointer(place)? {
-        Value::String(text) => text.get(..text.floor_char_boundary(MOST_BYTES)).map(str::to_owned),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// What of a text that a server wrote goes into ours, and so into logs and terminals.
-pub(crate) fn shown(text: &str) -> String {
-    const MOST: usize = 500;
-    let mut shown = String::new();
-    for (at, character) in text.chars().enumerate() {
-        match character {
-            _ if at == MOST => {
-                shown.push('…');
-                break;
-            }
-            character if character.is_control() => shown.extend(character.escape_default()),
-            character => shown.push(character),
-        }
-    }
-    shown
-}
-
-fn status_text(status: StatusCode, code: Option<&str>, message: Option<&str>) -> String {
-    let code = code.map(|code| format!(" {}", shown(code))).unwrap_or_default();
-    match message.map(shown) {
-        Some(message) => format!("the API answered {}{code}: {message}", status.as_u16()),
-        None => format!("the API answered {}{code}", status.as_u16()),
     }
 }
 
