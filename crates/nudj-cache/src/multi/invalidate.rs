@@ -47,7 +47,7 @@ impl MultiLevelCache {
         // These have just been deleted; what else was caught up with must be told as well.
         let mut all = invalidation.clone();
         let own: HashSet<_> = targets.iter().collect();
-        for target in self.0.shared.iter().flat_map(Guarded::take_repaired) {
+        for target in self.repaired().await {
             if !own.contains(&target) {
                 self.remove_from_memory(std::slice::from_ref(&target));
                 add(&mut all, target);
@@ -67,13 +67,26 @@ impl MultiLevelCache {
     /// Tells the other processes of deletes that got through late: until then they could read the old value again.
     pub(crate) async fn tell_repaired(&self) {
         let mut late = Invalidation::default();
-        for target in self.0.shared.iter().flat_map(Guarded::take_repaired) {
+        for target in self.repaired().await {
             add(&mut late, target);
         }
         if !late.is_empty() {
             self.remove_from_memory(&self.targets(&late));
             self.publish(&late).await;
         }
+    }
+
+    /// Deletes that got through late, removed once more from the levels above theirs: another process may have carried the old value up meanwhile.
+    async fn repaired(&self) -> Vec<Target> {
+        let mut all = Vec::new();
+        for (at, level) in self.0.shared.iter().enumerate().rev() {
+            let late = level.take_repaired();
+            for above in self.0.shared[..at].iter().rev() {
+                above.deletion(&late).run().await;
+            }
+            all.extend(late);
+        }
+        all
     }
 
     async fn publish(&self, invalidation: &Invalidation) {

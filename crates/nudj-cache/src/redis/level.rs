@@ -135,8 +135,11 @@ impl RedisLevel {
             let (next, members): (u64, Vec<String>) = redis::from_redis_value(reply).map_err(LevelError::backend)?;
             for members in members.chunks(cluster::PORTION) {
                 let unlink = members.iter().map(|member| commands::unlink(&self.names.entry(member)));
-                backend(link.run_at_once(unlink.collect())).await?;
+                let unlink: Vec<_> = unlink.collect();
+                backend(link.run_at_once(unlink.clone())).await?;
                 backend(link.run(vec![cluster::remove_members(&name, members)])).await?;
+                // What was written in between would live without its tag.
+                backend(link.run_at_once(unlink)).await?;
             }
             if next == 0 {
                 return Ok(());

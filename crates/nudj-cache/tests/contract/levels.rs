@@ -327,6 +327,29 @@ async fn reader_between_two_levels_deletes_does_not_carry_the_old_value_up() {
     }
 }
 
+/// Whoever knows nothing of the late delete reads the old value from the lower level, and carries it up behind the delete there.
+#[tokio::test(start_paused = true)]
+async fn a_late_delete_of_a_level_is_done_once_more_above_it() {
+    let (l2, l3) = (Shared::new(), Shared::new());
+    let make = || {
+        MultiLevelCache::builder(CacheConfig::default())
+            .l2(l2.clone())
+            .l3(l3.clone())
+            .channel(Told(Arc::default()))
+            .build()
+            .unwrap()
+    };
+    let (one, other) = (make(), make());
+    one.set("k", 1, &SetOptions::default()).await.unwrap();
+    l3.failing.store(true, Ordering::SeqCst);
+    one.delete("k").await;
+    l3.failing.store(false, Ordering::SeqCst);
+    assert_eq!(other.get::<i32>("k").await, Some(1), "from the level that does not know of the delete");
+    one.catch_up().await;
+    let third = make();
+    assert_eq!(third.get::<i32>("k").await, None, "it was carried up");
+}
+
 /// Keeps what it is given.
 struct Told(Arc<std::sync::Mutex<Vec<Invalidation>>>);
 

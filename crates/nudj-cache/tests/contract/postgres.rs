@@ -117,6 +117,7 @@ async fn delete_of_a_tag_is_not_done_before_all_is_gone_though_another_removes_s
     let mut admin = sqlx::PgConnection::connect(&url).await.unwrap();
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut admin).await.unwrap() == 0 {
+        assert!(!deleting.is_finished(), "it waits for nothing");
         tokio::task::yield_now().await;
     }
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();

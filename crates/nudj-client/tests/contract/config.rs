@@ -187,7 +187,7 @@ fn every_value_out_of_range_names_its_field() {
         (&format!("{origin}[circuit_breaker]\nhalf_open_for = '10s'"), "circuit_breaker.half_open_for"),
         (&format!("{origin}[timeout]\ntotal = '0s'"), "timeout.total"),
         (&format!("{origin}[rate_limit]\nmax_requests = 0"), "rate_limit.max_requests"),
-        (&format!("{origin}[retry]\nmax_delay = '999ms'"), "retry.max_delay"),
+        (&format!("{origin}[retry]\nmax_delay = '0s'"), "retry.max_delay"),
         (&format!("{origin}[retry.budget]\nratio = -0.1"), "retry.budget.ratio"),
         (&format!("{origin}[retry.budget]\nratio = nan"), "retry.budget.ratio"),
         (&format!("{origin}[circuit_breaker]\nhalf_open_probes = 0"), "circuit_breaker.half_open_probes"),

@@ -29,7 +29,9 @@ pub(super) fn exact_key(text: &str) -> Result<Vec<Value>> {
     let exact = |raw: &RawValue| {
         let Some(number) = nearest(raw) else { return value(raw) };
         let digits = plain(raw.get());
-        if plain(&number.to_string()) == digits { number.into() } else { Value::String(digits.to_owned()) }
+        // As the database writes it, without an exponent.
+        let is_exact = number.as_f64().is_some_and(|nearest| plain(&nearest.to_string()) == digits);
+        if is_exact { number.into() } else { Value::String(digits.to_owned()) }
     };
     Ok(raw.iter().map(|raw| exact(raw)).collect())
 }
@@ -120,6 +122,11 @@ mod tests {
             ("18446744073709551616.00", "18446744073709551616"),
         ] {
             assert_eq!(one(text), name, "{text}");
+        }
+        // These have been named so all along.
+        for text in ["0.00001", "100000000000000000000000"] {
+            let number: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(one(text), number.to_string(), "{text}");
         }
         assert_eq!(exact_key("[18446744073709551617, 2]").unwrap(), [json!("18446744073709551617"), json!(2)]);
     }

@@ -37,7 +37,8 @@ use crate::{Error, until::from_now};
 ///
 /// All tables are told anew, by a snapshot after which rows that are gone are deleted at Nudj too, when a table has changed where the trigger
 /// does not reach: it was given another primary key (seen at the first change after that), was made anew (seen when the lag is measured), or was not
-/// configured for a while; each is seen when the stream is opened next, too. While its trigger is replaced, those who read a table wait as well.
+/// configured for a while; each is seen when the stream is opened next, too. By another key all rows are others, more than `cdc.max_gone_share` of
+/// them: the pipeline stands still then until it is raised. While its trigger is replaced, those who read a table wait as well.
 /// Which tables are captured is noted in `nudj_captured`.
 ///
 /// **The trigger's note takes a number from a sequence, in the session that writes.** So `SELECT lastval()` there, which is
@@ -148,8 +149,12 @@ impl PostgresSource {
                     break;
                 }
                 "K" => {
-                    self.is_lost = true;
                     let table: String = row.try_get("tbl").map_err(local)?;
+                    if !self.names.contains(&table) {
+                        // It has its trigger from a time when it was captured.
+                        continue;
+                    }
+                    self.is_lost = true;
                     let problem =
                         format!("table {table} was changed after it was given another primary key; a snapshot follows");
                     return Err(Error::Local(problem.into()));

@@ -149,6 +149,8 @@ impl Receiver {
             Task::Ended(report) => return *report,
             Task::Running(running) => running,
         };
+        // Of a call before that was dropped: what is handled since then has the time that is given now.
+        self.order(|phase| matches!(phase, Phase::Draining(_)).then_some(Phase::Draining(until)));
         // Requests under way may still record; a drain that ended before would not see it. A sender that is slow must not
         // take all the time: what is recorded at the end could not be handled.
         let places = u32::try_from(self.intake.config.max_in_flight).unwrap_or(u32::MAX);

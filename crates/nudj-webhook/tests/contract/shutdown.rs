@@ -75,6 +75,23 @@ async fn retry_is_waited_for_within_the_deadline() {
     assert_eq!((report.left, notes.attempts()), (0, vec![1, 2]));
 }
 
+/// While the second call waits for a request that is under way, the handlers have the time that it gave them.
+#[tokio::test(start_paused = true)]
+async fn later_deadline_counts_also_while_a_request_is_under_way() {
+    let receiver = receiver(async |_: Delivery| {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        Ok::<(), std::io::Error>(())
+    });
+    assert_eq!(send(&receiver.service(), delivery("d1", USER_UPDATED)).await, StatusCode::OK);
+    let (_body, _under_way) = half(&receiver, "d2");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    // Long enough for it to have stopped waiting for the request, and to have told the handlers its deadline.
+    let given_up = tokio::time::timeout(Duration::from_millis(3500), receiver.shutdown(Duration::from_secs(4))).await;
+    assert!(given_up.is_err());
+    let report = receiver.shutdown(Duration::from_secs(20)).await;
+    assert_eq!(report.cut_off, 0);
+}
+
 /// A request whose body is yet to come.
 fn half(receiver: &Receiver, id: &str) -> (oneshot::Sender<Bytes>, JoinHandle<StatusCode>) {
     let (sender, body) = oneshot::channel::<Bytes>();

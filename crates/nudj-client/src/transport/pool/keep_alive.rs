@@ -123,7 +123,9 @@ mod tests {
         let start = Instant::now();
         assert!(falls_silent(&traffic, pings, || true).await);
         assert_eq!(start.elapsed(), KEEP_ALIVE_INTERVAL + KEEP_ALIVE_TIMEOUT);
-        let Connection { driving: _driving, pings, traffic, peer: _peer } = connection().await;
+        let Connection { driving: _driving, pings, traffic, mut peer } = connection().await;
+        // Its SETTINGS: what the handshake wrote has been answered.
+        peer.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
         assert!(timeout(10 * KEEP_ALIVE_INTERVAL, falls_silent(&traffic, pings, || false)).await.is_err());
     }
 

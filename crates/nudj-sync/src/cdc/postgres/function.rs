@@ -39,6 +39,10 @@ BEGIN
     WHILE parent <> 0 LOOP
         SELECT tgrelid, tgparentid INTO given, parent FROM pg_trigger WHERE oid = parent;
     END LOOP;
+    -- Whoever began to read before the trigger was made does not see it.
+    IF given IS NULL AND NOT (SELECT relispartition FROM pg_class WHERE oid = TG_RELID) THEN
+        given := TG_RELID;
+    END IF;
     names := (
         SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(TG_ARGV[1:]) WITH ORDINALITY AS k (attnum, n)
         JOIN pg_attribute a ON a.attrelid = given AND a.attnum = k.attnum::int2 AND NOT a.attisdropped

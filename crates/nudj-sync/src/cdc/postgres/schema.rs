@@ -72,12 +72,24 @@ pub(super) async fn install(connection: &mut PgConnection, names: &[String]) -> 
             numbers.collect::<String>()
         );
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *connection).await.map_err(local)?;
+        grant_to_owner(connection, name).await?;
         if is_first {
             note_all(connection, name, &key).await?;
         }
     }
     function::retire_earlier(connection).await?;
     Ok(is_lost)
+}
+
+/// Who makes a partition makes its trigger, and it is the owner who does.
+async fn grant_to_owner(connection: &mut PgConnection, name: &str) -> Result<(), Error> {
+    let ask = "SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class \
+               WHERE oid = to_regclass($1) AND relkind = 'p' AND pg_get_userbyid(relowner) <> current_user";
+    let owner: Option<String> =
+        sqlx::query_scalar(ask).bind(identifier(name)).fetch_optional(&mut *connection).await.map_err(local)?;
+    let Some(owner) = owner else { return Ok(()) };
+    let grant = format!("GRANT EXECUTE ON FUNCTION {FUNCTION} TO {owner}");
+    sqlx::raw_sql(AssertSqlSafe(grant)).execute(connection).await.map(drop).map_err(local)
 }
 
 async fn triggers_of(connection: &mut PgConnection, name: &str) -> Result<Vec<Trigger>, Error> {

@@ -78,6 +78,64 @@ async fn nobody_else_makes_a_trigger_of_our_function() {
     database.remove().await;
 }
 
+/// Its trigger is cloned by whoever makes the partition.
+#[tokio::test]
+async fn the_owner_of_a_captured_table_makes_partitions_of_it_and_their_rows_are_told() {
+    let Some(database) = Database::new("cdc::postgres_rights::partition").await else { return };
+    let role = Role::new(&database, "GRANT USAGE, CREATE ON SCHEMA public TO {role}").await;
+    let make = format!(
+        "CREATE TABLE visits (day INT, id INT, PRIMARY KEY (id, day)) PARTITION BY RANGE (day); ALTER TABLE visits OWNER TO {}",
+        role.0
+    );
+    run(&database.pool, &make).await;
+    let mut source =
+        PostgresSource::with_pool(database.pool.clone(), ["visits"]).poll_interval(Duration::from_millis(5));
+    source.begin_snapshot().await.unwrap();
+    drain(&mut source).await;
+    let partition = format!(
+        "SET ROLE {}; CREATE TABLE first PARTITION OF visits FOR VALUES FROM (1) TO (2); INSERT INTO visits VALUES (1, 7); RESET ROLE",
+        role.0
+    );
+    run(&database.pool, &partition).await;
+    let told: Vec<_> = drain(&mut source).await.0.into_iter().map(|change| change.record.key).collect();
+    assert_eq!(told, ["[7,1]"]);
+    role.remove(&database).await;
+    database.remove().await;
+}
+
+/// What it had read before is the state of then, in which there is no trigger.
+#[tokio::test]
+async fn a_change_of_a_transaction_that_began_before_the_trigger_was_made_is_told() {
+    let Some(database) = Database::new("cdc::postgres_rights::began_before").await else { return };
+    let mut writer = PgConnection::connect(&database.url).await.unwrap();
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
+    sqlx::raw_sql(begin).execute(&mut writer).await.unwrap();
+    let mut source = cursor(&database.url).await.0;
+    source.begin_snapshot().await.unwrap();
+    sqlx::raw_sql("INSERT INTO users VALUES (7); COMMIT").execute(&mut writer).await.unwrap();
+    let told: Vec<_> = drain(&mut source).await.0.into_iter().map(|change| change.record.key).collect();
+    assert_eq!(told, ["7"]);
+    writer.close().await.unwrap();
+    database.remove().await;
+}
+
+/// Its trigger stays, and says of each change that the key is another: no snapshot of the others would ever change that.
+#[tokio::test]
+async fn another_key_of_a_table_that_is_no_longer_captured_is_nothing_to_the_others() {
+    let Some(database) = Database::new("cdc::postgres_rights::left_out").await else { return };
+    cursor(&database.url).await.0.begin_snapshot().await.unwrap();
+    let mut source =
+        PostgresSource::with_pool(database.pool.clone(), ["users"]).poll_interval(Duration::from_millis(5));
+    source.begin_snapshot().await.unwrap();
+    drain(&mut source).await;
+    let another = "ALTER TABLE challenges DROP CONSTRAINT challenges_pkey, ADD COLUMN number INT GENERATED ALWAYS AS IDENTITY PRIMARY KEY;
+        INSERT INTO challenges (id) VALUES ('c'); INSERT INTO users VALUES (7)";
+    run(&database.pool, another).await;
+    let told: Vec<_> = drain(&mut source).await.0.into_iter().map(|change| change.record.table).collect();
+    assert_eq!(told, ["users"]);
+    database.remove().await;
+}
+
 /// What the version before made, with the trigger of `users` as it was named there.
 const EARLIER: &str = r#"CREATE TABLE nudj_changes (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), tbl TEXT NOT NULL, op TEXT NOT NULL,
