@@ -3,11 +3,7 @@
 use std::collections::HashSet;
 
 use super::cache::MultiLevelCache;
-use crate::{
-    invalidation::Invalidation,
-    key,
-    level::{guarded::Guarded, pending::Target},
-};
+use crate::{invalidation::Invalidation, key, level::pending::Target};
 
 impl MultiLevelCache {
     /// Removes one key from all levels of all processes.

@@ -344,7 +344,7 @@ async fn a_late_delete_of_a_level_is_done_once_more_above_it() {
     l3.failing.store(true, Ordering::SeqCst);
     one.delete("k").await;
     l3.failing.store(false, Ordering::SeqCst);
-    assert_eq!(other.get::<i32>("k").await, Some(1), "from the level that does not know of the delete");
+    assert_eq!(other.get::<i32>("k").await, Some(Arc::new(1)), "from the level that does not know of the delete");
     one.catch_up().await;
     let third = make();
     assert_eq!(third.get::<i32>("k").await, None, "it was carried up");

@@ -220,7 +220,7 @@ async fn what_was_replayed_with_a_new_credential_is_repeated_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_is_left_alone_until_there_is_a_credential_to_send_it_anew_with() {
     use nudj_tower::credentials::{Credential, Credentials, CredentialsConfig, CredentialsLayer, FromFn, Scheme};
-    let provider = FromFn::new("tokens", || std::future::ready(Ok(Credential::new("the same again"))));
+    let provider = FromFn::new("tokens", || std::future::ready(Ok(Credential::new("the-same-again"))));
     let credentials = Credentials::new(provider, Scheme::Bearer, CredentialsConfig::default()).unwrap();
     let under_way = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&under_way);
